@@ -1,0 +1,44 @@
+"""The extension modules and their C files; everything else is in pyproject.toml."""
+
+import os
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+CORE = Path("tcpao_fast/core")
+KERNELS = sorted(str(path) for path in (CORE / "kernels").glob("*.c"))
+HEADERS = sorted(str(path) for path in (CORE / "kernels").glob("*.h"))
+
+COMPILE = ["-std=c11", "-O3", "-fvisibility=hidden"]
+if os.environ.get("TCPAO_FAST_WERROR"):  # CI: our C and what Cython makes of our modules
+    COMPILE += ["-Wall", "-Wextra", "-Werror"]
+
+
+def extension(source: Path) -> Extension:
+    """One stage, one module; `mac` alone links the kernels and the CPU detection."""
+    owns_kernels = source.stem == "mac"
+    return Extension(
+        f"tcpao_fast.core.{source.stem}",
+        [str(source), *(KERNELS if owns_kernels else [])],
+        depends=HEADERS,
+        include_dirs=[str(CORE)],
+        extra_compile_args=COMPILE,
+    )
+
+
+setup(
+    ext_modules=cythonize(
+        [extension(source) for source in sorted(CORE.glob("*.pyx"))],
+        compiler_directives={
+            "language_level": 3,
+            "boundscheck": False,
+            "wraparound": False,
+            "initializedcheck": False,
+            "cdivision": True,
+            "embedsignature": True,
+            "freethreading_compatible": True,
+        },
+        nthreads=os.cpu_count() or 1,
+    ),
+)

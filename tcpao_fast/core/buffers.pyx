@@ -1,0 +1,114 @@
+"""The checked entry to the core: a caller's buffer and the records in it.
+
+Behind it the stages use bare pointers, so each record is proved to lie inside the buffer here.
+"""
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from libc.stdint cimport int32_t, int64_t, uint8_t
+
+import numpy as np
+
+from tcpao_fast.errors import InvalidArgumentError
+
+
+def as_column(name, values, dtype, count):
+    """`values` as a contiguous one-dimensional array of `dtype` with `count` entries (-1: any)."""
+    array = np.asarray(values)
+    if array.size == 0 and array.ndim <= 1:
+        array = array.astype(dtype)
+    if array.ndim != 1:
+        raise InvalidArgumentError(f"{name} has {array.ndim} dimensions; it must have one")
+    if array.dtype.kind not in "iu":
+        raise InvalidArgumentError(f"{name} has dtype {array.dtype}; it must be {np.dtype(dtype)}")
+    if count >= 0 and array.shape[0] != count:
+        raise InvalidArgumentError(
+            f"{name} has {array.shape[0]} entries; it must have {count}, as many as offsets"
+        )
+    return np.ascontiguousarray(array, dtype=dtype)
+
+
+cdef class Records:
+    """Records of a buffer: where each begins, how long it is, its link type and time.
+
+    Parameters
+    ----------
+    buffer : buffer protocol, contiguous
+    offsets, lengths : int64[n]
+        In bytes.
+    linktype : int or int32[n]
+    timestamps : int64[n], optional
+        Nanoseconds since 1970.
+    wire_lengths : int64[n], optional
+        Bytes each record had before the snap length cut it.
+    writable : bool
+        Whether the buffer will be written to.
+
+    Raises
+    ------
+    InvalidArgumentError
+        A record outside the buffer, arrays of other shapes or types, a read-only buffer where a
+        writable one is needed, or no buffer at all.
+    """
+
+    def __cinit__(self, buffer, offsets, lengths, linktype=1, timestamps=None, wire_lengths=None,
+                  bint writable=False):
+        cdef const int64_t[::1] column
+        cdef const int32_t[::1] types
+        cdef Py_ssize_t i, first_bad = -1, size
+        self.held = False
+        try:
+            PyObject_GetBuffer(buffer, &self.view, PyBUF_WRITABLE if writable else PyBUF_SIMPLE)
+        except TypeError:
+            raise InvalidArgumentError(
+                f"buffer is a {type(buffer).__name__}; it must offer the buffer protocol "
+                "(bytes, bytearray, memoryview, mmap, numpy array)"
+            ) from None
+        except BufferError:
+            wanted = "contiguous and writable" if writable else "contiguous"
+            raise InvalidArgumentError(f"buffer must be {wanted} memory") from None
+        self.held = True
+        self.base = <uint8_t *>self.view.buf
+        size = self.view.len
+        arrays = [as_column("offsets", offsets, np.int64, -1)]
+        self.count = len(arrays[0])
+        arrays.append(as_column("lengths", lengths, np.int64, self.count))
+        if timestamps is not None:
+            timestamps = as_column("timestamps", timestamps, np.int64, self.count)
+        if wire_lengths is not None:
+            wire_lengths = as_column("wire_lengths", wire_lengths, np.int64, self.count)
+        self.arrays = (*arrays, timestamps, wire_lengths, linktype)
+        if np.ndim(linktype) == 0:
+            self.one_linktype = int(linktype)
+        else:
+            linktype = as_column("linktype", linktype, np.int32, self.count)
+            self.arrays = (*self.arrays, linktype)
+        if self.count == 0:
+            return
+        column = arrays[0]
+        self.offsets = &column[0]
+        column = arrays[1]
+        self.lengths = &column[0]
+        if timestamps is not None:
+            column = timestamps
+            self.timestamps = &column[0]
+        if wire_lengths is not None:
+            column = wire_lengths
+            self.wire_lengths = &column[0]
+        if np.ndim(linktype):
+            types = linktype
+            self.linktypes = &types[0]
+        with nogil:
+            for i in range(self.count):
+                if (self.offsets[i] < 0 or self.lengths[i] < 0 or self.offsets[i] > size
+                        or self.lengths[i] > size - self.offsets[i]):
+                    first_bad = i
+                    break
+        if first_bad >= 0:
+            raise InvalidArgumentError(
+                f"record {first_bad} (offset {self.offsets[first_bad]}, "
+                f"length {self.lengths[first_bad]}) is not inside the buffer of {size} bytes"
+            )
+
+    def __dealloc__(self):
+        if self.held:
+            PyBuffer_Release(&self.view)

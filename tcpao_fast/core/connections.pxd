@@ -1,0 +1,94 @@
+"""Connections, and what is believed and proved about the ISNs of each."""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from tcpao_fast.core.hypothesis cimport Hypothesis
+from tcpao_fast.core.segment cimport Segment
+
+cdef enum:
+    MAX_INCARNATIONS = 4      # a connection keeps so many
+    NONE = -1
+    INITIATOR_UNKNOWN = 2
+
+cdef enum Proof:
+    PROOF_NONE = 0            # seen, not proved
+    PROOF_SYN = 1             # the MAC of the SYN was good: one ISN is certain
+    PROOF_BOTH = 2            # a MAC over both ISNs was good
+
+# Either direction is 0 (from the lower endpoint) or 1.
+cdef struct Incarnation:
+    int64_t anchor[2]         # the highest proved position of each direction's sender
+    uint32_t isn[2]
+    int32_t keys[2]           # first traffic key of each direction (stage `keys`)
+    int32_t key_in_use[2]     # MKT of the last good segment
+    int32_t next              # older incarnation of the same connection
+    uint8_t known             # bit d: isn[d] is known
+    uint8_t proof
+    uint8_t listed            # among its connection's incarnations; else only speculated on
+    uint8_t rnext_key_id[2]   # of the last good segment
+
+cdef struct Connection:
+    uint8_t address[2][16]    # IPv4 in the first 4 bytes; the lower endpoint first
+    uint16_t port[2]          # host order
+    uint32_t vrf
+    int32_t id                # never used twice
+    int32_t live              # the incarnation proved last
+    int32_t newest            # head of the list of incarnations
+    int32_t speculated        # incarnation that this batch's SYN-ACK would make
+    int32_t candidates[2][2]  # MKTs that the KeyID below may mean (stage `keys`)
+    int32_t md5_key           # MKT for TCP-MD5
+    uint8_t candidate_id[2]
+    uint8_t looked_up         # bit d: candidates[d] is valid; bit 2: the two below are valid
+    uint8_t has_mkt
+    uint8_t version
+    uint8_t initiator         # the direction of the SYN
+    uint8_t referenced        # verified since the eviction hand passed
+    uint8_t used
+    uint32_t batch            # that last touched it: not evicted while it runs
+
+cdef struct Slot:
+    uint32_t hash
+    int32_t connection        # NONE: empty
+
+
+cdef class ConnectionTable:
+    cdef Connection *connections
+    cdef Incarnation *incarnations
+    cdef Slot *slots
+    cdef uint64_t secret[2]               # of the keyed hash
+    cdef uint32_t mask
+    cdef readonly int32_t limit           # most connections
+    cdef int32_t capacity                 # of `connections`
+    cdef readonly int32_t count           # connections now
+    cdef int32_t free_connection          # chained through `newest`
+    cdef int32_t incarnation_capacity
+    cdef int32_t free_incarnation         # chained through `next`
+    cdef int32_t free_incarnations        # how many there are
+    cdef uint32_t batch                   # number of the batch in flight
+    cdef int32_t hand                     # of the eviction clock
+    cdef readonly int32_t next_id
+    cdef readonly int64_t evicted
+    cdef int32_t *released                # heads of traffic-key lists nobody owns any more
+    cdef int32_t released_count
+    cdef int32_t released_capacity
+    cdef int32_t locate(self, const Segment *segment, bint create, int *direction) noexcept nogil
+    cdef int32_t find_pair(self, int32_t connection, int direction, uint32_t isn_source,
+                           uint32_t isn_destination) noexcept nogil
+    cdef int32_t new_incarnation(self) noexcept nogil
+    cdef void drop_incarnation(self, int32_t incarnation) noexcept nogil
+    cdef bint enlist(self, int32_t connection, int32_t incarnation) noexcept nogil
+    cdef void unlist(self, int32_t connection, int32_t incarnation) noexcept nogil
+    cdef int32_t note_syn(self, int32_t connection, int direction, uint32_t isn,
+                          bint proved) noexcept nogil
+    cdef int32_t note_pair(self, int32_t connection, int direction, uint32_t isn_source,
+                           uint32_t isn_destination, bint proved) noexcept nogil
+    cdef int32_t make_pair(self, int32_t connection, int direction, uint32_t isn_source,
+                           uint32_t isn_destination) noexcept nogil
+    cdef bint hypothesize(self, const Segment *segment, Hypothesis *row) noexcept nogil
+    cdef void end_speculation(self, int32_t connection) noexcept nogil
+    cdef int reserve(self, Py_ssize_t more) except -1
+    cdef int rehash(self, uint32_t size) except -1
+    cdef void remove(self, int32_t connection) noexcept nogil
+    cdef void evict(self) noexcept nogil
+    cdef void release_keys(self, int32_t incarnation) noexcept nogil
+    cdef uint32_t hash_of(self, const Connection *key) noexcept nogil

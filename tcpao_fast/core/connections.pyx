@@ -1,0 +1,460 @@
+"""Stage `connections`: 4-tuple (and VLAN) -> connection, direction, and its incarnations' ISNs.
+
+A connection keeps a few incarnations: pairs of ISNs that a SYN, a SYN-ACK or a first ACK stated.
+One that a MAC has proved is live; the others are candidates.  What is not proved never pushes out
+what is: so a forged SYN costs a live connection nothing.
+
+The table is open addressing with a keyed hash (SipHash-1-3), so that nobody who can choose
+addresses and ports can choose collisions.  When it is full, connections without proof go first.
+"""
+
+import os
+
+from libc.stdint cimport uint32_t
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcmp, memcpy, memset
+
+from tcpao_fast.core.segment cimport FLAG_RST, is_syn, is_syn_ack
+from tcpao_fast.core.sne cimport extend
+
+cdef enum:
+    KEY_BYTES = 40            # the leading bytes of a Connection: addresses, ports, vrf
+    FIRST_CAPACITY = 256
+    HAND_STEPS = 64           # how far the eviction hand looks for one without proof
+
+cdef inline uint64_t rotl(uint64_t x, int n) noexcept nogil:
+    return x << n | x >> (64 - n)
+
+
+cdef inline void sip_round(uint64_t *v) noexcept nogil:
+    v[0] += v[1]
+    v[1] = rotl(v[1], 13) ^ v[0]
+    v[0] = rotl(v[0], 32)
+    v[2] += v[3]
+    v[3] = rotl(v[3], 16) ^ v[2]
+    v[0] += v[3]
+    v[3] = rotl(v[3], 21) ^ v[0]
+    v[2] += v[1]
+    v[1] = rotl(v[1], 17) ^ v[2]
+    v[2] = rotl(v[2], 32)
+
+
+cdef class ConnectionTable:
+    """All connections of one engine.
+
+    Parameters
+    ----------
+    limit : int
+        The most connections kept at a time; beyond it the least useful is forgotten.
+    """
+
+    def __cinit__(self, int32_t limit):
+        self.secret[0] = int.from_bytes(os.urandom(8), "little")
+        self.secret[1] = int.from_bytes(os.urandom(8), "little")
+        self.limit = limit
+        self.free_connection = NONE
+        self.free_incarnation = NONE
+        self.rehash(2 * FIRST_CAPACITY)
+
+    def __dealloc__(self):
+        free(self.connections)
+        free(self.incarnations)
+        free(self.slots)
+        free(self.released)
+
+    cdef uint32_t hash_of(self, const Connection *key) noexcept nogil:
+        """SipHash-1-3 of the 4-tuple and VLAN."""
+        cdef uint64_t v[4]
+        cdef uint64_t word
+        cdef int i
+        v[0] = self.secret[0] ^ 0x736F6D6570736575ULL
+        v[1] = self.secret[1] ^ 0x646F72616E646F6DULL
+        v[2] = self.secret[0] ^ 0x6C7967656E657261ULL
+        v[3] = self.secret[1] ^ 0x7465646279746573ULL
+        for i in range(KEY_BYTES // 8):
+            memcpy(&word, <const uint8_t *>key + 8 * i, 8)
+            v[3] ^= word
+            sip_round(v)
+            v[0] ^= word
+        word = <uint64_t>KEY_BYTES << 56
+        v[3] ^= word
+        sip_round(v)
+        v[0] ^= word
+        v[2] ^= 0xFF
+        for i in range(3):
+            sip_round(v)
+        word = v[0] ^ v[1] ^ v[2] ^ v[3]
+        return <uint32_t>(word ^ word >> 32)
+
+    cdef int rehash(self, uint32_t size) except -1:
+        cdef Slot *slots = <Slot *>malloc(size * sizeof(Slot))
+        cdef uint32_t at
+        cdef int32_t i
+        if slots == NULL:
+            raise MemoryError()
+        memset(slots, 0xFF, size * sizeof(Slot))
+        free(self.slots)
+        self.slots = slots
+        self.mask = size - 1
+        for i in range(self.capacity):
+            if self.connections[i].used:
+                at = self.hash_of(&self.connections[i])
+                slots_put(slots, self.mask, at, i)
+        return 0
+
+    cdef int reserve(self, Py_ssize_t more) except -1:
+        """Make room for `more` connections and what a batch of so many segments may add."""
+        cdef Py_ssize_t wanted, capacity, i
+        cdef uint32_t size
+        cdef void *grown
+        wanted = min(<Py_ssize_t>self.count + more, <Py_ssize_t>self.limit)
+        capacity = max(<Py_ssize_t>self.capacity, min(<Py_ssize_t>FIRST_CAPACITY, <Py_ssize_t>self.limit))
+        while capacity < wanted:
+            capacity = min(2 * capacity, <Py_ssize_t>self.limit)
+        if capacity > self.capacity:
+            grown = realloc(self.connections, capacity * sizeof(Connection))
+            if grown == NULL:
+                raise MemoryError()
+            self.connections = <Connection *>grown
+            memset(self.connections + self.capacity, 0,
+                   (capacity - self.capacity) * sizeof(Connection))
+            for i in range(capacity - 1, self.capacity - 1, -1):
+                self.connections[i].newest = self.free_connection
+                self.free_connection = <int32_t>i
+            self.capacity = <int32_t>capacity
+            if 2 * capacity > self.mask + 1:
+                size = 2 * FIRST_CAPACITY
+                while size < 2 * capacity:
+                    size *= 2
+                self.rehash(size)
+        # each segment adds at most two incarnations (one speculated, one noted)
+        if self.free_incarnations < 2 * more:
+            wanted = max(self.incarnation_capacity + 2 * more, self.incarnation_capacity * 3 // 2)
+            grown = realloc(self.incarnations, wanted * sizeof(Incarnation))
+            if grown == NULL:
+                raise MemoryError()
+            self.incarnations = <Incarnation *>grown
+            for i in range(wanted - 1, self.incarnation_capacity - 1, -1):
+                self.incarnations[i].next = self.free_incarnation
+                self.free_incarnation = <int32_t>i
+                self.free_incarnations += 1
+            self.incarnation_capacity = <int32_t>wanted
+        # an eviction lets go of the keys of each incarnation, in both directions
+        wanted = self.released_count + 2 * (MAX_INCARNATIONS + 2) * more
+        if wanted > self.released_capacity:
+            grown = realloc(self.released, wanted * sizeof(int32_t))
+            if grown == NULL:
+                raise MemoryError()
+            self.released = <int32_t *>grown
+            self.released_capacity = <int32_t>wanted
+        return 0
+
+    cdef int32_t locate(self, const Segment *segment, bint create, int *direction) noexcept nogil:
+        """The connection of a segment, made when it is new (unless not `create`: NONE)."""
+        cdef Connection key
+        cdef Connection *found
+        cdef int size = 16 if segment.version == 6 else 4
+        cdef int order = memcmp(segment.source, segment.destination, size)
+        cdef int source
+        cdef uint32_t hash, at
+        cdef int32_t index
+        if order == 0:
+            order = <int>segment.source_port - <int>segment.destination_port
+        source = 1 if order > 0 else 0
+        direction[0] = source
+        memset(&key, 0, sizeof(Connection))
+        memcpy(key.address[source], segment.source, size)
+        memcpy(key.address[1 - source], segment.destination, size)
+        key.port[source] = segment.source_port
+        key.port[1 - source] = segment.destination_port
+        key.vrf = segment.vrf
+        hash = self.hash_of(&key)
+        at = hash & self.mask
+        while self.slots[at].connection != NONE:
+            if self.slots[at].hash == hash:
+                found = &self.connections[self.slots[at].connection]
+                if memcmp(found, &key, KEY_BYTES) == 0 and found.version == segment.version:
+                    found.batch = self.batch
+                    return self.slots[at].connection
+            at = (at + 1) & self.mask
+        if not create:
+            return NONE
+        if self.free_connection == NONE:
+            self.evict()
+        index = self.free_connection
+        found = &self.connections[index]
+        self.free_connection = found.newest
+        memcpy(found, &key, sizeof(Connection))
+        found.version = segment.version
+        found.batch = self.batch
+        found.id = self.next_id
+        self.next_id += 1
+        found.live = found.newest = found.speculated = found.md5_key = NONE
+        found.initiator = INITIATOR_UNKNOWN
+        found.used = 1
+        slots_put(self.slots, self.mask, hash, index)
+        self.count += 1
+        return index
+
+    cdef void release_keys(self, int32_t incarnation) noexcept nogil:
+        cdef Incarnation *old = &self.incarnations[incarnation]
+        cdef int direction
+        for direction in range(2):
+            if old.keys[direction] != NONE:
+                self.released[self.released_count] = old.keys[direction]
+                self.released_count += 1
+                old.keys[direction] = NONE
+
+    cdef int32_t new_incarnation(self) noexcept nogil:
+        cdef int32_t index = self.free_incarnation
+        cdef Incarnation *new = &self.incarnations[index]
+        self.free_incarnation = new.next
+        self.free_incarnations -= 1
+        memset(new, 0, sizeof(Incarnation))
+        new.keys[0] = new.keys[1] = new.key_in_use[0] = new.key_in_use[1] = new.next = NONE
+        return index
+
+    cdef void drop_incarnation(self, int32_t incarnation) noexcept nogil:
+        """Give an incarnation and its traffic keys back; it must not be listed any more."""
+        self.release_keys(incarnation)
+        self.incarnations[incarnation].next = self.free_incarnation
+        self.free_incarnation = incarnation
+        self.free_incarnations += 1
+
+    cdef void unlist(self, int32_t connection, int32_t incarnation) noexcept nogil:
+        cdef int32_t *link = &self.connections[connection].newest
+        while link[0] != NONE:
+            if link[0] == incarnation:
+                link[0] = self.incarnations[incarnation].next
+                self.incarnations[incarnation].next = NONE
+                self.incarnations[incarnation].listed = 0
+                return
+            link = &self.incarnations[link[0]].next
+
+    cdef bint enlist(self, int32_t connection, int32_t incarnation) noexcept nogil:
+        """Put an incarnation first in its connection's list.  A full list loses its oldest
+        candidate without proof; where all are proved, only a proved one may come in."""
+        cdef Connection *owner = &self.connections[connection]
+        cdef int32_t at = owner.newest, unproved = NONE, proved = NONE
+        cdef int count = 0
+        while at != NONE:
+            count += 1
+            if self.incarnations[at].proof == PROOF_NONE:
+                unproved = at
+            elif at != owner.live:
+                proved = at
+            at = self.incarnations[at].next
+        if count >= MAX_INCARNATIONS:
+            if unproved == NONE and self.incarnations[incarnation].proof == PROOF_NONE:
+                return False
+            at = unproved if unproved != NONE else proved
+            self.unlist(connection, at)
+            if owner.speculated != at:       # the batch in flight still points at that one
+                self.drop_incarnation(at)
+        self.incarnations[incarnation].next = owner.newest
+        self.incarnations[incarnation].listed = 1
+        owner.newest = incarnation
+        return True
+
+    cdef int32_t find_pair(self, int32_t connection, int direction, uint32_t isn_source,
+                           uint32_t isn_destination) noexcept nogil:
+        """The incarnation with both ISNs, listed or speculated, or NONE."""
+        cdef Connection *owner = &self.connections[connection]
+        cdef Incarnation *one
+        cdef int32_t at = owner.newest
+        while at != NONE:
+            one = &self.incarnations[at]
+            if one.known == 3 and one.isn[direction] == isn_source and (
+                    one.isn[1 - direction] == isn_destination):
+                return at
+            at = one.next
+        at = owner.speculated
+        if at != NONE:
+            one = &self.incarnations[at]
+            if one.isn[direction] == isn_source and one.isn[1 - direction] == isn_destination:
+                return at
+        return NONE
+
+    cdef int32_t make_pair(self, int32_t connection, int direction, uint32_t isn_source,
+                           uint32_t isn_destination) noexcept nogil:
+        """A new incarnation with both ISNs, not listed."""
+        cdef int32_t index = self.new_incarnation()
+        cdef Incarnation *new = &self.incarnations[index]
+        new.known = 3
+        new.isn[direction] = new.anchor[direction] = isn_source
+        new.isn[1 - direction] = new.anchor[1 - direction] = isn_destination
+        return index
+
+    cdef int32_t note_syn(self, int32_t connection, int direction, uint32_t isn,
+                          bint proved) noexcept nogil:
+        """A SYN said `isn`.  Returns the incarnation it belongs to, or NONE if it was not kept."""
+        cdef Connection *owner = &self.connections[connection]
+        cdef Incarnation *one
+        cdef int32_t at = owner.newest
+        while at != NONE:
+            one = &self.incarnations[at]
+            if one.known >> direction & 1 and one.isn[direction] == isn:
+                if proved and one.proof == PROOF_NONE and one.known != 3:
+                    one.proof = PROOF_SYN
+                return at
+            at = one.next
+        at = self.new_incarnation()
+        one = &self.incarnations[at]
+        one.known = <uint8_t>(1 << direction)
+        one.isn[direction] = one.anchor[direction] = isn
+        if memcmp(owner.address[0], owner.address[1], 16) == 0 and owner.port[0] == owner.port[1]:
+            one.known = 3                    # connected to itself: one end, one ISN
+            one.isn[1 - direction] = one.anchor[1 - direction] = isn
+        one.proof = PROOF_SYN if proved else PROOF_NONE
+        if not self.enlist(connection, at):
+            self.drop_incarnation(at)
+            return NONE
+        return at
+
+    cdef int32_t note_pair(self, int32_t connection, int direction, uint32_t isn_source,
+                           uint32_t isn_destination, bint proved) noexcept nogil:
+        """A segment named both ISNs.  Proved, its incarnation becomes the live one.  Returns the
+        incarnation, or NONE if it was not kept."""
+        cdef Connection *owner = &self.connections[connection]
+        cdef Incarnation *one
+        cdef int32_t found = self.find_pair(connection, direction, isn_source, isn_destination)
+        cdef int32_t at, following
+        if found == NONE:
+            found = self.make_pair(connection, direction, isn_source, isn_destination)
+        if proved:
+            self.incarnations[found].proof = PROOF_BOTH
+        if not self.incarnations[found].listed:
+            if proved:                       # it replaces the halves it grew from
+                at = owner.newest
+                while at != NONE:
+                    one = &self.incarnations[at]
+                    following = one.next
+                    if (one.known == 1 << direction and one.isn[direction] == isn_source) or (
+                            one.known == 2 >> direction
+                            and one.isn[1 - direction] == isn_destination):
+                        self.unlist(connection, at)
+                        self.drop_incarnation(at)
+                    at = following
+            if not self.enlist(connection, found):
+                if owner.speculated != found:
+                    self.drop_incarnation(found)
+                return NONE
+        if proved:
+            owner.live = found
+            owner.referenced = 1
+        return found
+
+    cdef bint hypothesize(self, const Segment *segment, Hypothesis *row) noexcept nogil:
+        """The ISNs and the position that a segment most likely has.  Returns whether a new
+        incarnation was made to speculate on (`end_speculation` when the batch is done)."""
+        cdef Connection *owner = &self.connections[row.connection]
+        cdef Incarnation *one
+        cdef int direction = row.direction
+        cdef int32_t at
+        row.incarnation = NONE
+        row.isn_source = row.isn_destination = 0
+        if is_syn(segment):
+            row.isn_source = segment.seq
+            row.position = segment.seq
+            return False
+        if is_syn_ack(segment):
+            row.isn_source = segment.seq
+            row.isn_destination = segment.ack - 1
+            row.position = segment.seq
+            row.incarnation = self.find_pair(row.connection, direction, segment.seq, segment.ack - 1)
+            if row.incarnation != NONE or owner.speculated != NONE:
+                return False
+            row.incarnation = self.make_pair(row.connection, direction, segment.seq,
+                                             segment.ack - 1)
+            owner.speculated = row.incarnation
+            return True
+        at = owner.speculated if owner.speculated != NONE else owner.live
+        if at == NONE:
+            at = owner.newest
+            while at != NONE and self.incarnations[at].known != 3:
+                at = self.incarnations[at].next
+        if at != NONE:
+            one = &self.incarnations[at]
+            row.incarnation = at
+            row.isn_source = one.isn[direction]
+            row.isn_destination = one.isn[1 - direction]
+            row.position = extend(one.anchor[direction], segment.seq)
+            return False
+        row.isn_source = segment.seq - 1
+        row.isn_destination = segment.ack - 1
+        if owner.newest != NONE:
+            one = &self.incarnations[owner.newest]
+            if one.known == 1 << direction:
+                row.isn_source = one.isn[direction]
+            else:
+                row.isn_source = segment.seq if segment.flags & FLAG_RST else segment.seq - 1
+                row.isn_destination = one.isn[1 - direction]
+        row.position = extend(row.isn_source, segment.seq)
+        return False
+
+    cdef void end_speculation(self, int32_t connection) noexcept nogil:
+        """Give back the incarnation that was speculated on, unless it was kept."""
+        cdef int32_t at = self.connections[connection].speculated
+        self.connections[connection].speculated = NONE
+        if at != NONE and not self.incarnations[at].listed:
+            self.drop_incarnation(at)
+
+    cdef void remove(self, int32_t connection) noexcept nogil:
+        """Forget a connection; its traffic keys go to `released`."""
+        cdef Connection *old = &self.connections[connection]
+        cdef int32_t at = old.newest, following
+        cdef uint32_t hole, probe, home
+        if old.speculated != NONE and not self.incarnations[old.speculated].listed:
+            self.drop_incarnation(old.speculated)
+        while at != NONE:
+            following = self.incarnations[at].next
+            self.drop_incarnation(at)
+            at = following
+        hole = self.hash_of(old) & self.mask
+        while self.slots[hole].connection != connection:
+            hole = (hole + 1) & self.mask
+        probe = hole                         # close the gap: move up what may stand there
+        while True:
+            probe = (probe + 1) & self.mask
+            if self.slots[probe].connection == NONE:
+                break
+            home = self.slots[probe].hash & self.mask
+            if ((probe - home) & self.mask) >= ((probe - hole) & self.mask):
+                self.slots[hole] = self.slots[probe]
+                hole = probe
+        self.slots[hole].connection = NONE
+        old.used = 0
+        old.newest = self.free_connection
+        self.free_connection = connection
+        self.count -= 1
+
+    cdef void evict(self) noexcept nogil:
+        """Forget the least useful connection: one without proof near the hand of the clock, else
+        one that was not verified since the hand last passed."""
+        cdef Connection *one
+        cdef int32_t victim = NONE
+        cdef int steps = 0
+        while True:
+            self.hand = self.hand + 1 if self.hand + 1 < self.capacity else 0
+            one = &self.connections[self.hand]
+            if one.batch == self.batch:      # in use; a batch touches at most half of the table
+                continue
+            if one.live == NONE:
+                victim = self.hand
+                break
+            if not one.referenced and victim == NONE:
+                victim = self.hand
+            one.referenced = 0
+            steps += 1
+            if steps >= HAND_STEPS and victim != NONE:
+                break
+        self.remove(victim)
+        self.evicted += 1
+
+
+cdef void slots_put(Slot *slots, uint32_t mask, uint32_t hash, int32_t connection) noexcept nogil:
+    cdef uint32_t at = hash & mask
+    while slots[at].connection != NONE:
+        at = (at + 1) & mask
+    slots[at].hash = hash
+    slots[at].connection = connection

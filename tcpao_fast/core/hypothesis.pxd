@@ -1,0 +1,21 @@
+"""What a segment is verified under: the row that the stages from `connections` to `verdict` fill in."""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+
+cdef enum Check:
+    CHECK_NOTHING = 0     # the verdict is known without a MAC
+    CHECK_AO = 1
+    CHECK_MD5 = 2
+
+cdef struct Hypothesis:
+    int64_t position          # 64-bit sequence position; the SNE is its high half
+    uint32_t isn_source
+    uint32_t isn_destination
+    int32_t connection        # slot in the table, -1 without
+    int32_t incarnation       # -1: ISNs that the segment itself states
+    int32_t mkt               # -1 without
+    int32_t traffic_key       # slot in the MKT's slab, -1 without
+    uint8_t direction
+    uint8_t check
+    uint8_t verdict
+    uint8_t temporary         # the traffic key belongs to this row alone

@@ -1,0 +1,40 @@
+"""The C interface of the MAC kernels.  Only `mac` links them; others use the declarations alone."""
+
+from libc.stdint cimport uint8_t, uint32_t
+
+cdef extern from "kernels/kernels.h" nogil:
+    enum:
+        TCPAO_HMAC_SHA1
+        TCPAO_AES_CMAC
+        TCPAO_HMAC_SHA256
+        TCPAO_MD5
+        TCPAO_KERNEL_COUNT
+        TCPAO_HMAC_SHA1_PREPARED
+        TCPAO_AES_CMAC_PREPARED
+        TCPAO_HMAC_SHA256_PREPARED
+        TCPAO_MD5_PREPARED
+        TCPAO_MAX_KERNELS
+
+    ctypedef struct tcpao_message:
+        const uint8_t *piece[3]
+        uint32_t blocks[3]
+        uint32_t padded
+        const uint8_t *key
+        uint8_t *mac
+
+    ctypedef void (*tcpao_prepare_pointer "tcpao_prepare_fn *")(
+        const uint8_t *, size_t, size_t, uint8_t *) noexcept
+    ctypedef void (*tcpao_mac_pointer "tcpao_mac_fn *")(
+        const tcpao_message *const *, size_t) noexcept
+
+    ctypedef struct tcpao_kernel:
+        const char *name
+        uint32_t cpu_features
+        tcpao_prepare_pointer prepare
+        tcpao_mac_pointer mac
+
+    size_t tcpao_kernels_available(int, const tcpao_kernel **)
+    const tcpao_kernel *tcpao_kernel_active(int)
+    size_t tcpao_kernels_force(const char *)
+    void tcpao_wipe(void *, size_t)
+    int tcpao_equal(const uint8_t *, const uint8_t *, size_t)

@@ -1,0 +1,72 @@
+/* The one header of the MAC kernels: what a message is, and the table of who can compute it.
+ *
+ * A kernel knows no packets.  It gets prepared keys and messages that are already padded to whole
+ * blocks, and writes full-length digests.  Every kernel of an algorithm has the same signature; the
+ * portable one is the definition of the others.
+ */
+#ifndef TCPAO_KERNELS_H
+#define TCPAO_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    TCPAO_HMAC_SHA1 = 0,   /* RFC 2104 over SHA-1 */
+    TCPAO_AES_CMAC = 1,    /* RFC 4493, AES-128 */
+    TCPAO_HMAC_SHA256 = 2, /* RFC 2104 over SHA-256 */
+    TCPAO_MD5 = 3,         /* RFC 1321, no key: TCP-MD5 puts its key behind the message */
+    TCPAO_KERNEL_COUNT = 4
+};
+
+/* Bytes of a prepared key. HMAC: inner and outer midstate, native words. CMAC: 11 round keys, K1, K2. */
+enum {
+    TCPAO_HMAC_SHA1_PREPARED = 40,
+    TCPAO_AES_CMAC_PREPARED = 208,
+    TCPAO_HMAC_SHA256_PREPARED = 64,
+    TCPAO_MD5_PREPARED = 0
+};
+
+/* A message in up to three pieces of whole blocks: head (scratch), middle (read in place from the
+ * packet), tail (scratch).  Padding is part of the pieces.  CMAC: the last block of all is the one
+ * that gets a subkey, `padded` says which (K2 when 10* was appended, else K1). */
+typedef struct {
+    const uint8_t *piece[3];
+    uint32_t blocks[3];
+    uint32_t padded;
+    const uint8_t *key; /* prepared key; NULL for MD5 */
+    uint8_t *mac;       /* out: the digest, untruncated */
+} tcpao_message;
+
+/* Prepare `count` keys of `raw_length` bytes each, one behind the other. */
+typedef void tcpao_prepare_fn(const uint8_t *raw, size_t raw_length, size_t count, uint8_t *prepared);
+/* Compute `count` MACs; every message has its own key and its own length. */
+typedef void tcpao_mac_fn(const tcpao_message *const *messages, size_t count);
+
+typedef struct {
+    const char *name;
+    uint32_t cpu_features; /* all of these must be there (cpu.h) */
+    tcpao_prepare_fn *prepare;
+    tcpao_mac_fn *mac;
+} tcpao_kernel;
+
+#define TCPAO_MAX_KERNELS 8
+
+/* Kernels of one algorithm that this CPU can run, best first. */
+size_t tcpao_kernels_available(int algorithm, const tcpao_kernel *found[TCPAO_MAX_KERNELS]);
+/* The kernel in use; never NULL. */
+const tcpao_kernel *tcpao_kernel_active(int algorithm);
+/* Choose by name for every algorithm that has it; NULL or "" means the best.  Returns how many
+ * algorithms have a kernel of that name that this CPU can run (0: nothing was changed). */
+size_t tcpao_kernels_force(const char *name);
+
+tcpao_prepare_fn tcpao_hmac_sha1_prepare_portable, tcpao_aes_cmac_prepare_portable,
+    tcpao_hmac_sha256_prepare_portable, tcpao_md5_prepare_portable;
+tcpao_mac_fn tcpao_hmac_sha1_portable, tcpao_aes_cmac_portable, tcpao_hmac_sha256_portable,
+    tcpao_md5_portable;
+
+/* Overwrite memory that held a secret; not removed by the optimiser. */
+void tcpao_wipe(void *memory, size_t length);
+/* 1 when the first `length` bytes are equal, in time that depends on `length` only. */
+int tcpao_equal(const uint8_t *a, const uint8_t *b, size_t length);
+
+#endif

@@ -1,0 +1,306 @@
+"""Stage `mac`: many messages at once through the chosen kernels.  Owns the C kernels.
+
+Other modules reach the kernels through this one: each copy of the C code would have its own
+dispatch state.
+"""
+
+import os
+
+from libc.stdint cimport int32_t, uint8_t, uint32_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy, memset
+
+import numpy as np
+
+from tcpao_fast.core.buffers cimport Records
+from tcpao_fast.core.kernels cimport (
+    TCPAO_AES_CMAC,
+    TCPAO_AES_CMAC_PREPARED,
+    TCPAO_HMAC_SHA1,
+    TCPAO_HMAC_SHA1_PREPARED,
+    TCPAO_HMAC_SHA256,
+    TCPAO_HMAC_SHA256_PREPARED,
+    TCPAO_KERNEL_COUNT,
+    TCPAO_MAX_KERNELS,
+    TCPAO_MD5,
+    tcpao_equal,
+    tcpao_kernel,
+    tcpao_kernel_active,
+    tcpao_kernels_available,
+    tcpao_kernels_force,
+    tcpao_message,
+    tcpao_wipe,
+)
+from tcpao_fast.core.messages cimport KERNEL_LIBRARY, MAX_SUFFIX, SCRATCH, layout
+
+from tcpao_fast.algorithms import find
+from tcpao_fast.core.buffers import as_column
+from tcpao_fast.errors import InvalidArgumentError
+
+cdef enum:
+    MOST_BLOCKS = 1024    # longer messages are sorted as if they had so many blocks
+    CHUNK = 1024          # messages laid out at a time: their scratch stays in the cache
+
+#: Name of each compiled MAC, in the order of kernels.h.
+KERNEL_NAMES = ("hmac-sha1", "aes-128-cmac", "hmac-sha256", "md5")
+
+
+cdef size_t prepared_length(int kernel) noexcept nogil:
+    """Bytes of a prepared key: midstates or round keys."""
+    if kernel == TCPAO_HMAC_SHA1:
+        return TCPAO_HMAC_SHA1_PREPARED
+    if kernel == TCPAO_AES_CMAC:
+        return TCPAO_AES_CMAC_PREPARED
+    if kernel == TCPAO_HMAC_SHA256:
+        return TCPAO_HMAC_SHA256_PREPARED
+    if kernel == KERNEL_LIBRARY:
+        return 64
+    return 0
+
+
+cdef void prepare(int kernel, const uint8_t *raw, size_t raw_length, size_t count,
+                  uint8_t *prepared) noexcept nogil:
+    """Prepare `count` raw keys of a compiled kernel, one behind the other."""
+    tcpao_kernel_active(kernel).prepare(raw, raw_length, count, prepared)
+
+
+cdef void mac_one(int kernel, const tcpao_message *message) noexcept nogil:
+    tcpao_kernel_active(kernel).mac(&message, 1)
+
+
+cdef bint equal(const uint8_t *a, const uint8_t *b, size_t length) noexcept nogil:
+    """Compare in time that depends on `length` alone."""
+    return tcpao_equal(a, b, length)
+
+
+cdef void wipe(void *memory, size_t length) noexcept nogil:
+    if memory != NULL:
+        tcpao_wipe(memory, length)
+
+
+cdef class Scheduler:
+    """Orders a batch by block count, so that the lanes of a kernel end together."""
+
+    def __dealloc__(self):
+        free(self.order)
+
+    cdef int reserve(self, Py_ssize_t count) except -1:
+        if count > self.capacity:
+            free(self.order)
+            self.capacity = 0
+            self.order = <const tcpao_message **>malloc(count * sizeof(tcpao_message *))
+            if self.order == NULL:
+                raise MemoryError()
+            self.capacity = count
+        return 0
+
+    cdef void run(self, int kernel, const tcpao_message *messages, Py_ssize_t count) noexcept nogil:
+        """The MACs of `count` messages of one kernel (a counting sort, longest first)."""
+        cdef uint32_t starts[MOST_BLOCKS + 1]
+        cdef uint32_t blocks, at = 0, some
+        cdef Py_ssize_t i
+        memset(starts, 0, sizeof(starts))
+        for i in range(count):
+            starts[sort_key(&messages[i])] += 1
+        for i in range(MOST_BLOCKS, -1, -1):
+            some = starts[i]
+            starts[i] = at
+            at += some
+        for i in range(count):
+            blocks = sort_key(&messages[i])
+            self.order[starts[blocks]] = &messages[i]
+            starts[blocks] += 1
+        tcpao_kernel_active(kernel).mac(self.order, count)
+
+
+cdef inline uint32_t sort_key(const tcpao_message *message) noexcept nogil:
+    cdef uint32_t blocks = message.blocks[0] + message.blocks[1] + message.blocks[2]
+    return blocks if blocks < MOST_BLOCKS else MOST_BLOCKS
+
+
+def kernels():
+    """The kernels that this CPU can run, best first, for each MAC.
+
+    Returns
+    -------
+    dict of str to list of str
+        The first of each list is in use, unless the environment variable ``TCPAO_FAST_KERNELS``
+        named another when the package was imported (``portable`` is always there).
+    """
+    cdef const tcpao_kernel *found[TCPAO_MAX_KERNELS]
+    cdef size_t count, i
+    cdef int algorithm
+    table = {}
+    for algorithm in range(TCPAO_KERNEL_COUNT):
+        count = tcpao_kernels_available(algorithm, found)
+        table[KERNEL_NAMES[algorithm]] = [found[i].name.decode() for i in range(count)]
+    return table
+
+
+def active_kernels():
+    """The kernel in use for each MAC: dict of str to str."""
+    cdef int algorithm
+    return {
+        KERNEL_NAMES[algorithm]: tcpao_kernel_active(algorithm).name.decode()
+        for algorithm in range(TCPAO_KERNEL_COUNT)
+    }
+
+
+def force_kernels(name):
+    """Use the kernel of that name wherever there is one; the empty string: the best of each.
+
+    For tests; it concerns the whole process.
+
+    Raises
+    ------
+    InvalidArgumentError
+        No algorithm has a kernel of that name that this CPU can run.
+    """
+    if not tcpao_kernels_force(name.encode()):
+        known = sorted({kernel for names in kernels().values() for kernel in names})
+        raise InvalidArgumentError(
+            f"TCPAO_FAST_KERNELS={name!r}: this CPU has no such kernel; it has {', '.join(known)}"
+        )
+
+
+force_kernels(os.environ.get("TCPAO_FAST_KERNELS", ""))
+
+
+cdef class TrafficKeys:
+    """Traffic keys prepared for their MAC: midstates (HMAC) or round keys (CMAC).
+
+    Parameters
+    ----------
+    algorithm : str
+    raw : uint8[n_keys, key_length]
+        As `derive_traffic_keys` gives them. HMAC takes any key length (RFC 2104), AES-128-CMAC
+        16 bytes, ``tcp-md5`` the keys themselves (up to 80 bytes).
+
+    Raises
+    ------
+    UnknownAlgorithmError, InvalidArgumentError
+    """
+
+    cdef readonly object algorithm
+    cdef readonly Py_ssize_t count
+    cdef uint8_t *prepared
+    cdef size_t stride
+    cdef size_t raw_length
+    cdef int kernel
+
+    def __cinit__(self, algorithm, raw):
+        cdef const uint8_t[:, ::1] keys
+        self.algorithm = find(algorithm)
+        self.kernel = self.algorithm.kernel
+        array = np.asarray(raw)
+        if array.dtype != np.uint8 or array.ndim != 2:
+            raise InvalidArgumentError(
+                f"raw is {array.dtype} with {array.ndim} dimensions; it must be uint8[n_keys, key_length]"
+            )
+        keys = np.ascontiguousarray(array)
+        self.count = keys.shape[0]
+        self.raw_length = keys.shape[1]
+        if self.kernel == TCPAO_AES_CMAC and self.raw_length != 16:
+            raise InvalidArgumentError(
+                f"raw has keys of {self.raw_length} bytes; AES-128-CMAC traffic keys have 16"
+            )
+        if self.kernel == TCPAO_MD5 and self.raw_length > MAX_SUFFIX:
+            raise InvalidArgumentError(
+                f"raw has keys of {self.raw_length} bytes; TCP-MD5 keys have at most {MAX_SUFFIX}"
+            )
+        self.stride = prepared_length(self.kernel)
+        if self.kernel == TCPAO_MD5 or self.kernel == KERNEL_LIBRARY:
+            self.stride = self.raw_length
+        self.prepared = <uint8_t *>calloc(max(1, self.count * <Py_ssize_t>self.stride), 1)
+        if self.prepared == NULL:
+            raise MemoryError()
+        if self.count == 0 or self.raw_length == 0:
+            return
+        if self.kernel == TCPAO_MD5 or self.kernel == KERNEL_LIBRARY:
+            memcpy(self.prepared, &keys[0, 0], self.count * self.stride)
+        else:
+            prepare(self.kernel, &keys[0, 0], self.raw_length, self.count, self.prepared)
+
+    def __dealloc__(self):
+        wipe(self.prepared, self.count * self.stride)
+        free(self.prepared)
+
+    def __len__(self):
+        return self.count
+
+    def __repr__(self):
+        return f"<{self.count} traffic keys for {self.algorithm.name}>"
+
+    def __reduce__(self):
+        raise TypeError("traffic keys are secrets; they are not pickled")
+
+
+def mac_batch(TrafficKeys traffic_keys not None, key_index, buffer, offsets, lengths):
+    """MACs of many messages, each under its own key: the naked engine.
+
+    Parameters
+    ----------
+    traffic_keys : TrafficKeys
+    key_index : int32[n]
+        The key of each message.
+    buffer : buffer protocol, contiguous bytes
+    offsets, lengths : int64[n] (lengths also int32[n])
+        Where each message begins in `buffer` and how many bytes it has.
+
+    Returns
+    -------
+    uint8[n, digest_length]
+        Untruncated MACs: 20 bytes for HMAC-SHA-1, 16 for AES-128-CMAC, 32 for HMAC-SHA-256.
+
+    Raises
+    ------
+    InvalidArgumentError
+        A message outside the buffer, a key that is not there, wrong shapes or dtypes.
+    """
+    cdef Records records = Records(buffer, offsets, lengths)
+    cdef const int32_t[::1] index = as_column("key_index", key_index, np.int32, records.count)
+    cdef Py_ssize_t i, n, at, count = records.count
+    cdef int digest_length = traffic_keys.algorithm.digest_length
+    macs = np.empty((count, digest_length), dtype=np.uint8)
+    cdef uint8_t[:, ::1] out = macs
+    for i in range(count):
+        if index[i] < 0 or index[i] >= traffic_keys.count:
+            raise InvalidArgumentError(
+                f"key_index[{i}] is {index[i]}; there are {traffic_keys.count} keys"
+            )
+    if traffic_keys.kernel == KERNEL_LIBRARY:
+        for i in range(count):
+            digest = traffic_keys.algorithm.mac(
+                (traffic_keys.prepared + index[i] * traffic_keys.stride)[:traffic_keys.stride],
+                records.start(i)[:records.length(i)],
+            )
+            memcpy(&out[i, 0], <const uint8_t *><bytes>digest, digest_length)
+        return macs
+    cdef Py_ssize_t chunk = min(count, <Py_ssize_t>CHUNK)
+    cdef Scheduler scheduler = Scheduler()
+    scheduler.reserve(chunk)
+    cdef uint8_t *scratch = <uint8_t *>malloc(max(1, chunk) * SCRATCH)
+    cdef tcpao_message *messages = <tcpao_message *>malloc(max(1, chunk) * sizeof(tcpao_message))
+    cdef const uint8_t *key
+    try:
+        if scratch == NULL or messages == NULL:
+            raise MemoryError()
+        with nogil:
+            at = 0
+            while at < count:
+                n = min(chunk, count - at)
+                for i in range(n):
+                    key = traffic_keys.prepared + index[at + i] * traffic_keys.stride
+                    layout(traffic_keys.kernel, scratch + SCRATCH * i, 0, records.start(at + i),
+                           records.length(at + i), key,
+                           traffic_keys.stride if traffic_keys.kernel == TCPAO_MD5 else 0,
+                           &messages[i])
+                    messages[i].key = key
+                    messages[i].mac = &out[at + i, 0]
+                scheduler.run(traffic_keys.kernel, messages, n)
+                at += n
+    finally:
+        wipe(scratch, max(1, chunk) * SCRATCH if traffic_keys.kernel == TCPAO_MD5 else 0)
+        free(scratch)
+        free(messages)
+    return macs

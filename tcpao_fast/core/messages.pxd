@@ -1,0 +1,19 @@
+from libc.stdint cimport uint8_t, uint32_t
+
+from tcpao_fast.core.kernels cimport tcpao_message
+from tcpao_fast.core.segment cimport Segment
+
+cdef enum:
+    KERNEL_LIBRARY = 4    # no compiled kernel: pieces are counted in bytes
+    SCRATCH = 320         # bytes of scratch a message: head and tail
+    MAX_SUFFIX = 80       # of the TCP-MD5 key behind the message (as Linux)
+    MAX_PREFIX = 104      # SNE, IPv6 pseudo-header, longest TCP header
+
+cdef size_t ao_prefix(const Segment *segment, uint32_t sne, bint exclude_options,
+                      uint8_t *out) noexcept nogil
+cdef size_t md5_prefix(const Segment *segment, uint8_t *out) noexcept nogil
+cdef size_t context(const Segment *segment, uint32_t isn_source, uint32_t isn_destination,
+                    uint8_t *out) noexcept nogil
+cdef void layout(int kernel, uint8_t *scratch, size_t prefix_length, const uint8_t *body,
+                 size_t body_length, const uint8_t *suffix, size_t suffix_length,
+                 tcpao_message *out) noexcept nogil

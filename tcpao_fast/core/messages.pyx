@@ -1,0 +1,200 @@
+"""Stage `messages`: what the MAC covers, as pieces of whole blocks for the kernels.
+
+A message is never copied whole: its head (SNE, pseudo-header, TCP header, first payload bytes up
+to a block boundary) and its tail (the last partial block with its padding) are written to scratch,
+the blocks between are read where they lie in the packet.
+"""
+
+from libc.stdint cimport uint64_t
+from libc.string cimport memcpy, memset
+
+from tcpao_fast.core.kernels cimport TCPAO_AES_CMAC, TCPAO_HMAC_SHA1, TCPAO_HMAC_SHA256, TCPAO_MD5
+from tcpao_fast.core.segment cimport AUTH_AO, Segment, put16, put32
+
+import numpy as np
+
+from tcpao_fast.core.buffers cimport Records
+from tcpao_fast.core.parse cimport parse_frame
+from tcpao_fast.core.segment cimport KIND_SEGMENT
+from tcpao_fast.errors import InvalidArgumentError
+
+cdef enum:
+    COPIED_WHOLE = 128    # a message up to this long costs less in one piece
+
+
+cdef size_t pseudo_header(const Segment *segment, uint8_t *out) noexcept nogil:
+    """RFC 9293 section 3.1 for IPv4, RFC 8200 section 8.1 for IPv6."""
+    if segment.version == 4:
+        memcpy(out, segment.source, 4)
+        memcpy(out + 4, segment.destination, 4)
+        put16(out + 8, 6)
+        put16(out + 10, segment.length)
+        return 12
+    memcpy(out, segment.source, 16)
+    memcpy(out + 16, segment.destination, 16)
+    put32(out + 32, segment.length)
+    put32(out + 36, 6)
+    return 40
+
+
+cdef size_t fixed_header(const Segment *segment, uint8_t *out) noexcept nogil:
+    memcpy(out, segment.tcp, 20)
+    put16(out + 16, 0)
+    return 20
+
+
+cdef size_t ao_prefix(const Segment *segment, uint32_t sne, bint exclude_options,
+                      uint8_t *out) noexcept nogil:
+    """Everything before the payload (RFC 5925 section 5.1); at most `MAX_PREFIX` bytes."""
+    cdef size_t length = 4
+    cdef size_t option
+    put32(out, sne)
+    length += pseudo_header(segment, out + length)
+    option = length + segment.auth_offset
+    length += fixed_header(segment, out + length)
+    if exclude_options:
+        option = length
+        memcpy(out + option, segment.tcp + segment.auth_offset, 4)
+        length += segment.auth_length
+    else:
+        memcpy(out + length, segment.tcp + 20, segment.header_length - 20)
+        length += segment.header_length - 20
+    memset(out + option + 4, 0, segment.auth_length - 4)
+    return length
+
+
+cdef size_t md5_prefix(const Segment *segment, uint8_t *out) noexcept nogil:
+    """Everything before the payload for TCP-MD5 (RFC 2385 section 2.0): no options, no SNE."""
+    cdef size_t length = pseudo_header(segment, out)
+    return length + fixed_header(segment, out + length)
+
+
+cdef size_t context(const Segment *segment, uint32_t isn_source, uint32_t isn_destination,
+                    uint8_t *out) noexcept nogil:
+    """The KDF's context (RFC 5925 section 5.2): 20 bytes for IPv4, 44 for IPv6."""
+    cdef size_t size = 16 if segment.version == 6 else 4
+    memcpy(out, segment.source, size)
+    memcpy(out + size, segment.destination, size)
+    put16(out + 2 * size, segment.source_port)
+    put16(out + 2 * size + 2, segment.destination_port)
+    put32(out + 2 * size + 4, isn_source)
+    put32(out + 2 * size + 8, isn_destination)
+    return 2 * size + 12
+
+
+cdef uint32_t finish(int kernel, uint8_t *last, size_t used, uint64_t total, const uint8_t *suffix,
+                     size_t suffix_length, tcpao_message *out) noexcept nogil:
+    """Append suffix and padding behind `used` bytes at `last`; returns the whole blocks there."""
+    cdef uint64_t bits
+    cdef size_t end
+    if suffix_length:
+        memcpy(last + used, suffix, suffix_length)
+        used += suffix_length
+        total += suffix_length
+    if kernel == TCPAO_AES_CMAC:
+        out.padded = used % 16 != 0 or used == 0
+        if out.padded:
+            end = used // 16 * 16 + 16
+            memset(last + used, 0, end - used)
+            last[used] = 0x80
+            used = end
+        return <uint32_t>(used // 16)
+    # the hashes: 0x80, zeros, the length in bits; HMAC's key block went before
+    end = (used + 9 + 63) // 64 * 64
+    memset(last + used, 0, end - used)
+    last[used] = 0x80
+    if kernel == TCPAO_MD5:
+        bits = 8 * total
+        memcpy_le64(last + end - 8, bits)
+    else:
+        bits = 8 * (total + 64)
+        put32(last + end - 8, <uint32_t>(bits >> 32))
+        put32(last + end - 4, <uint32_t>bits)
+    return <uint32_t>(end // 64)
+
+
+cdef void memcpy_le64(uint8_t *out, uint64_t value) noexcept nogil:
+    cdef int i
+    for i in range(8):
+        out[i] = <uint8_t>(value >> 8 * i)
+
+
+cdef void layout(int kernel, uint8_t *scratch, size_t prefix_length, const uint8_t *body,
+                 size_t body_length, const uint8_t *suffix, size_t suffix_length,
+                 tcpao_message *out) noexcept nogil:
+    """Cut prefix (already in `scratch`), body and suffix into head, middle and tail.
+
+    `scratch` has `SCRATCH` bytes; prefix up to `MAX_PREFIX`, suffix up to `MAX_SUFFIX`, which only
+    TCP-MD5 has.
+    """
+    cdef size_t block = 16 if kernel == TCPAO_AES_CMAC else 64
+    cdef size_t total = prefix_length + body_length
+    cdef size_t head, copied, rest
+    memset(out, 0, sizeof(tcpao_message))
+    if kernel == KERNEL_LIBRARY:
+        out.piece[0] = scratch
+        out.blocks[0] = <uint32_t>prefix_length
+        out.piece[1] = body
+        out.blocks[1] = <uint32_t>body_length
+        return
+    if total <= COPIED_WHOLE:
+        if body_length:
+            memcpy(scratch + prefix_length, body, body_length)
+        out.piece[0] = scratch
+        out.blocks[0] = finish(kernel, scratch, total, total, suffix, suffix_length, out)
+        return
+    head = (prefix_length + block - 1) // block * block
+    copied = head - prefix_length
+    if copied:
+        memcpy(scratch + prefix_length, body, copied)
+    out.piece[0] = scratch
+    out.blocks[0] = <uint32_t>(head // block)
+    rest = (total - head) % block
+    if rest == 0 and kernel == TCPAO_AES_CMAC:
+        rest = block                         # the last block takes a subkey: keep it in the tail
+    out.piece[1] = body + copied
+    out.blocks[1] = <uint32_t>((total - head - rest) // block)
+    if rest:
+        memcpy(scratch + head, body + body_length - rest, rest)
+    out.piece[2] = scratch + head
+    out.blocks[2] = finish(kernel, scratch + head, rest, total, suffix, suffix_length, out)
+
+
+def message(frame, sne=0, exclude_options=False, linktype=1):
+    """The bytes that the MAC of one captured segment covers: the stage by itself, to look at.
+
+    Parameters
+    ----------
+    frame : buffer protocol
+        One record, with a TCP segment that has a TCP-AO or TCP-MD5 option.
+    sne : int
+        The sequence number extension; TCP-MD5 has none.
+    exclude_options : bool
+        Whether the MKT leaves TCP options out (RFC 5925 section 3.1).
+    linktype : int
+
+    Returns
+    -------
+    bytes
+        SNE, pseudo-header, TCP header, payload. For TCP-MD5 without SNE and without the key.
+
+    Raises
+    ------
+    InvalidArgumentError
+        Not such a segment.
+    """
+    size = memoryview(frame).nbytes
+    cdef Records records = Records(frame, np.zeros(1, np.int64), np.array([size]), linktype)
+    cdef Segment segment
+    cdef uint8_t prefix[MAX_PREFIX]
+    cdef size_t length
+    parse_frame(records.start(0), records.length(0), records.wire_length(0), records.linktype(0),
+                &segment, NULL)
+    if segment.kind != KIND_SEGMENT or segment.auth == 0 or segment.captured < segment.length:
+        raise InvalidArgumentError("frame holds no whole TCP segment with TCP-AO or TCP-MD5")
+    if segment.auth == AUTH_AO:
+        length = ao_prefix(&segment, sne, exclude_options, prefix)
+    else:
+        length = md5_prefix(&segment, prefix)
+    body = segment.tcp[segment.header_length:segment.length]
+    return bytes(prefix[:length]) + bytes(body)

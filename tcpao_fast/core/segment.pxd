@@ -1,0 +1,64 @@
+"""The row that travels through the stages: one TCP segment as `parse` found it."""
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+
+cdef enum Kind:
+    KIND_NOT_TCP = 0
+    KIND_SEGMENT = 1     # a whole TCP header
+    KIND_CUT = 2         # TCP, but the capture ends inside the header
+    KIND_MALFORMED = 3   # broken header length or options
+    KIND_FRAGMENT = 4    # an IP fragment: for the `fragments` stage
+
+cdef enum Auth:
+    AUTH_NONE = 0
+    AUTH_AO = 1          # TCP-AO, kind 29
+    AUTH_MD5 = 2         # TCP-MD5, kind 19
+
+cdef enum Flag:
+    FLAG_FIN = 0x01
+    FLAG_SYN = 0x02
+    FLAG_RST = 0x04
+    FLAG_ACK = 0x10
+
+cdef struct Segment:
+    const uint8_t *ip            # the innermost IP header
+    const uint8_t *tcp           # the TCP header
+    const uint8_t *source        # addresses as the MAC has them: 4 or 16 bytes, network order
+    const uint8_t *destination
+    uint32_t length              # TCP header and payload, by the IP header
+    uint32_t captured            # how much of `length` is in the buffer
+    uint32_t seq
+    uint32_t ack
+    uint32_t vrf                 # VLAN tags as one number, 0 without
+    uint16_t source_port
+    uint16_t destination_port
+    uint16_t flags
+    uint8_t header_length        # bytes
+    uint8_t version              # 4 or 6
+    uint8_t kind
+    uint8_t auth
+    uint8_t auth_offset          # of the option in the TCP header
+    uint8_t auth_length          # of the option, kind and length bytes included
+    uint8_t key_id
+    uint8_t rnext_key_id
+    uint8_t has_ports            # ports are known (also in some cut or malformed segments)
+
+cdef inline uint16_t be16(const uint8_t *p) noexcept nogil:
+    return <uint16_t>((<uint16_t>p[0] << 8) | p[1])
+
+cdef inline uint32_t be32(const uint8_t *p) noexcept nogil:
+    return (<uint32_t>p[0] << 24) | (<uint32_t>p[1] << 16) | (<uint32_t>p[2] << 8) | p[3]
+
+cdef inline void put16(uint8_t *p, uint32_t v) noexcept nogil:
+    p[0] = <uint8_t>(v >> 8)
+    p[1] = <uint8_t>v
+
+cdef inline void put32(uint8_t *p, uint32_t v) noexcept nogil:
+    put16(p, v >> 16)
+    put16(p + 2, v & 0xFFFF)
+
+cdef inline bint is_syn(const Segment *s) noexcept nogil:
+    return (s.flags & (FLAG_SYN | FLAG_ACK)) == FLAG_SYN
+
+cdef inline bint is_syn_ack(const Segment *s) noexcept nogil:
+    return (s.flags & (FLAG_SYN | FLAG_ACK)) == (FLAG_SYN | FLAG_ACK)

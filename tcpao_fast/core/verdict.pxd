@@ -1,0 +1,34 @@
+from libc.stdint cimport int64_t, uint8_t
+
+from tcpao_fast.core.connections cimport ConnectionTable
+from tcpao_fast.core.hypothesis cimport Hypothesis
+from tcpao_fast.core.kernels cimport tcpao_message
+from tcpao_fast.core.keys cimport KeyTable
+from tcpao_fast.core.segment cimport Segment
+
+cdef enum VerdictCode:
+    VERDICT_GOOD = 0
+    VERDICT_BAD_MAC = 1
+    VERDICT_KEY_NOT_FOUND = 2
+    VERDICT_AO_REQUIRED = 3
+    VERDICT_UNSIGNED = 4
+    VERDICT_MISSING_ISN = 5
+    VERDICT_TRUNCATED = 6
+    VERDICT_MALFORMED = 7
+    VERDICT_MD5_GOOD = 8
+    VERDICT_MD5_BAD = 9
+    VERDICT_MD5_UNCHECKED = 10
+    VERDICT_NOT_TCP = 11
+    VERDICT_COUNT = 12
+
+cdef struct Attempts:
+    # what the commit of one segment needs at hand
+    const Segment *segment
+    Hypothesis *row              # the speculation, with its MAC in `mac`
+    const uint8_t *mac
+    uint8_t *scratch
+    int64_t timestamp
+
+cdef void judge(ConnectionTable connections, KeyTable keys, bint ao_required,
+                const Segment *segment, int64_t timestamp, Hypothesis *row) noexcept nogil
+cdef int commit(ConnectionTable connections, KeyTable keys, Attempts *one) except -1 nogil

@@ -1,0 +1,297 @@
+"""Stage `verdict`: what is known without a MAC; then compare, and only now move state.
+
+The stages before worked on the most likely hypothesis of each segment, all of a batch at once.
+`commit` walks the batch in order and decides as if the segments had come one by one: where the
+speculation was the right first choice its MAC is used, everything else (a port used again, a
+forged SYN-ACK in between, two MKTs with one ID) is computed here, for that segment alone.  So the
+verdicts do not depend on how a stream is cut into batches.
+"""
+
+from libc.stdint cimport int32_t, uint32_t
+
+from tcpao_fast.core.connections cimport NONE, PROOF_SYN, Connection, Incarnation
+from tcpao_fast.core.hypothesis cimport CHECK_AO, CHECK_MD5, CHECK_NOTHING
+from tcpao_fast.core.keys cimport SLABS, Derivation, Mkt, slot_data
+from tcpao_fast.core.mac cimport equal, mac_one
+from tcpao_fast.core.messages cimport KERNEL_LIBRARY, ao_prefix, layout
+from tcpao_fast.core.segment cimport (
+    AUTH_AO,
+    AUTH_MD5,
+    FLAG_ACK,
+    FLAG_FIN,
+    FLAG_RST,
+    FLAG_SYN,
+    KIND_CUT,
+    KIND_FRAGMENT,
+    KIND_MALFORMED,
+    KIND_NOT_TCP,
+    is_syn,
+    is_syn_ack,
+)
+from tcpao_fast.core.sne cimport extend
+
+
+cdef void judge(ConnectionTable connections, KeyTable keys, bint ao_required,
+                const Segment *segment, int64_t timestamp, Hypothesis *row) noexcept nogil:
+    """Everything that is asked before the MAC, in order.  Sets verdict and check; for TCP-AO the
+    first MKT that the KeyID may mean."""
+    cdef Connection *connection
+    cdef int32_t found[2]
+    row.mkt = row.traffic_key = NONE
+    row.check = CHECK_NOTHING
+    row.temporary = 0
+    row.position = 0
+    if segment.kind == KIND_NOT_TCP or segment.kind == KIND_FRAGMENT:
+        row.verdict = VERDICT_NOT_TCP
+        return
+    if segment.kind == KIND_MALFORMED:
+        row.verdict = VERDICT_MALFORMED
+        return
+    if segment.kind == KIND_CUT:
+        row.verdict = VERDICT_TRUNCATED
+        return
+    connection = &connections.connections[row.connection]
+    keys.look_up(segment, connection)
+    if segment.auth == AUTH_AO:
+        if keys.candidates(segment, connection, row.direction, timestamp, found) == 0:
+            row.verdict = VERDICT_KEY_NOT_FOUND
+            return
+        row.mkt = found[0]
+        row.check = CHECK_AO
+        row.verdict = VERDICT_BAD_MAC
+    elif segment.auth == AUTH_MD5:
+        if connection.md5_key == NONE or timestamp >= 0 and not (
+                keys.mkts[connection.md5_key].accept[0] <= timestamp
+                <= keys.mkts[connection.md5_key].accept[1]):
+            row.verdict = VERDICT_MD5_UNCHECKED
+            return
+        row.mkt = connection.md5_key
+        row.check = CHECK_MD5
+        row.verdict = VERDICT_MD5_BAD
+    else:
+        row.verdict = VERDICT_AO_REQUIRED if connection.has_mkt or ao_required else VERDICT_UNSIGNED
+        return
+    if segment.captured < segment.length:
+        row.check = CHECK_NOTHING
+        row.verdict = VERDICT_TRUNCATED
+
+
+cdef int attempt(ConnectionTable connections, KeyTable keys, Attempts *one, int32_t mkt_index,
+                 uint32_t isn_source, uint32_t isn_destination, int64_t position,
+                 int32_t incarnation) except -1 nogil:
+    """Whether the segment's MAC is good under an MKT, a pair of ISNs and a position; 1 or 0."""
+    cdef const Segment *segment = one.segment
+    cdef Hypothesis *row = one.row
+    cdef const Mkt *mkt = &keys.mkts[mkt_index]
+    cdef tcpao_message message
+    cdef Derivation wanted
+    cdef uint8_t digest[64]
+    cdef int32_t slot = NONE
+    cdef int length = segment.auth_length - 4
+    cdef size_t prefix
+    cdef bint good
+    if position < 0 or length != mkt.mac_length:
+        return 0
+    if (row.traffic_key != NONE and row.mkt == mkt_index and row.isn_source == isn_source
+            and row.isn_destination == isn_destination and row.position >> 32 == position >> 32):
+        row.position = position
+        return equal(one.mac, segment.tcp + segment.auth_offset + 4, length)
+    if incarnation != NONE:
+        slot = keys.find_slot(connections.incarnations[incarnation].keys[row.direction], mkt_index)
+    if slot == NONE:
+        with gil:
+            keys.reserve(1)
+        slot = keys.take_slot(mkt_index)
+        wanted.segment = segment
+        wanted.isn_source = isn_source
+        wanted.isn_destination = isn_destination
+        wanted.mkt = mkt_index
+        wanted.slot = slot
+        keys.derive(&wanted, 1)
+        if incarnation != NONE:
+            keys.slabs[slot % SLABS].next[slot // SLABS] = (
+                connections.incarnations[incarnation].keys[row.direction])
+            connections.incarnations[incarnation].keys[row.direction] = slot
+    prefix = ao_prefix(segment, <uint32_t>(position >> 32), mkt.exclude_options, one.scratch)
+    layout(mkt.kernel, one.scratch, prefix, segment.tcp + segment.header_length,
+           segment.length - segment.header_length, NULL, 0, &message)
+    message.key = slot_data(&keys.slabs[slot % SLABS], slot // SLABS)
+    message.mac = digest
+    if mkt.kernel == KERNEL_LIBRARY:
+        keys.library_mac(mkt_index, &message)
+    else:
+        mac_one(mkt.kernel, &message)
+    good = equal(digest, segment.tcp + segment.auth_offset + 4, length)
+    if incarnation == NONE:
+        keys.free_slot(mkt_index, slot)
+    if good:
+        row.mkt = mkt_index
+        row.position = position
+    return good
+
+
+cdef void advance(ConnectionTable connections, int32_t incarnation, const Segment *segment,
+                  Hypothesis *row) noexcept nogil:
+    """A good segment moves its direction's anchor and the keys in use."""
+    cdef Incarnation *one = &connections.incarnations[incarnation]
+    cdef int64_t end = row.position + segment.length - segment.header_length
+    cdef int direction = row.direction
+    one.key_in_use[direction] = row.mkt
+    one.rnext_key_id[direction] = segment.rnext_key_id
+    if segment.flags & FLAG_RST:
+        return                   # its SEQ may be far away, and nothing follows it
+    end += (segment.flags & FLAG_SYN != 0) + (segment.flags & FLAG_FIN != 0)
+    if end > one.anchor[direction]:
+        one.anchor[direction] = end
+
+
+cdef int commit_syn(ConnectionTable connections, KeyTable keys, Attempts *one, int32_t *mkts,
+                    int count) except -1 nogil:
+    """A SYN verifies by itself: its traffic key has its own ISN and 0."""
+    cdef Hypothesis *row = one.row
+    cdef int32_t incarnation
+    cdef int good = 0, i
+    for i in range(count):
+        good = attempt(connections, keys, one, mkts[i], one.segment.seq, 0, one.segment.seq, NONE)
+        if good:
+            break
+    incarnation = connections.note_syn(row.connection, row.direction, one.segment.seq, good)
+    if good:
+        row.verdict = VERDICT_GOOD
+        if incarnation != NONE:
+            advance(connections, incarnation, one.segment, row)
+    return 0
+
+
+cdef int accept_pair(ConnectionTable connections, KeyTable keys, Attempts *one,
+                     uint32_t isn_source, uint32_t isn_destination) except -1 nogil:
+    """A MAC proved both ISNs: their incarnation is live from here on."""
+    cdef Hypothesis *row = one.row
+    cdef int32_t incarnation = connections.note_pair(row.connection, row.direction, isn_source,
+                                                     isn_destination, True)
+    row.verdict = VERDICT_GOOD
+    if incarnation != NONE:
+        advance(connections, incarnation, one.segment, row)
+    return 0
+
+
+cdef int commit_syn_ack(ConnectionTable connections, KeyTable keys, Attempts *one, int32_t *mkts,
+                        int count) except -1 nogil:
+    """A SYN-ACK names both ISNs."""
+    cdef Hypothesis *row = one.row
+    cdef uint32_t isn_destination = one.segment.ack - 1
+    cdef int32_t incarnation = connections.find_pair(row.connection, row.direction,
+                                                     one.segment.seq, isn_destination)
+    cdef int i
+    for i in range(count):
+        if attempt(connections, keys, one, mkts[i], one.segment.seq, isn_destination,
+                   one.segment.seq, incarnation):
+            return accept_pair(connections, keys, one, one.segment.seq, isn_destination)
+    connections.note_pair(row.connection, row.direction, one.segment.seq, isn_destination, False)
+    return 0
+
+
+cdef int attempt_incarnation(ConnectionTable connections, KeyTable keys, Attempts *one,
+                             int32_t *mkts, int count, int32_t incarnation) except -1 nogil:
+    """Try a segment under an incarnation of which both ISNs are known."""
+    cdef Incarnation *it = &connections.incarnations[incarnation]
+    cdef int direction = one.row.direction
+    cdef int i
+    cdef int64_t position = extend(it.anchor[direction], one.segment.seq)
+    for i in range(count):
+        if attempt(connections, keys, one, mkts[i], it.isn[direction], it.isn[1 - direction],
+                   position, incarnation):
+            accept_pair(connections, keys, one, it.isn[direction], it.isn[1 - direction])
+            return 1
+    return 0
+
+
+cdef int attempt_guess(ConnectionTable connections, KeyTable keys, Attempts *one, int32_t *mkts,
+                       int count, uint32_t isn_source, uint32_t isn_destination) except -1 nogil:
+    """Try a segment under ISNs that it states itself."""
+    cdef int i
+    if connections.find_pair(one.row.connection, one.row.direction, isn_source,
+                             isn_destination) != NONE:
+        return 0                 # tried already
+    for i in range(count):
+        if attempt(connections, keys, one, mkts[i], isn_source, isn_destination,
+                   extend(isn_source, one.segment.seq), NONE):
+            accept_pair(connections, keys, one, isn_source, isn_destination)
+            return 1
+    return 0
+
+
+cdef int commit_other(ConnectionTable connections, KeyTable keys, Attempts *one, int32_t *mkts,
+                      int count) except -1 nogil:
+    """Try the live incarnation, then candidates, then what the segment itself implies:
+    the missing ISN of a half-seen handshake, or both, as behind a SYN cookie."""
+    cdef Connection *connection = &connections.connections[one.row.connection]
+    cdef const Segment *segment = one.segment
+    cdef Incarnation *it
+    cdef int32_t at = connection.live, following
+    cdef int direction = one.row.direction
+    cdef bint pair_known = at != NONE, syn_unproved = False
+    if at != NONE and attempt_incarnation(connections, keys, one, mkts, count, at):
+        return 0
+    at = connection.newest
+    while at != NONE:
+        following = connections.incarnations[at].next
+        if at != connection.live and connections.incarnations[at].known == 3:
+            pair_known = True
+            if attempt_incarnation(connections, keys, one, mkts, count, at):
+                return 0
+        at = following
+    at = connection.newest
+    while at != NONE:
+        it = &connections.incarnations[at]
+        following = it.next
+        if it.known != 3:
+            syn_unproved |= it.proof != PROOF_SYN
+            if it.known == 1 << direction:
+                if segment.flags & FLAG_ACK and attempt_guess(
+                        connections, keys, one, mkts, count, it.isn[direction], segment.ack - 1):
+                    return 0
+            elif attempt_guess(connections, keys, one, mkts, count,
+                               segment.seq if segment.flags & FLAG_RST else segment.seq - 1,
+                               it.isn[1 - direction]):
+                return 0
+        at = following
+    if segment.flags & FLAG_ACK and attempt_guess(connections, keys, one, mkts, count,
+                                                  segment.seq - 1, segment.ack - 1):
+        return 0
+    # a SYN that was good and a guess that was not: the other ISN was never seen
+    one.row.verdict = VERDICT_BAD_MAC if pair_known or syn_unproved else VERDICT_MISSING_ISN
+    return 0
+
+
+cdef int commit(ConnectionTable connections, KeyTable keys, Attempts *one) except -1 nogil:
+    """The verdict on one segment, and whatever it proves."""
+    cdef Hypothesis *row = one.row
+    cdef const Segment *segment = one.segment
+    cdef Connection *connection
+    cdef int32_t mkts[2]
+    cdef int count
+    if row.connection == NONE:
+        return 0
+    connection = &connections.connections[row.connection]
+    if segment.flags & FLAG_SYN and (is_syn(segment) or connection.initiator == 2):
+        connection.initiator = row.direction if is_syn(segment) else 1 - row.direction
+    if row.check == CHECK_MD5:
+        if equal(one.mac, segment.tcp + segment.auth_offset + 2, 16):
+            row.verdict = VERDICT_MD5_GOOD
+            connection.referenced = 1
+        return 0
+    if row.check == CHECK_NOTHING:
+        if segment.auth == AUTH_AO and row.verdict != VERDICT_MALFORMED:
+            if is_syn(segment):     # not verified, but it says an ISN
+                connections.note_syn(row.connection, row.direction, segment.seq, False)
+            elif is_syn_ack(segment):
+                connections.note_pair(row.connection, row.direction, segment.seq, segment.ack - 1,
+                                      False)
+        return 0
+    count = keys.candidates(segment, connection, row.direction, one.timestamp, mkts)
+    if is_syn(segment):
+        return commit_syn(connections, keys, one, mkts, count)
+    if is_syn_ack(segment):
+        return commit_syn_ack(connections, keys, one, mkts, count)
+    return commit_other(connections, keys, one, mkts, count)
