@@ -1,0 +1,338 @@
+"""Master key tuples (MKTs, RFC 5925 section 3.1) and sets of them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_network,
+)
+from typing import overload
+
+from tcpao_fast.algorithms import Algorithm, find
+from tcpao_fast.errors import InvalidKeyError, KeyOverlapError, TcpAoError
+
+Network = IPv4Network | IPv6Network
+AddressLike = str | IPv4Address | IPv6Address | Network | None
+PortsLike = int | Sequence[int] | None
+Ports = tuple[int, int]
+Lifetime = tuple[datetime | None, datetime | None]
+
+#: Option bytes that TCP has room for (RFC 9293): kind, length, KeyID and RNextKeyID take 4.
+MAX_MAC_LENGTH = 40 - 4
+#: Linux's limit for a TCP-MD5 key.
+MAX_TCP_MD5_SECRET = 80
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_ALWAYS = (-(2**63), 2**63 - 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MasterKey:
+    """One MKT: a master key, what to do with it, and which connections it is for.
+
+    A key may be used from either end: a segment from `local` to `remote` carries `send_id`, one
+    from `remote` to `local` carries `recv_id`.
+
+    Parameters
+    ----------
+    algorithm : str
+        A name that `tcpao_fast.algorithms` knows, such as ``hmac-sha-1-96``, ``aes-128-cmac-96``,
+        ``hmac-sha256-128``, ``kmac256-128``, Linux's ``hmac(sha256)``, or ``tcp-md5``.
+    secret : bytes
+        The master key. It never appears in a repr, an error or a log.
+    send_id, recv_id : int, optional
+        KeyIDs, 0 to 255; a ``tcp-md5`` key has none.
+    local, remote : address, prefix, or None for any
+        As text or as `ipaddress` objects; kept as networks. IPv4-mapped IPv6 becomes IPv4.
+    local_port, remote_port : int, (int, int), or None for any
+        A port or an inclusive range; kept as a range.
+    mac_length : int, optional
+        Bytes of the MAC on the wire, 1 to the digest size and at most 36; the algorithm's default
+        (12, for the IETF draft's algorithms 16).
+    exclude_options : bool
+        Whether the MAC leaves the other TCP options out.
+    name : str, optional
+        What reports call the key.
+    vrf : int, optional
+        The VLAN ID (VRF) the key is for; None for any.
+    send_lifetime, accept_lifetime : (datetime or None, datetime or None), optional
+        First and last moment, with time zone; None for open ends. Looked at where segments have
+        timestamps.
+
+    Raises
+    ------
+    InvalidKeyError
+        With every broken rule in `problems`.
+    """
+
+    algorithm: str
+    secret: bytes = field(repr=False)
+    send_id: int | None = None
+    recv_id: int | None = None
+    local: AddressLike = None
+    remote: AddressLike = None
+    local_port: PortsLike = None
+    remote_port: PortsLike = None
+    mac_length: int | None = None
+    exclude_options: bool = False
+    name: str | None = None
+    vrf: int | None = None
+    send_lifetime: Lifetime | None = None
+    accept_lifetime: Lifetime | None = None
+
+    def __post_init__(self) -> None:
+        problems: list[tuple[str, str]] = []
+
+        def settle(attribute: str, value: object) -> None:
+            object.__setattr__(self, attribute, value)
+
+        algorithm: Algorithm | None = None
+        try:
+            algorithm = find(self.algorithm)
+            settle("algorithm", algorithm.name)
+        except TcpAoError as error:
+            problems.append(("algorithm", str(error)))
+        except AttributeError:
+            problems.append(("algorithm", "must be text"))
+        if not isinstance(self.secret, (bytes, bytearray, memoryview)):
+            problems.append(("secret", "must be bytes"))
+        else:
+            settle("secret", bytes(self.secret))
+            if not self.secret:
+                problems.append(("secret", "is empty"))
+        if algorithm is not None:
+            self._check_algorithm(algorithm, problems)
+        for side in ("local", "remote"):
+            try:
+                settle(side, _network(getattr(self, side)))
+            except (ValueError, TypeError) as error:
+                problems.append((side, str(error)))
+            try:
+                settle(f"{side}_port", _ports(getattr(self, f"{side}_port")))
+            except ValueError as error:
+                problems.append((f"{side}_port", str(error)))
+        versions = {n.version for n in (self.local, self.remote) if isinstance(n, Network)}
+        if len(versions) > 1:
+            problems.append(("remote", "is of another IP version than local"))
+        if self.vrf is not None and not _is_int(self.vrf, 0, 2**32 - 1):
+            problems.append(("vrf", "must be a number from 0 to 4294967295"))
+        if not isinstance(self.exclude_options, bool):
+            problems.append(("exclude_options", "must be true or false"))
+        if self.name is not None and not (isinstance(self.name, str) and self.name):
+            problems.append(("name", "must be text and not empty"))
+        for lifetime in ("send_lifetime", "accept_lifetime"):
+            problem = _lifetime_problem(getattr(self, lifetime))
+            if problem:
+                problems.append((lifetime, problem))
+        if problems:
+            raise InvalidKeyError(problems)
+
+    def _check_algorithm(self, algorithm: Algorithm, problems: list[tuple[str, str]]) -> None:
+        if algorithm.is_tcp_md5:
+            for attribute in ("send_id", "recv_id"):
+                if getattr(self, attribute) is not None:
+                    problems.append((attribute, "a tcp-md5 key has no key IDs"))
+            if self.mac_length not in (None, 16):
+                problems.append(("mac_length", "is 16 for tcp-md5"))
+            if self.exclude_options is True:
+                problems.append(("exclude_options", "tcp-md5 never covers options"))
+            if len(self.secret) > MAX_TCP_MD5_SECRET:
+                problems.append(("secret", f"has more than {MAX_TCP_MD5_SECRET} bytes"))
+        else:
+            for attribute in ("send_id", "recv_id"):
+                value = getattr(self, attribute)
+                if value is None:
+                    problems.append((attribute, "is missing"))
+                elif not _is_int(value, 0, 255):
+                    problems.append((attribute, f"is {value!r}; it must be 0 to 255"))
+            most = min(algorithm.digest_length, MAX_MAC_LENGTH)
+            if self.mac_length is not None and not _is_int(self.mac_length, 1, most):
+                problems.append(
+                    (
+                        "mac_length",
+                        f"is {self.mac_length!r}; {algorithm.name} allows 1 to {most} bytes",
+                    )
+                )
+        if self.mac_length is None:
+            object.__setattr__(self, "mac_length", algorithm.default_mac_length)
+
+    def __reduce__(self) -> str | tuple[object, ...]:
+        raise TypeError("a MasterKey holds a secret and is not pickled; pass its key file instead")
+
+    @property
+    def is_tcp_md5(self) -> bool:
+        """Whether this is a TCP-MD5 key (RFC 2385)."""
+        return self.algorithm == "tcp-md5"
+
+    @property
+    def label(self) -> str:
+        """What reports call the key: its name, else algorithm and IDs."""
+        if self.name:
+            return self.name
+        if self.is_tcp_md5:
+            return "tcp-md5"
+        return f"{self.algorithm} {self.send_id}/{self.recv_id}"
+
+    @property
+    def version(self) -> int:
+        """4 or 6, or 0 when the key is for either."""
+        for network in (self.local, self.remote):
+            if isinstance(network, Network):
+                return network.version
+        return 0
+
+    def overlaps(self, other: MasterKey) -> bool:
+        """Whether a connection exists that both keys match, seen from the same end."""
+        return (
+            (self.vrf is None or other.vrf is None or self.vrf == other.vrf)
+            and 0 in (self.version * other.version, self.version - other.version)
+            and _networks_overlap(self.local, other.local)
+            and _networks_overlap(self.remote, other.remote)
+            and _ports_overlap(self.local_port, other.local_port)
+            and _ports_overlap(self.remote_port, other.remote_port)
+        )
+
+
+def _is_int(value: object, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def _network(value: AddressLike) -> Network | None:
+    if value is None:
+        return None
+    if not isinstance(value, (str, IPv4Address, IPv6Address, IPv4Network, IPv6Network)):
+        raise TypeError(f"is {value!r}; it must be an address or a prefix")
+    try:
+        network = ip_network(value)
+    except ValueError as error:
+        raise ValueError(f"{error} (an address, or a prefix without bits beyond its length)") from None
+    if network.version == 6 and network.prefixlen >= 96:
+        mapped = network.network_address.ipv4_mapped
+        if mapped is not None:
+            return IPv4Network((mapped, network.prefixlen - 96))
+    return network
+
+
+def _ports(value: PortsLike) -> Ports | None:
+    if value is None:
+        return None
+    wrong = ValueError(f"is {value!r}; it must be a port or an inclusive range within 0 to 65535")
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = (value, value)
+    if isinstance(value, (str, bool, int)):
+        raise wrong
+    try:
+        low, high = value
+    except (TypeError, ValueError):
+        raise wrong from None
+    if not _is_int(low, 0, 65535) or not _is_int(high, low, 65535):
+        raise wrong
+    return low, high
+
+
+def _lifetime_problem(value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, tuple) or len(value) != 2:
+        return "must be a pair of first and last moment"
+    start, end = value
+    for moment in value:
+        if moment is not None and (not isinstance(moment, datetime) or moment.tzinfo is None):
+            return "must be given in date-times with a time zone"
+    if start is not None and end is not None and end < start:
+        return "ends before it starts"
+    return None
+
+
+def lifetime_ns(lifetime: Lifetime | None) -> tuple[int, int]:
+    """A lifetime as nanoseconds since 1970, both ends included."""
+    start, end = lifetime or (None, None)
+    microsecond = timedelta(microseconds=1)
+    return (
+        _ALWAYS[0] if start is None else (start - _EPOCH) // microsecond * 1000,
+        _ALWAYS[1] if end is None else (end - _EPOCH) // microsecond * 1000 + 999,
+    )
+
+
+def _networks_overlap(a: AddressLike, b: AddressLike) -> bool:
+    if isinstance(a, IPv4Network) and isinstance(b, IPv4Network):
+        return a.overlaps(b)
+    if isinstance(a, IPv6Network) and isinstance(b, IPv6Network):
+        return a.overlaps(b)
+    return a is None or b is None
+
+
+def _ports_overlap(a: PortsLike, b: PortsLike) -> bool:
+    if not isinstance(a, tuple) or not isinstance(b, tuple):
+        return True
+    return a[0] <= b[1] and b[0] <= a[1]
+
+
+class KeyChain(Sequence[MasterKey]):
+    """An immutable set of keys that may be used together.
+
+    Parameters
+    ----------
+    keys : iterable of MasterKey
+
+    Raises
+    ------
+    KeyOverlapError
+        Two MKTs that can match one connection share a SendID or a RecvID (RFC 5925 section 3.1).
+        TCP-MD5 keys have no IDs and may stand beside TCP-AO keys.
+    """
+
+    def __init__(self, keys: Iterable[MasterKey] = ()) -> None:
+        self._keys = tuple(keys)
+        for key in self._keys:
+            if not isinstance(key, MasterKey):
+                raise InvalidKeyError([("key", f"is a {type(key).__name__}, not a MasterKey")])
+        problems = overlap_problems(enumerate(self._keys))
+        if problems:
+            raise KeyOverlapError(problems)
+
+    @overload
+    def __getitem__(self, index: int) -> MasterKey: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[MasterKey, ...]: ...
+    def __getitem__(self, index: int | slice) -> MasterKey | tuple[MasterKey, ...]:
+        return self._keys[index]
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __iter__(self) -> Iterator[MasterKey]:
+        return iter(self._keys)
+
+    def __repr__(self) -> str:
+        return f"KeyChain({list(self._keys)!r})"
+
+
+def overlap_problems(keys: Iterable[tuple[int, MasterKey]]) -> list[tuple[int, str]]:
+    """Every pair of keys that overlap and share an ID: the later key's number, and what is wrong."""
+    problems: list[tuple[int, str]] = []
+    by_id: dict[tuple[str, int], list[tuple[int, MasterKey]]] = defaultdict(list)
+    for index, key in keys:
+        if key.is_tcp_md5:
+            continue
+        for kind, value in (("send_id", key.send_id), ("recv_id", key.recv_id)):
+            assert value is not None
+            earlier = by_id[kind, value]
+            problems.extend(
+                (
+                    index,
+                    f"{kind} {value} is also key {other_index + 1}'s ({other.label}), "
+                    "and one connection can match both",
+                )
+                for other_index, other in earlier
+                if key.overlaps(other)
+            )
+            earlier.append((index, key))
+    return problems
