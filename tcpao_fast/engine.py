@@ -16,10 +16,12 @@ from tcpao_fast.algorithms import find
 from tcpao_fast.core.buffers import Records
 from tcpao_fast.core.keys import KeyTable
 from tcpao_fast.core.pipeline import Pipeline
+from tcpao_fast.core.sign import sign, sign_inplace
+from tcpao_fast.core.sign import strip as strip_records
 from tcpao_fast.errors import InvalidArgumentError, StateError
 from tcpao_fast.keys import KeyChain, MasterKey, lifetime_ns
 from tcpao_fast.policy import Policy
-from tcpao_fast.verdicts import SEGMENT_VERDICTS, Verdict
+from tcpao_fast.verdicts import SEGMENT_VERDICTS, SignOutcome
 
 Buffer = Any  # anything with the buffer protocol; collections.abc.Buffer is there from Python 3.12
 Integers = npt.ArrayLike
@@ -50,6 +52,91 @@ class VerifyResult:
     connection: npt.NDArray[np.int32]
     sne: npt.NDArray[np.uint32]
     counts: dict[str, int]
+
+
+class Rewritten(tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.int64]]):
+    """Rewritten records: ``buffer, offsets, lengths``, ready for `Engine.verify`.
+
+    Attributes
+    ----------
+    buffer : uint8[m]
+        The records, one behind the other.
+    offsets, lengths : int64[n]
+        As many as went in, in the same order.
+    outcome : uint8[n]
+        `SignOutcome` of each record.
+    counts : dict of str to int
+        How many records had each outcome; only those that occur.
+    key, connection : int32[n] or None
+        Index into `Engine.keys` and the connection's number, -1 without; None from `strip`.
+    """
+
+    outcome: npt.NDArray[np.uint8]
+    counts: dict[str, int]
+    key: npt.NDArray[np.int32] | None
+    connection: npt.NDArray[np.int32] | None
+
+    @classmethod
+    def _make(
+        cls,
+        buffer: npt.NDArray[np.uint8],
+        offsets: npt.NDArray[np.int64],
+        lengths: npt.NDArray[np.int64],
+        outcome: npt.NDArray[np.uint8],
+        key: npt.NDArray[np.int32] | None = None,
+        connection: npt.NDArray[np.int32] | None = None,
+        done: str = "signed",
+    ) -> Rewritten:
+        self = cls((buffer, offsets, lengths))
+        self.outcome = outcome
+        self.counts = _outcome_counts(outcome, done)
+        self.key = key
+        self.connection = connection
+        return self
+
+    @property
+    def buffer(self) -> npt.NDArray[np.uint8]:
+        """The records' bytes."""
+        return self[0]
+
+    @property
+    def offsets(self) -> npt.NDArray[np.int64]:
+        """Where each record begins in `buffer`."""
+        return self[1]
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Bytes of each record."""
+        return self[2]
+
+
+@dataclass(frozen=True, slots=True)
+class InplaceResult:
+    """What `Engine.sign_inplace` did, one entry a record.
+
+    Attributes
+    ----------
+    outcome : uint8[n]
+        `SignOutcome` of each record.
+    counts : dict of str to int
+        How many records had each outcome; only those that occur.
+    key, connection : int32[n]
+        Index into `Engine.keys` and the connection's number, -1 without.
+    """
+
+    outcome: npt.NDArray[np.uint8]
+    counts: dict[str, int]
+    key: npt.NDArray[np.int32]
+    connection: npt.NDArray[np.int32]
+
+
+def _outcome_counts(outcome: npt.NDArray[np.uint8], done: str) -> dict[str, int]:
+    numbers = np.bincount(outcome, minlength=len(SignOutcome))
+    return {
+        done if value is SignOutcome.signed else value.name: int(numbers[value])
+        for value in SignOutcome
+        if numbers[value]
+    }
 
 
 def _key_table(keys: Iterable[MasterKey]) -> KeyTable:
@@ -183,3 +270,243 @@ class Engine:
             for name, count in counts.items():
                 self.counts[name] += count
         return VerifyResult(verdict, key, connection, sne, counts)
+
+    def sign(
+        self,
+        buffer: Buffer,
+        offsets: Integers,
+        lengths: Integers,
+        linktype: int | Integers = 1,
+        timestamps: Integers | None = None,
+        *,
+        wire_lengths: Integers | None = None,
+    ) -> Rewritten:
+        """Insert a TCP-AO (or TCP-MD5) option into every unsigned segment that a key matches.
+
+        The option comes first among the options, as Linux has it, with NOPs behind it where its
+        length is no multiple of 4. Data offset, IP lengths and checksums are mended, the TCP
+        checksum is computed anew. A record that cannot be signed is copied as it is. ISNs are those
+        that the records' own SYNs and SYN-ACKs state, or what an earlier call or `import_state`
+        knows. The connection's key stays in use; at first it is the earliest of the chain that
+        matches and, where there are timestamps, may send at that time.
+
+        Parameters
+        ----------
+        buffer, offsets, lengths, linktype, timestamps, wire_lengths
+            As for `verify`.
+
+        Returns
+        -------
+        Rewritten
+            Unpacks to ``buffer, offsets, lengths``.
+
+        Raises
+        ------
+        InvalidArgumentError
+            As for `verify`.
+        """
+        records = Records(buffer, offsets, lengths, linktype, timestamps, wire_lengths)
+        with self._lock:
+            return Rewritten._make(*sign(self._pipeline, records))
+
+    def sign_inplace(
+        self,
+        buffer: Buffer,
+        offsets: Integers,
+        lengths: Integers,
+        linktype: int | Integers = 1,
+        timestamps: Integers | None = None,
+        *,
+        wire_lengths: Integers | None = None,
+    ) -> InplaceResult:
+        """Fill in the TCP-AO (or TCP-MD5) options that the segments have already.
+
+        A KeyID that names a matching MKT chooses it and stays, RNextKeyID with it; else both IDs
+        become those of the key that `sign` would take. MAC and TCP checksum are computed; nothing
+        else changes.
+
+        Parameters
+        ----------
+        buffer : writable buffer protocol, contiguous bytes
+        offsets, lengths, linktype, timestamps, wire_lengths
+            As for `verify`.
+
+        Returns
+        -------
+        InplaceResult
+
+        Raises
+        ------
+        InvalidArgumentError
+            As for `verify`, and for a read-only buffer.
+        """
+        records = Records(
+            buffer, offsets, lengths, linktype, timestamps, wire_lengths, writable=True
+        )
+        with self._lock:
+            outcome, key, connection = sign_inplace(self._pipeline, records)
+        return InplaceResult(outcome, _outcome_counts(outcome, "signed"), key, connection)
+
+    def connections(self, first: int = 0) -> list[dict[str, Any]]:
+        """What is known of each connection that has the number `first` or a later one.
+
+        Returns
+        -------
+        list of dict
+            In the order of their numbers: ``id``; ``client`` and ``server`` as (address, port),
+            where the client sent the SYN (without one: the side with the higher port); ``vrf``;
+            and, once a MAC over both ISNs was good, else None: ``isn``, ``sne`` and ``position``
+            (64 bits: SNE and the next SEQ), ``current_key`` (index into `keys`) and
+            ``rnext_key_id``, each a dict by ``client`` and ``server``, of what that side sent.
+        """
+        with self._lock:
+            rows = self._pipeline.connection_rows(first)
+        return [self._describe(row) for row in rows]
+
+    def _describe(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        ports = row["port"]
+        client = row["initiator"]
+        if client is None:
+            client = 0 if ports[0] >= ports[1] else 1
+        order = {"client": client, "server": 1 - client}
+        entry: dict[str, Any] = {
+            "id": row["id"],
+            "vrf": row["vrf"],
+            "has_handshake": row["initiator"] is not None,
+        }
+        for side, index in order.items():
+            entry[side] = (str(ip_address(row["address"][index])), ports[index])
+        live = row["live"]
+        for name, source in (
+            ("isn", "isn"),
+            ("position", "position"),
+            ("current_key", "key_in_use"),
+            ("rnext_key_id", "rnext_key_id"),
+        ):
+            entry[name] = live and {side: live[source][index] for side, index in order.items()}
+        entry["sne"] = live and {
+            side: (entry["position"][side] >> 32) & 0xFFFFFFFF for side in order
+        }
+        return entry
+
+    def export_state(self) -> dict[str, Any]:
+        """Every proved connection: ISNs, SNEs, current and rnext keys, as ``TCP_AO_REPAIR`` has them.
+
+        Returns
+        -------
+        dict
+            Of plain JSON types and without secrets, for `import_state` here or in another process.
+        """
+        found = []
+        for entry in self.connections():
+            if entry["isn"] is None:
+                continue
+            record: dict[str, Any] = {"vrf": entry["vrf"], "has_handshake": entry["has_handshake"]}
+            for side in ("client", "server"):
+                index = entry["current_key"][side]
+                key = None if index is None else self.keys[index]
+                record[side] = {
+                    "address": entry[side][0],
+                    "port": entry[side][1],
+                    "isn": entry["isn"][side],
+                    "sne": entry["sne"][side],
+                    "seq": entry["position"][side] & 0xFFFFFFFF,
+                    "current_key": key and {"send_id": key.send_id, "recv_id": key.recv_id},
+                    "rnext_key_id": entry["rnext_key_id"][side],
+                }
+            found.append(record)
+        return {"version": STATE_VERSION, "connections": found}
+
+    def import_state(self, state: Mapping[str, Any]) -> None:
+        """Take over connections that `export_state` gave, here or elsewhere, as proved.
+
+        A connection that is known already gets the imported state as its live incarnation.
+
+        Raises
+        ------
+        StateError
+            The state is not of that form; nothing was taken over.
+        """
+        try:
+            if state["version"] != STATE_VERSION:
+                raise StateError(
+                    f"state has version {state['version']!r}; this engine reads {STATE_VERSION}"
+                )
+            restored = [self._restorable(record) for record in state["connections"]]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            if isinstance(error, StateError):
+                raise
+            raise StateError(
+                f"state is not what Engine.export_state gives: {type(error).__name__}: {error}"
+            ) from None
+        with self._lock:
+            for arguments in restored:
+                self._pipeline.restore(**arguments)
+
+    def _restorable(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        sides = [record["client"], record["server"]]
+        addresses = [ip_address(side["address"]) for side in sides]
+        if addresses[0].version != addresses[1].version:
+            raise StateError(f"{addresses[0]} and {addresses[1]} are of two IP versions")
+        keys: list[int | None] = []
+        for side in sides:
+            for name, most in (
+                ("port", 0xFFFF),
+                ("isn", 0xFFFFFFFF),
+                ("sne", 0x7FFFFFFF),
+                ("seq", 0xFFFFFFFF),
+                ("rnext_key_id", 0xFF),
+            ):
+                if not isinstance(side[name], int) or not 0 <= side[name] <= most:
+                    raise StateError(f"{name} is {side[name]!r}; it must be 0 to {most}")
+            ids = side["current_key"]
+            keys.append(ids and self._find_key(ids["send_id"], ids["recv_id"]))
+        if not isinstance(record["vrf"], int) or not 0 <= record["vrf"] <= 0xFFFFFFFF:
+            raise StateError(f"vrf is {record['vrf']!r}; it must be 0 to {0xFFFFFFFF}")
+        return {
+            "version": addresses[0].version,
+            "address": [address.packed for address in addresses],
+            "port": [side["port"] for side in sides],
+            "vrf": record["vrf"],
+            "initiator": 0 if record["has_handshake"] else None,
+            "isn": [side["isn"] for side in sides],
+            "position": [side["sne"] << 32 | side["seq"] for side in sides],
+            "key_in_use": keys,
+            "rnext_key_id": [side["rnext_key_id"] for side in sides],
+        }
+
+    def _find_key(self, send_id: int, recv_id: int) -> int | None:
+        """The first key with these IDs, or None: the state's key may not be in this chain."""
+        for index, key in enumerate(self.keys):
+            if (key.send_id, key.recv_id) == (send_id, recv_id):
+                return index
+        return None
+
+
+def strip(
+    buffer: Buffer,
+    offsets: Integers,
+    lengths: Integers,
+    linktype: int | Integers = 1,
+    *,
+    wire_lengths: Integers | None = None,
+) -> Rewritten:
+    """Remove TCP-AO and TCP-MD5 options with the NOPs that align them; lengths and checksums follow.
+
+    Parameters
+    ----------
+    buffer, offsets, lengths, linktype, wire_lengths
+        As for `Engine.verify`.
+
+    Returns
+    -------
+    Rewritten
+        ``outcome`` is 0 (`SignOutcome.stripped`) where an option was removed.
+
+    Raises
+    ------
+    InvalidArgumentError
+        As for `Engine.verify`.
+    """
+    records = Records(buffer, offsets, lengths, linktype, None, wire_lengths)
+    return Rewritten._make(*strip_records(records), done="stripped")

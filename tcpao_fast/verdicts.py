@@ -67,3 +67,39 @@ BAD = frozenset(
 
 #: Verdicts that say: signed or meant to be, but it could not be decided.
 UNDECIDED = frozenset({Verdict.missing_isn, Verdict.truncated, Verdict.md5_unchecked})
+
+
+class SignOutcome(IntEnum):
+    """What `Engine.sign`, `Engine.sign_inplace` or `strip` did with one record.
+
+    All but `signed` and `stripped` say why it was left just as it was.
+    """
+
+    #: The option was inserted or filled in.
+    signed = 0
+    #: The option was removed (`strip`).
+    stripped = 0
+    #: Not a TCP segment.
+    not_tcp = 1
+    #: No key matches the connection.
+    no_key = 2
+    #: The handshake was not seen, so there is no traffic key.
+    missing_isn = 3
+    #: The TCP header has no room for the option.
+    no_option_space = 4
+    #: It has a TCP-AO or TCP-MD5 option already.
+    already_signed = 5
+    #: It has no TCP-AO or TCP-MD5 option.
+    no_option = 6
+    #: The option that is there has room for a MAC of another length than the key's.
+    wrong_mac_length = 7
+    #: The snap length cut bytes that the MAC covers.
+    truncated = 8
+    #: A broken TCP header or options.
+    malformed = 9
+    #: An IP fragment: the MAC belongs to the whole datagram.
+    fragment = 10
+    #: The packet would become longer than IP allows.
+    too_long = 11
+    #: An IPsec authentication header around it would become wrong.
+    ipsec = 12

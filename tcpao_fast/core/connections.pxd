@@ -85,6 +85,8 @@ cdef class ConnectionTable:
     cdef int32_t make_pair(self, int32_t connection, int direction, uint32_t isn_source,
                            uint32_t isn_destination) noexcept nogil
     cdef bint hypothesize(self, const Segment *segment, Hypothesis *row) noexcept nogil
+    cdef void advance(self, int32_t incarnation, const Segment *segment,
+                      const Hypothesis *row) noexcept nogil
     cdef void end_speculation(self, int32_t connection) noexcept nogil
     cdef int reserve(self, Py_ssize_t more) except -1
     cdef int rehash(self, uint32_t size) except -1

@@ -14,7 +14,7 @@ from libc.stdint cimport uint32_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
-from tcpao_fast.core.segment cimport FLAG_RST, is_syn, is_syn_ack
+from tcpao_fast.core.segment cimport FLAG_FIN, FLAG_RST, FLAG_SYN, is_syn, is_syn_ack
 from tcpao_fast.core.sne cimport extend
 
 cdef enum:
@@ -391,6 +391,19 @@ cdef class ConnectionTable:
                 row.isn_destination = one.isn[1 - direction]
         row.position = extend(row.isn_source, segment.seq)
         return False
+
+    cdef void advance(self, int32_t incarnation, const Segment *segment,
+                      const Hypothesis *row) noexcept nogil:
+        """A proved segment moves its direction's anchor and the keys in use."""
+        cdef Incarnation *one = &self.incarnations[incarnation]
+        cdef int64_t end = row.position + segment.length - segment.header_length
+        one.key_in_use[row.direction] = row.mkt
+        one.rnext_key_id[row.direction] = segment.rnext_key_id
+        if segment.flags & FLAG_RST:
+            return                   # its SEQ may be far away, and nothing follows it
+        end += (segment.flags & FLAG_SYN != 0) + (segment.flags & FLAG_FIN != 0)
+        if end > one.anchor[row.direction]:
+            one.anchor[row.direction] = end
 
     cdef void end_speculation(self, int32_t connection) noexcept nogil:
         """Give back the incarnation that was speculated on, unless it was kept."""

@@ -131,7 +131,8 @@ cdef class Reassembler:
                 packet[6:8] = bytes(2)
             else:
                 packet[4:6] = (len(packet) - 40 + datagram.size).to_bytes(2, "big")
-                packet[-6:-4] = bytes(2)        # offset 0, no more: an atomic fragment
+                at_offset = len(packet) - 6     # in the fragment header: offset 0, no more
+                packet[at_offset:at_offset + 2] = bytes(2)
             for part_offset in sorted(datagram.parts):
                 packet += datagram.parts[part_offset]
             data = bytes(packet)

@@ -9,6 +9,8 @@ cdef enum LayerKind:
     LAYER_IPV4 = 4
     LAYER_IPV6 = 6
     LAYER_GRE = 47       # a GRE header with a checksum
+    LAYER_AH = 51        # an IPsec header that authenticates what follows
+    LAYER_LENGTH = 1     # a 16-bit length of what follows (802.3, PPPoE)
 
 cdef struct Layers:
     # the headers around the TCP segment whose lengths and checksums depend on it, outermost first

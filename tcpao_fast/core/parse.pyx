@@ -260,7 +260,9 @@ cdef void parse_ipv6(const uint8_t *ip, const uint8_t *end, size_t missing, int 
             length = (<size_t>at[1] + 2) * 4 if protocol == PROTOCOL_AH else (<size_t>at[1] + 1) * 8
             if <size_t>(end - at) < length:
                 return
-            if protocol == PROTOCOL_ROUTING:
+            if protocol == PROTOCOL_AH:
+                note_layer(layers, at, LAYER_AH)
+            elif protocol == PROTOCOL_ROUTING:
                 address = last_segment(at, length)
                 if address != NULL:
                     out.destination = address
@@ -305,6 +307,7 @@ cdef void parse_payload(uint8_t protocol, const uint8_t *at, const uint8_t *end,
     elif protocol == PROTOCOL_GRE:
         parse_gre(at, end, missing, depth, vrf, out, layers)
     elif protocol == PROTOCOL_AH and end - at >= 12 and end - at >= (at[1] + 2) * 4:
+        note_layer(layers, at, LAYER_AH)
         parse_payload(at[0], at + (at[1] + 2) * 4, end, missing, depth + 1, vrf, out, layers)
 
 
@@ -335,11 +338,13 @@ cdef void parse_ether(uint32_t ethertype, const uint8_t *at, const uint8_t *end,
             at += 4
     elif ethertype == ETHER_PPPOE:
         if end - at >= 8:
+            note_layer(layers, at + 4, LAYER_LENGTH)
             parse_ppp(at + 6, end, missing, depth, vrf, out, layers)
     elif ethertype == ETHER_IPV4 or ethertype == ETHER_IPV6:
         parse_ip(at, end, missing, depth, vrf, out, layers)
     elif ethertype <= 1500 and end - at >= 8:   # 802.3 length: LLC and SNAP may follow
         if at[0] == 0xAA and at[1] == 0xAA and at[2] == 3 and be16(at + 6) > 1500:
+            note_layer(layers, at - 2, LAYER_LENGTH)
             parse_ether(be16(at + 6), at + 8, end, missing, depth, vrf, out, layers)
 
 

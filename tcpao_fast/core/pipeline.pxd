@@ -31,10 +31,12 @@ cdef class Pipeline:
     cdef uint8_t *macs
     cdef tcpao_message *messages
     cdef Py_ssize_t speculated_count
+    cdef Py_ssize_t wanted                # how many derivations
     cdef int parse_batch(self, Records records, Py_ssize_t first, Py_ssize_t count) except -1
     cdef void locate_batch(self, Py_ssize_t count) noexcept nogil
     cdef void judge_batch(self, Records records, Py_ssize_t first, Py_ssize_t count) noexcept nogil
-    cdef int key_batch(self, Py_ssize_t count) except -1 nogil
+    cdef void key_row(self, Py_ssize_t i) noexcept nogil
+    cdef int derive_wanted(self) except -1 nogil
     cdef int mac_batch(self, Py_ssize_t count) except -1
     cdef int run_kernel(self, int kernel, Py_ssize_t messages) except -1
     cdef int commit_batch(self, Records records, Py_ssize_t first, Py_ssize_t count) except -1 nogil

@@ -120,7 +120,7 @@ cdef class Pipeline:
                 self.rows[i].direction = <uint8_t>direction
 
     cdef void judge_batch(self, Records records, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
-        """What needs no MAC, and for the others their ISNs, MKT and SNE."""
+        """What needs no MAC, and for the others their ISNs, SNE and traffic key."""
         cdef Py_ssize_t i
         for i in range(count):
             judge(self.connections, self.keys, self.ao_required, &self.segments[i],
@@ -129,35 +129,39 @@ cdef class Pipeline:
                 if self.connections.hypothesize(&self.segments[i], &self.rows[i]):
                     self.speculated[self.speculated_count] = self.rows[i].connection
                     self.speculated_count += 1
+                self.key_row(i)
 
-    cdef int key_batch(self, Py_ssize_t count) except -1 nogil:
-        """Stage `keys`: find each row's traffic key, derive the missing ones together."""
-        cdef Py_ssize_t i, wanted = 0
-        cdef Hypothesis *row
-        cdef int32_t *chain
-        for i in range(count):
-            row = &self.rows[i]
-            if row.check != CHECK_AO or row.position < 0 or (
-                    self.segments[i].auth_length - 4 != self.keys.mkts[row.mkt].mac_length):
-                continue
-            chain = NULL
-            if row.incarnation != NONE:
-                chain = &self.connections.incarnations[row.incarnation].keys[row.direction]
-                row.traffic_key = self.keys.find_slot(chain[0], row.mkt)
-            if row.traffic_key != NONE:
-                continue
-            row.traffic_key = self.keys.take_slot(row.mkt)
-            if chain != NULL:
-                self.keys.slabs[row.traffic_key % SLABS].next[row.traffic_key // SLABS] = chain[0]
-                chain[0] = row.traffic_key
-            else:
-                row.temporary = 1
-            self.derivations[wanted].segment = &self.segments[i]
-            self.derivations[wanted].isn_source = row.isn_source
-            self.derivations[wanted].isn_destination = row.isn_destination
-            self.derivations[wanted].mkt = row.mkt
-            self.derivations[wanted].slot = row.traffic_key
-            wanted += 1
+    cdef void key_row(self, Py_ssize_t i) noexcept nogil:
+        """Stage `keys` for one row: find its traffic key, or note that it is wanted."""
+        cdef Hypothesis *row = &self.rows[i]
+        cdef int32_t *chain = NULL
+        cdef Derivation *derivation
+        if row.position < 0 or (
+                self.segments[i].auth_length - 4 != self.keys.mkts[row.mkt].mac_length):
+            return
+        if row.incarnation != NONE:
+            chain = &self.connections.incarnations[row.incarnation].keys[row.direction]
+            row.traffic_key = self.keys.find_slot(chain[0], row.mkt)
+        if row.traffic_key != NONE:
+            return
+        row.traffic_key = self.keys.take_slot(row.mkt)
+        if chain != NULL:
+            self.keys.slabs[row.traffic_key % SLABS].next[row.traffic_key // SLABS] = chain[0]
+            chain[0] = row.traffic_key
+        else:
+            row.temporary = 1
+        derivation = &self.derivations[self.wanted]
+        derivation.segment = &self.segments[i]
+        derivation.isn_source = row.isn_source
+        derivation.isn_destination = row.isn_destination
+        derivation.mkt = row.mkt
+        derivation.slot = row.traffic_key
+        self.wanted += 1
+
+    cdef int derive_wanted(self) except -1 nogil:
+        """Stage `keys` for the batch: derive the missing traffic keys together."""
+        cdef Py_ssize_t wanted = self.wanted
+        self.wanted = 0
         return self.keys.derive(self.derivations, wanted)
 
     cdef int mac_batch(self, Py_ssize_t count) except -1:
@@ -230,6 +234,7 @@ cdef class Pipeline:
         for i in range(self.speculated_count):
             self.connections.end_speculation(self.speculated[i])
         self.speculated_count = 0
+        self.wanted = 0
         for i in range(self.connections.released_count):
             self.keys.free_list(self.connections.released[i])
         self.connections.released_count = 0
@@ -266,7 +271,7 @@ cdef class Pipeline:
                 with nogil:
                     self.locate_batch(count)
                     self.judge_batch(records, first, count)
-                    self.key_batch(count)
+                    self.derive_wanted()
                 self.mac_batch(count)
                 with nogil:
                     self.commit_batch(records, first, count)

@@ -18,7 +18,6 @@ from tcpao_fast.core.segment cimport (
     AUTH_AO,
     AUTH_MD5,
     FLAG_ACK,
-    FLAG_FIN,
     FLAG_RST,
     FLAG_SYN,
     KIND_CUT,
@@ -130,21 +129,6 @@ cdef int attempt(ConnectionTable connections, KeyTable keys, Attempts *one, int3
     return good
 
 
-cdef void advance(ConnectionTable connections, int32_t incarnation, const Segment *segment,
-                  Hypothesis *row) noexcept nogil:
-    """A good segment moves its direction's anchor and the keys in use."""
-    cdef Incarnation *one = &connections.incarnations[incarnation]
-    cdef int64_t end = row.position + segment.length - segment.header_length
-    cdef int direction = row.direction
-    one.key_in_use[direction] = row.mkt
-    one.rnext_key_id[direction] = segment.rnext_key_id
-    if segment.flags & FLAG_RST:
-        return                   # its SEQ may be far away, and nothing follows it
-    end += (segment.flags & FLAG_SYN != 0) + (segment.flags & FLAG_FIN != 0)
-    if end > one.anchor[direction]:
-        one.anchor[direction] = end
-
-
 cdef int commit_syn(ConnectionTable connections, KeyTable keys, Attempts *one, int32_t *mkts,
                     int count) except -1 nogil:
     """A SYN verifies by itself: its traffic key has its own ISN and 0."""
@@ -159,7 +143,7 @@ cdef int commit_syn(ConnectionTable connections, KeyTable keys, Attempts *one, i
     if good:
         row.verdict = VERDICT_GOOD
         if incarnation != NONE:
-            advance(connections, incarnation, one.segment, row)
+            connections.advance(incarnation, one.segment, row)
     return 0
 
 
@@ -171,7 +155,7 @@ cdef int accept_pair(ConnectionTable connections, KeyTable keys, Attempts *one,
                                                      isn_destination, True)
     row.verdict = VERDICT_GOOD
     if incarnation != NONE:
-        advance(connections, incarnation, one.segment, row)
+        connections.advance(incarnation, one.segment, row)
     return 0
 
 

@@ -1,0 +1,582 @@
+"""The way back: TCP-AO (or TCP-MD5) options inserted, filled in, or removed.
+
+Signing believes what it is given: the ISNs of an unsigned capture are those that its SYNs state.
+Every record comes out either signed with lengths and checksums right, or just as it was.
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+import numpy as np
+
+from tcpao_fast.core.buffers cimport Records
+from tcpao_fast.core.connections cimport NONE, Connection, Incarnation
+from tcpao_fast.core.hypothesis cimport CHECK_AO, CHECK_MD5, CHECK_NOTHING, Hypothesis
+from tcpao_fast.core.keys cimport Mkt, matches, within
+from tcpao_fast.core.kernels cimport TCPAO_MD5
+from tcpao_fast.core.parse cimport (
+    LAYER_AH,
+    LAYER_GRE,
+    LAYER_IPV4,
+    LAYER_IPV6,
+    LAYER_LENGTH,
+    Layers,
+    parse_frame,
+)
+from tcpao_fast.core.pipeline cimport DIGEST, Pipeline
+from tcpao_fast.core.segment cimport (
+    AUTH_AO,
+    AUTH_MD5,
+    AUTH_NONE,
+    FLAG_ACK,
+    KIND_CUT,
+    KIND_FRAGMENT,
+    KIND_MALFORMED,
+    KIND_NOT_TCP,
+    KIND_SEGMENT,
+    Segment,
+    be16,
+    is_syn,
+    is_syn_ack,
+    put16,
+)
+from tcpao_fast.core.sne cimport extend
+
+cdef enum:
+    MAX_HEADER = 60           # of TCP
+    MAX_GROWTH = 40
+
+cdef enum Outcome:
+    SIGNED = 0                # for `strip`: the option is gone
+    NOT_TCP = 1
+    NO_KEY = 2
+    MISSING_ISN = 3
+    NO_OPTION_SPACE = 4
+    ALREADY_SIGNED = 5
+    NO_OPTION = 6
+    WRONG_MAC_LENGTH = 7
+    TRUNCATED = 8
+    MALFORMED = 9
+    FRAGMENT = 10
+    TOO_LONG = 11
+    IPSEC = 12
+
+
+# -- which ISNs and which key -------------------------------------------------------------------
+
+cdef bint expects(Pipeline pipeline, Hypothesis *row, const Segment *segment) noexcept nogil:
+    """Fill in ISNs and position of a segment to sign; False when they are not known."""
+    cdef Connection *connection = &pipeline.connections.connections[row.connection]
+    cdef Incarnation *half
+    cdef int direction = row.direction
+    cdef int32_t at = connection.live
+    row.incarnation = NONE
+    if is_syn(segment):
+        pipeline.connections.note_syn(row.connection, direction, segment.seq, True)
+        row.isn_source = segment.seq
+        row.isn_destination = 0
+        row.position = segment.seq
+        return True
+    if is_syn_ack(segment):
+        at = pipeline.connections.note_pair(row.connection, direction, segment.seq,
+                                            segment.ack - 1, True)
+    elif connection.newest != NONE and segment.flags & FLAG_ACK:
+        half = &pipeline.connections.incarnations[connection.newest]
+        if half.known == 1 << direction and segment.seq == half.isn[direction] + 1:
+            # the first segment behind a SYN whose SYN-ACK is not here acknowledges just that
+            at = pipeline.connections.note_pair(row.connection, direction, half.isn[direction],
+                                                segment.ack - 1, True)
+    if at == NONE:
+        return False
+    half = &pipeline.connections.incarnations[at]
+    row.incarnation = at
+    row.isn_source = half.isn[direction]
+    row.isn_destination = half.isn[1 - direction]
+    row.position = extend(half.anchor[direction], segment.seq)
+    return row.position >= 0
+
+
+cdef int32_t choose_key(Pipeline pipeline, Hypothesis *row, const Segment *segment,
+                        int64_t timestamp, bint *forward) noexcept nogil:
+    """The key in use on the connection while it lives, else the first that may send."""
+    cdef Connection *connection = &pipeline.connections.connections[row.connection]
+    cdef int32_t used = NONE
+    cdef const Mkt *mkt
+    if connection.live != NONE and not is_syn(segment):
+        used = pipeline.connections.incarnations[connection.live].key_in_use[row.direction]
+        if used != NONE:
+            mkt = &pipeline.keys.mkts[used]
+            forward[0] = matches(mkt, segment, True)
+            if forward[0] and matches(mkt, segment, False):
+                forward[0] = connection.initiator != 1 - row.direction
+            if within(mkt.send, timestamp):
+                return used
+    return pipeline.keys.to_send(segment, connection, row.direction, timestamp, forward)
+
+
+cdef Outcome unfit(const Segment *segment) noexcept nogil:
+    """Why a record cannot be worked on, or SIGNED if it can."""
+    if segment.kind == KIND_NOT_TCP:
+        return NOT_TCP
+    if segment.kind == KIND_FRAGMENT:
+        return FRAGMENT
+    if segment.kind == KIND_MALFORMED:
+        return MALFORMED
+    if segment.kind == KIND_CUT or segment.captured < segment.length:
+        return TRUNCATED
+    return SIGNED
+
+
+cdef void note_initiator(Pipeline pipeline, Hypothesis *row, const Segment *segment) noexcept nogil:
+    if is_syn(segment):
+        pipeline.connections.connections[row.connection].initiator = row.direction
+    elif is_syn_ack(segment):
+        pipeline.connections.connections[row.connection].initiator = 1 - row.direction
+
+
+# -- headers and checksums ----------------------------------------------------------------------
+
+cdef uint32_t add_up(const uint8_t *data, size_t length, uint64_t total) noexcept nogil:
+    """The ones' complement sum of RFC 1071, continued from `total`."""
+    cdef size_t i = 0
+    while i + 1 < length:
+        total += be16(data + i)
+        i += 2
+    if i < length:
+        total += <uint64_t>data[i] << 8
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return <uint32_t>total
+
+
+cdef void mend_tcp_checksum(const Segment *segment) noexcept nogil:
+    cdef uint8_t *tcp = <uint8_t *>segment.tcp
+    cdef size_t size = 16 if segment.version == 6 else 4
+    cdef uint64_t total = 6 + (segment.length >> 16) + (segment.length & 0xFFFF)
+    put16(tcp + 16, 0)
+    total = add_up(segment.source, size, total)
+    total = add_up(segment.destination, size, total)
+    put16(tcp + 16, ~add_up(tcp, segment.length, total) & 0xFFFF)
+
+
+cdef bint growable(const Layers *layers, int growth) noexcept nogil:
+    """Whether every length around the segment can hold `growth` more bytes."""
+    cdef uint32_t i
+    cdef int field
+    for i in range(layers.count):
+        if layers.kind[i] == LAYER_IPV4:
+            field = be16(layers.start[i] + 2)
+        elif layers.kind[i] == LAYER_IPV6:
+            field = be16(layers.start[i] + 4)
+        elif layers.kind[i] == LAYER_LENGTH:
+            field = be16(layers.start[i])
+        else:
+            continue
+        if field + growth > 65535:
+            return False
+    return True
+
+
+cdef bint has_ipsec(const Layers *layers) noexcept nogil:
+    cdef uint32_t i
+    for i in range(layers.count):
+        if layers.kind[i] == LAYER_AH:
+            return True
+    return False
+
+
+cdef void grow_length(uint8_t *field, int growth) noexcept nogil:
+    """A length of 0 is one that segmentation offload left open: it stays."""
+    if be16(field):
+        put16(field, be16(field) + growth)
+
+
+cdef void grow_layers(const Layers *layers, int growth) noexcept nogil:
+    cdef uint32_t i
+    cdef uint8_t *start
+    for i in range(layers.count):
+        start = <uint8_t *>layers.start[i]
+        if layers.kind[i] == LAYER_IPV4:
+            grow_length(start + 2, growth)
+            put16(start + 10, 0)
+            put16(start + 10, ~add_up(start, (start[0] & 15) * 4, 0) & 0xFFFF)
+        elif layers.kind[i] == LAYER_IPV6:
+            grow_length(start + 4, growth)
+        elif layers.kind[i] == LAYER_LENGTH:
+            grow_length(start, growth)
+
+
+cdef void mend_gre_checksums(const Layers *layers, const Segment *segment) noexcept nogil:
+    """Innermost first, as outer ones cover inner ones."""
+    cdef uint32_t i = layers.count
+    cdef uint8_t *start
+    while i:
+        i -= 1
+        if layers.kind[i] == LAYER_GRE:
+            start = <uint8_t *>layers.start[i]
+            put16(start + 4, 0)
+            put16(start + 4, ~add_up(start, segment.tcp + segment.length - start, 0) & 0xFFFF)
+
+
+# -- the three operations -----------------------------------------------------------------------
+
+cdef int option_bytes(const Mkt *mkt) noexcept nogil:
+    """The option with the NOPs that align it."""
+    return ((18 if mkt.kernel == TCPAO_MD5 else 4 + mkt.mac_length) + 3) // 4 * 4
+
+
+cdef void write_option(uint8_t *to, const Mkt *mkt, bint forward) noexcept nogil:
+    """The option with its MAC zeroed, and NOPs behind it."""
+    cdef int length = 18 if mkt.kernel == TCPAO_MD5 else 4 + mkt.mac_length
+    memset(to, 1, option_bytes(mkt))
+    memset(to, 0, length)
+    to[0] = 19 if mkt.kernel == TCPAO_MD5 else 29
+    to[1] = <uint8_t>length
+    if mkt.kernel != TCPAO_MD5:
+        to[2] = mkt.send_id if forward else mkt.recv_id
+        to[3] = mkt.recv_id if forward else mkt.send_id
+
+
+cdef Outcome plan(Pipeline pipeline, Records records, Py_ssize_t i, Py_ssize_t at,
+                  bint *forward) noexcept nogil:
+    """Decide on row i of the batch (record `at`) whether and with what an option is inserted."""
+    cdef const Segment *segment = &pipeline.segments[i]
+    cdef Hypothesis *row = &pipeline.rows[i]
+    cdef Segment again
+    cdef Layers layers
+    cdef int growth
+    cdef Outcome why = unfit(segment)
+    row.mkt = row.traffic_key = row.incarnation = NONE
+    if row.connection != NONE:
+        note_initiator(pipeline, row, segment)
+    if why != SIGNED:
+        return why
+    if segment.auth != AUTH_NONE:
+        return ALREADY_SIGNED
+    row.mkt = choose_key(pipeline, row, segment, records.timestamp(at), forward)
+    if row.mkt == NONE:
+        return NO_KEY
+    growth = option_bytes(&pipeline.keys.mkts[row.mkt])
+    parse_frame(records.start(at), records.length(at), records.wire_length(at),
+                records.linktype(at), &again, &layers)
+    if segment.header_length + growth > MAX_HEADER:
+        why = NO_OPTION_SPACE
+    elif not growable(&layers, growth):
+        why = TOO_LONG
+    elif has_ipsec(&layers):
+        why = IPSEC
+    if pipeline.keys.mkts[row.mkt].kernel == TCPAO_MD5:
+        row.check = CHECK_MD5 if why == SIGNED else CHECK_NOTHING
+        return why
+    # the ISNs are learned even from a segment that has no room for the option
+    if not expects(pipeline, row, segment):
+        return MISSING_ISN if why == SIGNED else why
+    row.check = CHECK_AO if why == SIGNED else CHECK_NOTHING
+    return why
+
+
+cdef Outcome plan_inplace(Pipeline pipeline, Records records, Py_ssize_t i, Py_ssize_t at,
+                          bint *forward, bint *keep_ids) noexcept nogil:
+    """Decide on row i of the batch (record `at`) with what its option is filled in."""
+    cdef const Segment *segment = &pipeline.segments[i]
+    cdef Hypothesis *row = &pipeline.rows[i]
+    cdef Connection *connection
+    cdef int32_t found[2]
+    cdef Outcome why = unfit(segment)
+    cdef int64_t timestamp = records.timestamp(at)
+    row.mkt = row.traffic_key = row.incarnation = NONE
+    if row.connection != NONE:
+        note_initiator(pipeline, row, segment)
+    if why != SIGNED:
+        return why
+    if segment.auth == AUTH_NONE:
+        return NO_OPTION
+    connection = &pipeline.connections.connections[row.connection]
+    if segment.auth == AUTH_MD5:
+        pipeline.keys.look_up(segment, connection)
+        row.mkt = connection.md5_key
+        row.check = CHECK_MD5 if row.mkt != NONE else CHECK_NOTHING
+        return SIGNED if row.mkt != NONE else NO_KEY
+    keep_ids[0] = True
+    if pipeline.keys.candidates(segment, connection, row.direction, -1, found):
+        row.mkt = found[0]
+    else:
+        keep_ids[0] = False
+        row.mkt = choose_key(pipeline, row, segment, timestamp, forward)
+    if row.mkt == NONE or pipeline.keys.mkts[row.mkt].kernel == TCPAO_MD5:
+        row.mkt = NONE
+        return NO_KEY
+    if segment.auth_length - 4 != pipeline.keys.mkts[row.mkt].mac_length:
+        why = WRONG_MAC_LENGTH
+    if not expects(pipeline, row, segment):
+        return MISSING_ISN if why == SIGNED else why
+    row.check = CHECK_AO if why == SIGNED else CHECK_NOTHING
+    return why
+
+
+cdef int write_macs(Pipeline pipeline, Py_ssize_t count) except -1:
+    """Compute the MACs of the rows that have a check, write them where they belong."""
+    cdef Py_ssize_t i
+    cdef const Segment *segment
+    cdef int skip
+    with nogil:
+        pipeline.derive_wanted()
+    pipeline.mac_batch(count)
+    with nogil:
+        for i in range(count):
+            if pipeline.rows[i].check == CHECK_NOTHING:
+                continue
+            segment = &pipeline.segments[i]
+            skip = 4 if segment.auth == AUTH_AO else 2
+            memcpy(<uint8_t *>segment.tcp + segment.auth_offset + skip, pipeline.macs + DIGEST * i,
+                   segment.auth_length - skip)
+    return 0
+
+
+cdef void schedule(Pipeline pipeline, Py_ssize_t i) noexcept nogil:
+    """Take row i's traffic key and count the segment as sent."""
+    cdef Hypothesis *row = &pipeline.rows[i]
+    if row.check == CHECK_AO:
+        pipeline.key_row(i)
+        if row.incarnation != NONE:
+            pipeline.connections.advance(row.incarnation, &pipeline.segments[i], row)
+
+
+cdef Py_ssize_t insert(Pipeline pipeline, Records records, Py_ssize_t i, Py_ssize_t at,
+                       uint8_t *to, bint forward) noexcept nogil:
+    """Write record `at` with its option to `to`; row i then lies there.  Returns the bytes."""
+    cdef const Mkt *mkt = &pipeline.keys.mkts[pipeline.rows[i].mkt]
+    cdef const uint8_t *frame = records.start(at)
+    cdef size_t length = records.length(at), grown
+    cdef size_t before = pipeline.segments[i].tcp - frame + 20
+    cdef int growth = option_bytes(mkt)
+    cdef Layers layers
+    memcpy(to, frame, before)
+    write_option(to + before, mkt, forward)
+    memcpy(to + before + growth, frame + before, length - before)
+    grown = length + growth
+    # where the headers are is known from the record; the copy has them at the same places
+    parse_frame(frame, length, records.wire_length(at), records.linktype(at),
+                &pipeline.segments[i], &layers)
+    move_layers(&layers, to - frame)
+    to[before - 8] = <uint8_t>((to[before - 8] & 0x0F) | (pipeline.segments[i].header_length + growth) << 2)
+    grow_layers(&layers, growth)
+    parse_frame(to, grown, grown, records.linktype(at), &pipeline.segments[i], NULL)
+    return grown
+
+
+cdef void move_layers(Layers *layers, Py_ssize_t distance) noexcept nogil:
+    cdef uint32_t i
+    for i in range(layers.count):
+        layers.start[i] += distance
+
+
+cdef void finish(uint8_t *frame, size_t length, int linktype) noexcept nogil:
+    """The checksums that cover the MAC."""
+    cdef Segment segment
+    cdef Layers layers
+    parse_frame(frame, length, length, linktype, &segment, &layers)
+    mend_tcp_checksum(&segment)
+    mend_gre_checksums(&layers, &segment)
+
+
+def sign(Pipeline pipeline not None, Records records not None):
+    """Insert options; see `Engine.sign`.
+
+    Returns
+    -------
+    tuple of (uint8[m], int64[n], int64[n], uint8[n], int32[n], int32[n])
+        Buffer, offsets, lengths, outcomes, MKT indices, connection ids.
+    """
+    cdef Py_ssize_t n = records.count, first = 0, count, i, at
+    cdef int64_t total = 0
+    for i in range(n):
+        total += records.length(i)
+    buffer = np.empty(total + MAX_GROWTH * n, np.uint8)
+    offsets = np.empty(n, np.int64)
+    lengths = np.empty(n, np.int64)
+    outcomes = np.empty(n, np.uint8)
+    mkts = np.empty(n, np.int32)
+    ids = np.empty(n, np.int32)
+    cdef uint8_t[::1] out = buffer
+    cdef int64_t[::1] offset = offsets
+    cdef int64_t[::1] length = lengths
+    cdef uint8_t[::1] outcome = outcomes
+    cdef int32_t[::1] mkt = mkts
+    cdef int32_t[::1] identity = ids
+    cdef uint8_t *to = &out[0] if total else NULL
+    cdef Hypothesis *row
+    cdef bint forward = True
+    cdef Py_ssize_t used = 0
+    while first < n:
+        count = min(pipeline.batch_rows, n - first)
+        pipeline.connections.reserve(count)
+        pipeline.keys.reserve(count)
+        try:
+            with nogil:
+                for i in range(count):
+                    at = first + i
+                    parse_frame(records.start(at), records.length(at), records.wire_length(at),
+                                records.linktype(at), &pipeline.segments[i], NULL)
+                pipeline.locate_batch(count)
+                for i in range(count):
+                    at = first + i
+                    row = &pipeline.rows[i]
+                    outcome[at] = plan(pipeline, records, i, at, &forward)
+                    offset[at] = used
+                    if row.check == CHECK_NOTHING:
+                        if records.length(at):
+                            memcpy(to + used, records.start(at), records.length(at))
+                        length[at] = records.length(at)
+                    else:
+                        length[at] = insert(pipeline, records, i, at, to + used, forward)
+                        schedule(pipeline, i)
+                    used += length[at]
+                    mkt[at] = row.mkt
+                    identity[at] = (pipeline.connections.connections[row.connection].id
+                                    if row.connection != NONE else -1)
+            write_macs(pipeline, count)
+            with nogil:
+                for i in range(count):
+                    if pipeline.rows[i].check != CHECK_NOTHING:
+                        at = first + i
+                        finish(to + offset[at], length[at], records.linktype(at))
+        finally:
+            pipeline.end_batch(count)
+        first += count
+    return buffer[:used], offsets, lengths, outcomes, mkts, ids
+
+
+def sign_inplace(Pipeline pipeline not None, Records records not None):
+    """Fill in options that are there; see `Engine.sign_inplace`.  `records` must be writable.
+
+    Returns
+    -------
+    tuple of (uint8[n], int32[n], int32[n])
+        Outcomes, MKT indices, connection ids.
+    """
+    cdef Py_ssize_t n = records.count, first = 0, count, i, at
+    outcomes = np.empty(n, np.uint8)
+    mkts = np.empty(n, np.int32)
+    ids = np.empty(n, np.int32)
+    cdef uint8_t[::1] outcome = outcomes
+    cdef int32_t[::1] mkt = mkts
+    cdef int32_t[::1] identity = ids
+    cdef Hypothesis *row
+    cdef Segment *segment
+    cdef uint8_t *option
+    cdef bint forward = True, keep_ids = True
+    while first < n:
+        count = min(pipeline.batch_rows, n - first)
+        pipeline.connections.reserve(count)
+        pipeline.keys.reserve(count)
+        try:
+            with nogil:
+                for i in range(count):
+                    at = first + i
+                    parse_frame(records.start(at), records.length(at), records.wire_length(at),
+                                records.linktype(at), &pipeline.segments[i], NULL)
+                pipeline.locate_batch(count)
+                for i in range(count):
+                    at = first + i
+                    row = &pipeline.rows[i]
+                    segment = &pipeline.segments[i]
+                    outcome[at] = plan_inplace(pipeline, records, i, at, &forward, &keep_ids)
+                    if row.check == CHECK_AO and not keep_ids:
+                        option = <uint8_t *>segment.tcp + segment.auth_offset
+                        option[2] = (pipeline.keys.mkts[row.mkt].send_id if forward
+                                     else pipeline.keys.mkts[row.mkt].recv_id)
+                        option[3] = (pipeline.keys.mkts[row.mkt].recv_id if forward
+                                     else pipeline.keys.mkts[row.mkt].send_id)
+                        segment.key_id = option[2]
+                        segment.rnext_key_id = option[3]
+                    schedule(pipeline, i)
+                    mkt[at] = row.mkt
+                    identity[at] = (pipeline.connections.connections[row.connection].id
+                                    if row.connection != NONE else -1)
+            write_macs(pipeline, count)
+            with nogil:
+                for i in range(count):
+                    if pipeline.rows[i].check != CHECK_NOTHING:
+                        at = first + i
+                        finish(records.start(at), records.length(at), records.linktype(at))
+        finally:
+            pipeline.end_batch(count)
+        first += count
+    return outcomes, mkts, ids
+
+
+cdef size_t strip_frame(const uint8_t *frame, size_t length, size_t wire_length, int linktype,
+                        uint8_t *to, Outcome *why) noexcept nogil:
+    """Write a frame without its option to `to`; returns the bytes (as many when it was left)."""
+    cdef Segment segment
+    cdef Layers layers
+    cdef size_t start, end, options_end, kept, padded, rest
+    cdef int growth
+    parse_frame(frame, length, wire_length, linktype, &segment, &layers)
+    why[0] = unfit(&segment)
+    if why[0] == SIGNED and segment.auth == AUTH_NONE:
+        why[0] = NO_OPTION
+    elif why[0] == SIGNED and has_ipsec(&layers):
+        why[0] = IPSEC
+    if why[0] != SIGNED:
+        memcpy(to, frame, length)
+        return length
+    start = segment.tcp - frame + segment.auth_offset
+    end = start + segment.auth_length
+    options_end = segment.tcp - frame + segment.header_length
+    # with the option go the NOPs that aligned it, behind it first
+    while (start + options_end - end - (segment.tcp - frame)) % 4 and end < options_end and frame[end] == 1:
+        end += 1
+    while ((start + options_end - end - (segment.tcp - frame)) % 4
+           and start > <size_t>(segment.tcp - frame) + 20 and frame[start - 1] == 1):
+        start -= 1
+    kept = start + options_end - end - (segment.tcp - frame)
+    padded = (kept + 3) // 4 * 4
+    rest = length - options_end
+    growth = <int>padded - <int>segment.header_length
+    memcpy(to, frame, start)
+    memcpy(to + start, frame + end, options_end - end)
+    memset(to + start + options_end - end, 0, padded - kept)
+    memcpy(to + start + options_end - end + padded - kept, frame + options_end, rest)
+    to[segment.tcp - frame + 12] = <uint8_t>((segment.tcp[12] & 0x0F) | padded << 2)
+    move_layers(&layers, to - frame)
+    grow_layers(&layers, growth)
+    finish(to, length + growth, linktype)
+    return length + growth
+
+
+def strip(Records records not None):
+    """Remove TCP-AO and TCP-MD5 options; see `tcpao_fast.engine.strip`.
+
+    Returns
+    -------
+    tuple of (uint8[m], int64[n], int64[n], uint8[n])
+        Buffer, offsets, lengths, outcomes (0: removed).
+    """
+    cdef Py_ssize_t n = records.count, i
+    cdef int64_t total = 0
+    for i in range(n):
+        total += records.length(i)
+    buffer = np.empty(total + 4 * n, np.uint8)   # removing can cost up to 3 bytes of padding
+    offsets = np.empty(n, np.int64)
+    lengths = np.empty(n, np.int64)
+    outcomes = np.empty(n, np.uint8)
+    cdef uint8_t[::1] out = buffer
+    cdef int64_t[::1] offset = offsets
+    cdef int64_t[::1] length = lengths
+    cdef uint8_t[::1] outcome = outcomes
+    cdef uint8_t *to = &out[0] if total else NULL
+    cdef Outcome why
+    cdef Py_ssize_t used = 0
+    with nogil:
+        for i in range(n):
+            offset[i] = used
+            length[i] = 0
+            outcome[i] = NOT_TCP
+            if records.length(i):
+                length[i] = strip_frame(records.start(i), records.length(i),
+                                        records.wire_length(i), records.linktype(i), to + used, &why)
+                outcome[i] = why
+            used += length[i]
+    return buffer[:used], offsets, lengths, outcomes
