@@ -45,6 +45,8 @@ class VerifyResult:
         The sequence number extension the segment was verified with.
     counts : dict of str to int
         How many segments got each verdict; all names but ``not_tcp`` are there.
+    signed : int
+        How many segments have a (sound) TCP-AO option.
     """
 
     verdict: npt.NDArray[np.uint8]
@@ -52,6 +54,7 @@ class VerifyResult:
     connection: npt.NDArray[np.int32]
     sne: npt.NDArray[np.uint32]
     counts: dict[str, int]
+    signed: int
 
 
 class Rewritten(tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.int64]]):
@@ -269,7 +272,7 @@ class Engine:
             counts = {v.name: int(tally[v]) for v in SEGMENT_VERDICTS}
             for name, count in counts.items():
                 self.counts[name] += count
-        return VerifyResult(verdict, key, connection, sne, counts)
+        return VerifyResult(verdict, key, connection, sne, counts, int(tally[-1]))
 
     def sign(
         self,

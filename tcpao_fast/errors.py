@@ -7,6 +7,7 @@ No message ever holds a secret.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class TcpAoError(Exception):
@@ -79,11 +80,14 @@ class CaptureError(TcpAoError, ValueError):
         The file; ``-`` is standard input.
     offset : int or None
         Where in the file the damage begins, in bytes.
+    report : CaptureReport or None
+        From `verify_capture`: what was found before the damage.
     """
 
     def __init__(self, path: str, what: str, offset: int | None = None) -> None:
         self.path = path
         self.offset = offset
+        self.report: Any = None
         at = "" if offset is None else f" at byte {offset}"
         super().__init__(f"{path}: {what}{at}")
 

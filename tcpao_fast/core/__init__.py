@@ -1,0 +1,1 @@
+"""The compiled core: one module a stage, from `scan` to `verdict`."""

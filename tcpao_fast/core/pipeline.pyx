@@ -14,7 +14,7 @@ from tcpao_fast.core.keys cimport SLABS, Mkt, slot_data
 from tcpao_fast.core.mac cimport wipe
 from tcpao_fast.core.messages cimport KERNEL_LIBRARY, SCRATCH, ao_prefix, layout, md5_prefix
 from tcpao_fast.core.parse cimport parse_frame
-from tcpao_fast.core.segment cimport KIND_FRAGMENT, KIND_SEGMENT
+from tcpao_fast.core.segment cimport AUTH_AO, KIND_FRAGMENT, KIND_SEGMENT
 from tcpao_fast.core.verdict cimport (
     VERDICT_COUNT,
     VERDICT_NOT_TCP,
@@ -246,15 +246,16 @@ cdef class Pipeline:
 
         Returns
         -------
-        tuple of (uint8[n], int32[n], int32[n], uint32[n], int64[VERDICT_COUNT])
-            Verdicts, MKT indices, connection ids, SNEs, and how many of each verdict.
+        tuple of (uint8[n], int32[n], int32[n], uint32[n], int64[VERDICT_COUNT + 1])
+            Verdicts, MKT indices, connection ids, SNEs; how many of each verdict, and last how
+            many segments have a TCP-AO option.
         """
         cdef Py_ssize_t n = records.count, first = 0, count, i
         verdicts = np.empty(n, np.uint8)
         mkts = np.empty(n, np.int32)
         ids = np.empty(n, np.int32)
         snes = np.empty(n, np.uint32)
-        counts = np.zeros(VERDICT_COUNT, np.int64)
+        counts = np.zeros(VERDICT_COUNT + 1, np.int64)
         cdef uint8_t[::1] verdict = verdicts
         cdef int32_t[::1] mkt = mkts
         cdef int32_t[::1] identity = ids
@@ -287,6 +288,8 @@ cdef class Pipeline:
                     identity[first + i] = (self.connections.connections[row.connection].id
                                            if row.connection != NONE else -1)
                     tally[row.verdict] += 1
+                    tally[<int>VERDICT_COUNT] += (self.segments[i].kind == KIND_SEGMENT
+                                                  and self.segments[i].auth == AUTH_AO)
             first += count
         if final:
             self.fragments.give_up_all()

@@ -1,0 +1,1 @@
+"""Capture files: read, write, verify, sign, strip.  The only part that opens files."""

@@ -1,0 +1,254 @@
+"""Whole captures through `Engine.verify`, and what was found, connection by connection."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tcpao_fast.capture.reader import CaptureReader, Chunk
+from tcpao_fast.engine import Engine, VerifyResult
+from tcpao_fast.errors import CaptureError
+from tcpao_fast.keys import MasterKey
+from tcpao_fast.policy import Policy
+from tcpao_fast.verdicts import BAD, SEGMENT_VERDICTS, UNDECIDED, Verdict
+
+PathLike = str | os.PathLike[str]
+#: Called with the capture's path, bytes read of it, and its size (None: not known).
+Progress = Callable[[str, int, int | None], None]
+
+_VERDICTS = len(Verdict)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionReport:
+    """What was found of one connection.
+
+    Attributes
+    ----------
+    client, server : (str, int)
+        Address and port; the client sent the SYN (without one: the side with the higher port).
+    vrf : int
+        VLAN ID; 0 without.
+    verdicts : dict of str to int
+        Those that occur.
+    keys : tuple of str
+        Labels of the keys that good segments carried.
+    sne : dict of str to (int or None)
+        The SNE that each side has reached; None where nothing was proved.
+    first_bad : int or None
+        The first record, as Wireshark counts (from 1, through all captures), with a verdict of
+        `tcpao_fast.verdicts.BAD`.
+    """
+
+    client: tuple[str, int]
+    server: tuple[str, int]
+    vrf: int
+    verdicts: dict[str, int]
+    keys: tuple[str, ...]
+    sne: dict[str, int | None]
+    first_bad: int | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The form of ``tcpao verify --json``."""
+        return {
+            "client": endpoint(*self.client),
+            "server": endpoint(*self.server),
+            "vrf": self.vrf,
+            "verdicts": self.verdicts,
+            "keys": list(self.keys),
+            "sne": self.sne,
+            "first_bad": self.first_bad,
+        }
+
+
+@dataclass(slots=True)
+class CaptureReport:
+    """What was found in one or several captures.
+
+    Attributes
+    ----------
+    captures : list of str
+        The files.
+    records, segments, signed : int
+        Records read; TCP segments among them; segments with a (sound) TCP-AO option.
+    verdicts : dict of str to int
+        How many segments got each verdict; all names are there.
+    connections : list of ConnectionReport
+        In the order in which they were first seen.
+    """
+
+    captures: list[str] = field(default_factory=list)
+    records: int = 0
+    segments: int = 0
+    signed: int = 0
+    verdicts: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys((v.name for v in SEGMENT_VERDICTS), 0)
+    )
+    connections: list[ConnectionReport] = field(default_factory=list)
+
+    @property
+    def exit_status(self) -> int:
+        """0 everything signed is good, 1 something is bad, 3 undecided or nothing was signed."""
+        if any(self.verdicts[v.name] for v in BAD):
+            return 1
+        if any(self.verdicts[v.name] for v in UNDECIDED):
+            return 3
+        return 0 if self.verdicts["good"] or self.verdicts["md5_good"] else 3
+
+    def as_dict(self) -> dict[str, Any]:
+        """The object that ``tcpao verify --json`` prints."""
+        return {
+            "captures": self.captures,
+            "records": self.records,
+            "segments": self.segments,
+            "signed": self.signed,
+            "verdicts": self.verdicts,
+            "connections": [connection.as_dict() for connection in self.connections],
+        }
+
+
+def endpoint(address: str, port: int) -> str:
+    """``10.0.0.1:179``, ``[fd00::1]:179``."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+class _Tally:
+    """Adds up chunks by connection, in memory that grows with the connections alone."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.known = 0  # connections below this number are described
+        self.described: list[dict[str, Any]] = []
+        self.counts = np.zeros((0, _VERDICTS), np.int64)
+        self.first_bad = np.zeros(0, np.int64)
+        self.keys: dict[int, set[int]] = {}
+        self._bad = np.zeros(_VERDICTS, np.bool_)
+        self._bad[[int(v) for v in BAD]] = True
+
+    def add(self, first: int, result: VerifyResult) -> None:
+        seen = np.flatnonzero(result.connection >= 0)
+        if not len(seen):
+            return
+        connection, verdict = result.connection[seen], result.verdict[seen]
+        top = int(connection.max()) + 1
+        if top > self.known:
+            self._describe(top)
+        np.add.at(self.counts, (connection, verdict), 1)
+        bad = self._bad[verdict]
+        np.minimum.at(self.first_bad, connection[bad], first + seen[bad] + 1)
+        good = (verdict == Verdict.good) | (verdict == Verdict.md5_good)
+        pairs = connection[good].astype(np.int64) << 32 | result.key[seen][good]
+        for pair in np.unique(pairs).tolist():
+            self.keys.setdefault(pair >> 32, set()).add(pair & 0xFFFFFFFF)
+
+    def _describe(self, top: int) -> None:
+        """Note who the new connections are while the engine surely remembers them."""
+        self.described += self.engine.connections(self.known)
+        grown = max(top, len(self.counts) * 3 // 2)
+        counts = np.zeros((grown, _VERDICTS), np.int64)
+        counts[: len(self.counts)] = self.counts
+        first_bad: npt.NDArray[np.int64] = np.full(grown, np.iinfo(np.int64).max)
+        first_bad[: len(self.first_bad)] = self.first_bad
+        self.counts, self.first_bad = counts, first_bad
+        self.known = top
+
+    def report(self) -> list[ConnectionReport]:
+        final = {entry["id"]: entry for entry in self.engine.connections()}
+        return [
+            self._report_one(final.get(entry["id"], entry))
+            for entry in self.described
+            if self.counts[entry["id"]].any()
+        ]
+
+    def _report_one(self, entry: dict[str, Any]) -> ConnectionReport:
+        number = entry["id"]
+        row = self.counts[number]
+        first_bad = int(self.first_bad[number])
+        return ConnectionReport(
+            client=entry["client"],
+            server=entry["server"],
+            vrf=entry["vrf"],
+            verdicts={v.name: int(row[v]) for v in SEGMENT_VERDICTS if row[v]},
+            keys=tuple(self.engine.keys[i].label for i in sorted(self.keys.get(number, ()))),
+            sne=entry["sne"] or {"client": None, "server": None},
+            first_bad=None if first_bad == np.iinfo(np.int64).max else first_bad,
+        )
+
+
+def verify_chunk(engine: Engine, chunk: Chunk) -> VerifyResult:
+    """One chunk of a capture through the engine; fragments may go on in the next."""
+    return engine.verify(
+        chunk.buffer,
+        chunk.offsets,
+        chunk.lengths,
+        chunk.linktypes,
+        chunk.timestamps,
+        wire_lengths=chunk.wire_lengths,
+        final=False,
+    )
+
+
+def verify_capture(
+    path: PathLike | Sequence[PathLike],
+    chain: Iterable[MasterKey],
+    *,
+    policy: Policy | None = None,
+    threads: int = 1,
+    progress: Progress | None = None,
+) -> CaptureReport:
+    """Verify every TCP-AO and TCP-MD5 segment of a capture, or of several as one stream.
+
+    Parameters
+    ----------
+    path : path-like, or sequence of path-like
+        pcap or pcapng; ``-`` is standard input. Connections go on from file to file.
+    chain : KeyChain, or iterable of MasterKey
+    policy : Policy
+    threads : int
+    progress : callable, optional
+        Called now and then as ``progress(path, bytes_read, size_or_None)``.
+
+    Returns
+    -------
+    CaptureReport
+
+    Raises
+    ------
+    CaptureError
+        A file cannot be read or is damaged. Its attribute ``report`` is the `CaptureReport` of
+        everything before the damage.
+    """
+    paths = [path] if isinstance(path, (str, os.PathLike)) else list(path)
+    engine = Engine(chain, policy, threads)
+    tally = _Tally(engine)
+    report = CaptureReport()
+    damage: CaptureError | None = None
+    for one in paths:
+        name = os.fspath(one)
+        try:
+            with CaptureReader(one) as reader:
+                report.captures.append(name)
+                before = report.records
+                for chunk in reader:
+                    result = verify_chunk(engine, chunk)
+                    report.records += len(chunk.offsets)
+                    report.signed += result.signed
+                    tally.add(before + chunk.first, result)
+                    if progress is not None:
+                        progress(name, chunk.read, reader.size)
+        except CaptureError as error:
+            damage = error
+            break
+    engine.verify(b"", [], [])  # fragments that are still incomplete are given up
+    report.verdicts = dict(engine.counts)
+    report.segments = sum(report.verdicts.values())
+    report.connections = tally.report()
+    if damage is not None:
+        damage.report = report
+        raise damage
+    return report

@@ -1,0 +1,165 @@
+"""Writing captures: pcap, in whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from tcpao_fast.capture.reader import STANDARD_STREAM, Chunk
+from tcpao_fast.core.scan import Scanner
+from tcpao_fast.core.store import pcap_header, pcap_records
+from tcpao_fast.errors import CaptureError
+
+#: What tcpdump writes for "everything".
+DEFAULT_SNAP_LENGTH = 262144
+
+
+class PcapWriter:
+    """A pcap file that appears under its name only when it is complete.
+
+    It is written beside its place and renamed by `commit`; without `commit` nothing stays.
+
+    Parameters
+    ----------
+    path : path-like
+        ``-`` is standard output, which is written as the records come.
+
+    Raises
+    ------
+    CaptureError
+        The file cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+        self._temporary: Path | None = None
+        self._like: Scanner | None = None
+        self._linktype: int | None = None
+        self._snap_length = 0
+        self._nanoseconds = False
+        self._big_endian = False
+        if self.path == STANDARD_STREAM:
+            self._file: BinaryIO = sys.stdout.buffer
+            return
+        target = Path(self.path)
+        if target.is_dir():
+            raise CaptureError(self.path, "is a directory")
+        try:
+            handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        except OSError as error:
+            raise CaptureError(self.path, error.strerror or str(error)) from error
+        self._temporary = Path(name)
+        self._file = os.fdopen(handle, "wb")
+
+    def __enter__(self) -> PcapWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._temporary is not None:
+            self._file.close()
+            self._temporary.unlink(missing_ok=True)
+            self._temporary = None
+
+    def write(
+        self,
+        like: Scanner,
+        chunk: Chunk,
+        buffer: Any,
+        offsets: npt.NDArray[np.int64],
+        lengths: npt.NDArray[np.int64],
+    ) -> None:
+        """Append what became of the records of `chunk`, which a capture scanned by `like` holds.
+
+        The file has the byte order and precision of that capture; nanoseconds if it is pcapng.
+
+        Raises
+        ------
+        CaptureError
+            Records of another link type than the first one's (pcap holds one), or the disk is full.
+        """
+        self._begin(like, chunk)
+        others = np.flatnonzero(chunk.linktypes != self._linktype)
+        if len(others):
+            raise CaptureError(
+                self.path,
+                f"record {chunk.first + int(others[0]) + 1} has link type "
+                f"{int(chunk.linktypes[others[0]])}, the first has {self._linktype}; "
+                "a pcap file holds one: split the capture by interface",
+            )
+        if len(lengths):
+            self._snap_length = max(self._snap_length, int(lengths.max()))
+        self._put(
+            pcap_records(
+                buffer,
+                offsets,
+                lengths,
+                chunk.wire_lengths + (lengths - chunk.lengths),
+                chunk.timestamps,
+                self._nanoseconds,
+                self._big_endian,
+            )
+        )
+
+    def _begin(self, like: Scanner, chunk: Chunk | None) -> None:
+        if self._like is not None:
+            return
+        self._like = like
+        self._nanoseconds = like.nanoseconds
+        self._big_endian = like.format == "pcap" and like.big_endian
+        self._snap_length = like.snap_length or DEFAULT_SNAP_LENGTH
+        if like.format == "pcap":
+            self._linktype = like.linktype
+        else:
+            self._linktype = int(chunk.linktypes[0]) if chunk is not None else 1
+        self._put(self._header())
+
+    def _header(self) -> bytes:
+        assert self._like is not None and self._linktype is not None
+        field = self._like.linktype_field if self._like.format == "pcap" else self._linktype
+        return pcap_header(field, self._snap_length, self._nanoseconds, self._big_endian)
+
+    def _put(self, data: Any) -> None:
+        try:
+            self._file.write(data)
+        except OSError as error:
+            raise CaptureError(self.path, error.strerror or str(error)) from error
+
+    def commit(self, like: Scanner) -> None:
+        """The file is complete: give it its name. `like` says the form if there was no record.
+
+        Raises
+        ------
+        CaptureError
+            It cannot be written; nothing stays.
+        """
+        self._begin(like, None)
+        try:
+            if self._temporary is None:
+                self._file.flush()
+                return
+            self._file.seek(0)
+            self._file.write(self._header())  # records may have grown beyond the snap length
+            self._file.close()
+            self._temporary.chmod(0o666 & ~_umask())
+            self._temporary.replace(self.path)
+            self._temporary = None
+        except OSError as error:
+            raise CaptureError(self.path, error.strerror or str(error)) from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,205 @@
+"""The native key file: TOML, a ``[[key]]`` table a key.
+
+Fields are those of `MasterKey`, with the secret as one of ``secret`` (text), ``secret_hex``,
+``secret_base64``, ``secret_file`` (a path beside the key file; one newline at its end is not part
+of the secret) or ``secret_env`` (an environment variable).  A port is a number or ``"1000-2000"``;
+a lifetime is ``{ start = 2026-01-01T00:00:00Z, end = ... }`` with either end left out.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from tcpao_fast.errors import InvalidKeyError, KeyFileError
+from tcpao_fast.keys import KeyChain, MasterKey, overlap_problems
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_SECRETS = ("secret", "secret_hex", "secret_base64", "secret_file", "secret_env")
+_PLAIN = {
+    "algorithm": str,
+    "send_id": int,
+    "recv_id": int,
+    "local": str,
+    "remote": str,
+    "mac_length": int,
+    "exclude_options": bool,
+    "name": str,
+    "vrf": int,
+}
+_PORTS = ("local_port", "remote_port")
+_LIFETIMES = ("send_lifetime", "accept_lifetime")
+_FIELDS = (*_PLAIN, *_PORTS, *_LIFETIMES, *_SECRETS)
+_KINDS = {str: "text", int: "a whole number", bool: "true or false"}
+
+Problems = list[tuple[str, str]]
+
+
+def read_toml(path: str | os.PathLike[str]) -> KeyChain:
+    """Read a native key file; errors as `load_keys`."""
+    name = os.fspath(path)
+    try:
+        text = Path(path).read_bytes().decode("utf-8")
+    except OSError as error:
+        raise KeyFileError(name, [error.strerror or str(error)]) from error
+    except UnicodeDecodeError as error:
+        raise KeyFileError(name, [f"is not UTF-8 text (byte {error.start})"]) from None
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise KeyFileError(name, [f"is not TOML: {error}"]) from None
+    return _read_document(name, document, Path(path).parent)
+
+
+def _read_document(name: str, document: Mapping[str, Any], folder: Path) -> KeyChain:
+    problems = [
+        f"unknown table or field {entry!r}; keys stand in [[key]] tables"
+        for entry in document
+        if entry != "key"
+    ]
+    tables = document.get("key", [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise KeyFileError(name, [*problems, "key must be written as [[key]] tables"])
+    if not tables:
+        problems.append("has no [[key]] table")
+    keys: dict[int, MasterKey] = {}
+    names: dict[str, int] = {}
+    for index, table in enumerate(tables):
+        label = _label(index, table)
+        found = _read_key(table, folder)
+        if isinstance(found, MasterKey):
+            keys[index] = found
+        else:
+            problems += [f"{label}: {field}: {what}" for field, what in found]
+        given = table.get("name")
+        if isinstance(given, str) and given in names:
+            problems.append(f"{label}: name: is also key {names[given] + 1}'s")
+        elif isinstance(given, str):
+            names[given] = index
+    problems += [
+        f"{_label(index, tables[index])}: {what}" for index, what in overlap_problems(keys.items())
+    ]
+    if problems:
+        raise KeyFileError(name, problems)
+    return KeyChain(keys.values())
+
+
+def _label(index: int, table: Mapping[str, Any]) -> str:
+    name = table.get("name")
+    return f"key {index + 1}" + (f" ({name!r})" if isinstance(name, str) else "")
+
+
+def _read_key(table: Mapping[str, Any], folder: Path) -> MasterKey | Problems:
+    """The key, or everything that is wrong with it."""
+    problems: Problems = []
+    arguments: dict[str, Any] = {}
+    for field, value in table.items():
+        if field in _PLAIN:
+            kind = _PLAIN[field]
+            if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+                problems.append((field, f"must be {_KINDS[kind]}"))
+            else:
+                arguments[field] = value
+        elif field in _PORTS:
+            _read_port(field, value, arguments, problems)
+        elif field in _LIFETIMES:
+            _read_lifetime(field, value, arguments, problems)
+        elif field not in _SECRETS:
+            problems.append((field, f"is unknown; known are {', '.join(_FIELDS)}"))
+    if "algorithm" not in table:
+        problems.append(("algorithm", "is missing"))
+    secret = _read_secret(table, folder, problems)
+    # what is wrong beyond the file's syntax is the key's own to say, also beside other mistakes
+    stated = {field for field, _ in problems}
+    try:
+        key = MasterKey(
+            **{
+                "algorithm": "hmac-sha-1-96",
+                **arguments,
+                "secret": b"?" if secret is None else secret,
+            }
+        )
+    except InvalidKeyError as error:
+        problems += [(field, what) for field, what in error.problems if field not in stated]
+        return problems
+    return problems or key
+
+
+def _read_port(field: str, value: object, arguments: dict[str, Any], problems: Problems) -> None:
+    if isinstance(value, str):
+        low, dash, high = value.partition("-")
+        if low.strip().isdecimal() and (not dash or high.strip().isdecimal()):
+            arguments[field] = (int(low), int(high if dash else low))
+            return
+    elif isinstance(value, int) and not isinstance(value, bool):
+        arguments[field] = value
+        return
+    problems.append((field, 'must be a port or a range such as "1000-2000"'))
+
+
+def _read_lifetime(
+    field: str, value: object, arguments: dict[str, Any], problems: Problems
+) -> None:
+    if (
+        isinstance(value, dict)
+        and value.keys() <= {"start", "end"}
+        and all(isinstance(moment, datetime) for moment in value.values())
+    ):
+        arguments[field] = (value.get("start"), value.get("end"))
+    else:
+        problems.append((field, "must be { start = date-time, end = date-time }"))
+
+
+def _read_secret(table: Mapping[str, Any], folder: Path, problems: Problems) -> bytes | None:
+    given = [field for field in _SECRETS if field in table]
+    if len(given) != 1:
+        what = (
+            "is missing; give one of " + ", ".join(_SECRETS)
+            if not given
+            else f"is given {len(given)} times ({', '.join(given)}); give one"
+        )
+        problems.append(("secret", what))
+        return None
+    field, value = given[0], table[given[0]]
+    if not isinstance(value, str):
+        problems.append((field, "must be text"))
+        return None
+    try:
+        return _decode_secret(field, value, folder)
+    except (ValueError, OSError) as error:
+        # messages of the decoders may quote what they could not decode: not passed on
+        what = {
+            "secret_hex": "is not hexadecimal",
+            "secret_base64": "is not base64",
+            "secret_file": f"{value}: {getattr(error, 'strerror', None) or 'cannot be read'}",
+            "secret_env": f"the environment has no variable {value!r}",
+        }[field]
+        problems.append((field, what))
+        return None
+
+
+def _decode_secret(field: str, value: str, folder: Path) -> bytes:
+    if field == "secret":
+        return value.encode()
+    if field == "secret_hex":
+        return bytes.fromhex(value)
+    if field == "secret_base64":
+        return base64.b64decode(value, validate=True)
+    if field == "secret_file":
+        data = (folder / value).read_bytes()
+        return data.removesuffix(b"\n").removesuffix(b"\r") if data.endswith(b"\n") else data
+    found = os.environb.get(os.fsencode(value)) if os.supports_bytes_environ else None
+    if found is None and (text := os.environ.get(value)) is not None:
+        found = text.encode()
+    if found is None:
+        raise ValueError(value)
+    return found
