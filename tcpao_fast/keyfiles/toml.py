@@ -72,21 +72,25 @@ def _read_document(name: str, document: Mapping[str, Any], folder: Path) -> KeyC
     if not tables:
         problems.append("has no [[key]] table")
     keys: dict[int, MasterKey] = {}
+    comparable: dict[int, MasterKey] = {}
     names: dict[str, int] = {}
     for index, table in enumerate(tables):
         label = _label(index, table)
         found = _read_key(table, folder)
         if isinstance(found, MasterKey):
-            keys[index] = found
+            keys[index] = comparable[index] = found
         else:
             problems += [f"{label}: {field}: {what}" for field, what in found]
+            outline = _outline(table)
+            if outline is not None:
+                comparable[index] = outline
         given = table.get("name")
         if isinstance(given, str) and given in names:
             problems.append(f"{label}: name: is also key {names[given] + 1}'s")
         elif isinstance(given, str):
             names[given] = index
     problems += [
-        f"{_label(index, tables[index])}: {what}" for index, what in overlap_problems(keys.items())
+        f"{_label(index, tables[index])}: {what}" for index, what in overlap_problems(comparable.items())
     ]
     if problems:
         raise KeyFileError(name, problems)
@@ -132,6 +136,23 @@ def _read_key(table: Mapping[str, Any], folder: Path) -> MasterKey | Problems:
         problems += [(field, what) for field, what in error.problems if field not in stated]
         return problems
     return problems or key
+
+
+def _outline(table: Mapping[str, Any]) -> MasterKey | None:
+    """Of a key with mistakes, what decides whether it overlaps others; None if that is wrong too."""
+    if table.get("algorithm") == "tcp-md5":
+        return None
+    fields = ("send_id", "recv_id", "local", "remote", *_PORTS, "vrf", "name")
+    arguments: dict[str, Any] = {}
+    for field in fields:
+        if field in _PORTS and field in table:
+            _read_port(field, table[field], arguments, [])
+        elif field in table:
+            arguments[field] = table[field]
+    try:
+        return MasterKey(algorithm="hmac-sha-1-96", secret=b"?", **arguments)
+    except InvalidKeyError:
+        return None
 
 
 def _read_port(field: str, value: object, arguments: dict[str, Any], problems: Problems) -> None:

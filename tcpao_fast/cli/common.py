@@ -1,0 +1,118 @@
+"""What the commands share: options, consoles, progress, and errors as one clear line."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from tcpao_fast.capture.reader import STANDARD_STREAM
+from tcpao_fast.capture.rewrite import RewriteReport
+from tcpao_fast.keyfiles import load_keys
+from tcpao_fast.keys import KeyChain
+from tcpao_fast.report.text import print_rewrite
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class KeysParameter(click.ParamType):
+    """A key file, read when the command line is."""
+
+    name = "keys"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> KeyChain:
+        """Read the file; its mistakes are `KeyFileError`."""
+        return value if isinstance(value, KeyChain) else load_keys(value)
+
+
+def keys_option(command: F) -> F:
+    """``-k KEYS``."""
+    return click.option(
+        "-k", "--keys", "chain", type=KeysParameter(), required=True, metavar="KEYS",
+        help="Key file (TOML).",
+    )(command)  # fmt: skip
+
+
+def json_option(command: F) -> F:
+    """``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")(command)
+
+
+def quiet_option(command: F) -> F:
+    """``-q``."""
+    return click.option(
+        "-q", "--quiet", is_flag=True, help="Print errors only; the exit status tells."
+    )(command)
+
+
+def threads_option(command: F) -> F:
+    """``--threads``."""
+    return click.option(
+        "--threads", type=click.IntRange(1, 1024), default=1, show_default=True,
+        help="Threads that compute MACs.",
+    )(command)  # fmt: skip
+
+
+def console(stderr: bool = False) -> Console:
+    """A console for standard output or error; when it is no terminal, lines are not cut."""
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() or "COLUMNS" in os.environ else 160
+    return Console(stderr=stderr, width=width)
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on standard output."""
+    click.echo(json.dumps(value, indent=2))
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, int, int | None], None] | None]:
+    """A progress callback that draws a bar on standard error, None where that is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    tasks: dict[str, TaskID] = {}
+
+    def update(path: str, done: int, size: int | None) -> None:
+        if path not in tasks:
+            tasks[path] = bar.add_task(Path(path).name, total=size)
+        bar.update(tasks[path], completed=done)
+
+    with bar:
+        yield update
+
+
+def show_rewrite(report: RewriteReport, as_json: bool, quiet: bool) -> None:
+    """Print what `sign` or `strip` did; on standard error when the capture went to standard output."""
+    to_stderr = report.output == STANDARD_STREAM
+    if quiet:
+        return
+    if as_json:
+        click.echo(json.dumps(report.as_dict(), indent=2), err=to_stderr)
+    else:
+        print_rewrite(console(to_stderr), report)

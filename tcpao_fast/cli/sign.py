@@ -1,0 +1,43 @@
+"""``tcpao sign``."""
+
+from __future__ import annotations
+
+import click
+
+from tcpao_fast.capture.rewrite import sign_capture
+from tcpao_fast.cli.common import (
+    json_option,
+    keys_option,
+    progress_bar,
+    quiet_option,
+    show_rewrite,
+    threads_option,
+)
+from tcpao_fast.keys import KeyChain
+
+
+@click.command("sign", short_help="Sign an unsigned capture.")
+@click.argument("source", metavar="IN")
+@click.argument("target", metavar="OUT")
+@keys_option
+@json_option
+@threads_option
+@quiet_option
+def sign_command(
+    source: str, target: str, chain: KeyChain, as_json: bool, threads: int, quiet: bool
+) -> None:
+    """Insert TCP-AO (or TCP-MD5) into the segments of IN that a key matches, and write OUT.
+
+    "-" is standard input or output. OUT is a pcap file and appears only when it is complete.
+    Segments that cannot be signed are copied as they are, and counted by reason.
+
+    \b
+    Exit status:
+      0  every TCP segment was signed
+      2  wrong usage, an unreadable file or a bad key file
+      3  some TCP segment was left as it was, or there was none
+    """
+    with progress_bar() as progress:
+        report = sign_capture(source, target, chain, threads=threads, progress=progress)
+    show_rewrite(report, as_json, quiet)
+    raise SystemExit(report.exit_status)

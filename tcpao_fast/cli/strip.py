@@ -1,0 +1,30 @@
+"""``tcpao strip``."""
+
+from __future__ import annotations
+
+import click
+
+from tcpao_fast.capture.rewrite import strip_capture
+from tcpao_fast.cli.common import json_option, progress_bar, quiet_option, show_rewrite
+
+
+@click.command("strip", short_help="Remove TCP-AO and TCP-MD5 from a capture.")
+@click.argument("source", metavar="IN")
+@click.argument("target", metavar="OUT")
+@json_option
+@quiet_option
+def strip_command(source: str, target: str, as_json: bool, quiet: bool) -> None:
+    """Remove the TCP-AO and TCP-MD5 options of IN with their padding, and write OUT.
+
+    "-" is standard input or output. OUT is a pcap file and appears only when it is complete.
+
+    \b
+    Exit status:
+      0  every option that was there is gone
+      2  wrong usage or an unreadable file
+      3  some segment was left as it was (counted by reason), or there was no option at all
+    """
+    with progress_bar() as progress:
+        report = strip_capture(source, target, progress=progress)
+    show_rewrite(report, as_json, quiet)
+    raise SystemExit(report.exit_status)

@@ -1,0 +1,72 @@
+"""``tcpao verify``."""
+
+from __future__ import annotations
+
+import click
+
+from tcpao_fast.capture.verify import CaptureReport, verify_capture
+from tcpao_fast.cli.common import (
+    console,
+    json_option,
+    keys_option,
+    print_json,
+    progress_bar,
+    quiet_option,
+    threads_option,
+)
+from tcpao_fast.errors import CaptureError
+from tcpao_fast.keys import KeyChain
+from tcpao_fast.report.text import print_capture
+
+SHOWN_CONNECTIONS = 50
+
+
+@click.command("verify", short_help="Say which segments of captures verify.")
+@click.argument("captures", metavar="CAPTURE...", nargs=-1, required=True)
+@keys_option
+@json_option
+@click.option("--all", "show_all", is_flag=True, help="Show every connection.")
+@threads_option
+@quiet_option
+def verify_command(
+    captures: tuple[str, ...],
+    chain: KeyChain,
+    as_json: bool,
+    show_all: bool,
+    threads: int,
+    quiet: bool,
+) -> None:
+    """Say which TCP-AO and TCP-MD5 segments of captures verify.
+
+    CAPTURE is a pcap or pcapng file; "-" is standard input. Several are one stream: a connection
+    goes on from file to file.
+
+    \b
+    Exit status:
+      0  everything signed is good
+      1  something is bad_mac, key_not_found, ao_required, malformed or md5_bad
+      2  wrong usage, an unreadable file or a bad key file
+      3  nothing is bad, but something could not be decided, or nothing was signed
+    """
+    damage: CaptureError | None = None
+    try:
+        with progress_bar() as progress:
+            report = verify_capture(captures, chain, threads=threads, progress=progress)
+    except CaptureError as error:
+        if error.report is None:
+            raise
+        damage = error
+        report = error.report
+    _show(report, as_json, show_all, quiet)
+    if damage is not None:
+        raise damage
+    raise SystemExit(report.exit_status)
+
+
+def _show(report: CaptureReport, as_json: bool, show_all: bool, quiet: bool) -> None:
+    if quiet:
+        return
+    if as_json:
+        print_json(report.as_dict())
+    elif report.records:
+        print_capture(console(), report, None if show_all else SHOWN_CONNECTIONS)

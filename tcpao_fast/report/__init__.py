@@ -1,0 +1,1 @@
+"""Reports: what was found, in a form for people."""

@@ -1,0 +1,179 @@
+"""Reports as text for a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from tcpao_fast.capture.rewrite import RewriteReport
+from tcpao_fast.capture.verify import CaptureReport, ConnectionReport, endpoint
+from tcpao_fast.keys import KeyChain, MasterKey
+from tcpao_fast.verdicts import BAD, SEGMENT_VERDICTS, UNDECIDED, Verdict
+
+#: One line on each verdict: what it says of the segments.
+MEANINGS = {
+    Verdict.good: "the MAC is right",
+    Verdict.bad_mac: "the MAC is wrong: another secret, algorithm or options coverage",
+    Verdict.key_not_found: "no key matches the connection and the segment's KeyID",
+    Verdict.ao_required: "not signed, although a key matches the connection",
+    Verdict.unsigned: "not signed, and no key matches",
+    Verdict.missing_isn: "the handshake was not captured, so nothing can be checked",
+    Verdict.truncated: "the snap length or a missing fragment cut what the MAC covers",
+    Verdict.malformed: "broken TCP header, or a broken or doubled option",
+    Verdict.md5_good: "TCP-MD5, the digest is right",
+    Verdict.md5_bad: "TCP-MD5, the digest is wrong",
+    Verdict.md5_unchecked: "TCP-MD5, but there is no tcp-md5 key for it",
+}
+
+LEFT = {
+    "no_key": "no key matches the connection",
+    "missing_isn": "the handshake was not captured, so there is no traffic key",
+    "no_option_space": "the TCP header has no room for the option",
+    "already_signed": "a TCP-AO or TCP-MD5 option is there already",
+    "no_option": "there is no TCP-AO or TCP-MD5 option",
+    "truncated": "the snap length cut bytes that the MAC covers",
+    "malformed": "broken TCP header or options",
+    "fragment": "an IP fragment; the MAC belongs to the whole datagram",
+    "too_long": "the packet would become longer than IP allows",
+    "ipsec": "an IPsec header around it would become wrong",
+}
+
+
+def style(verdict: Verdict) -> str:
+    """The colour of a verdict: red is bad, yellow undecided, green good."""
+    if verdict in BAD:
+        return "red"
+    if verdict in UNDECIDED:
+        return "yellow"
+    return "green" if verdict in (Verdict.good, Verdict.md5_good) else ""
+
+
+def print_capture(console: Console, report: CaptureReport, most: int | None = None) -> None:
+    """A `CaptureReport`: verdicts, then connections, those with bad segments first."""
+    console.print(
+        f"{', '.join(report.captures)}: {report.segments} TCP segments, "
+        f"{report.signed} signed with TCP-AO",
+        soft_wrap=True,
+        markup=False,
+        highlight=False,
+    )
+    verdicts = Table(box=None, show_header=False, pad_edge=False)
+    verdicts.add_column(no_wrap=True)
+    verdicts.add_column(justify="right", no_wrap=True)
+    verdicts.add_column(overflow="fold")
+    for verdict in SEGMENT_VERDICTS:
+        count = report.verdicts[verdict.name]
+        if count:
+            verdicts.add_row(f"  {verdict.name}", str(count), MEANINGS[verdict], style=style(verdict))
+    console.print(verdicts)
+    if report.connections:
+        console.print()
+        _print_connections(console, report.connections, most)
+
+
+def _print_connections(
+    console: Console, connections: list[ConnectionReport], most: int | None
+) -> None:
+    ordered = sorted(connections, key=lambda one: (_rank(one), -sum(one.verdicts.values())))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("Client", "Server"):
+        table.add_column(name, overflow="fold")
+    table.add_column("Verdicts", overflow="fold")
+    table.add_column("Keys", overflow="fold")
+    table.add_column("SNE", no_wrap=True)
+    table.add_column("First bad", justify="right", no_wrap=True)
+    for one in ordered[:most]:
+        sne = (one.sne["client"], one.sne["server"])
+        table.add_row(
+            endpoint(*one.client),
+            endpoint(*one.server) + (f" vlan {one.vrf}" if one.vrf else ""),
+            ", ".join(f"{count} {name}" for name, count in one.verdicts.items()),
+            ", ".join(one.keys) or "-",
+            "-" if None in sne else f"{sne[0]}/{sne[1]}",
+            "-" if one.first_bad is None else f"#{one.first_bad}",
+            style=("red", "yellow", "")[_rank(one)],
+        )
+    console.print(table, highlight=False)
+    if most is not None and len(ordered) > most:
+        console.print(f"... and {len(ordered) - most} more (--all shows them, --json has them)")
+
+
+def _rank(one: ConnectionReport) -> int:
+    found = {Verdict[name] for name in one.verdicts}
+    return 0 if found & BAD else 1 if found & UNDECIDED else 2
+
+
+def print_rewrite(console: Console, report: RewriteReport) -> None:
+    """A `RewriteReport`: how many segments were signed or stripped, and why others were not."""
+    console.print(
+        f"{report.output}: {report.done} of {report.segments} TCP segments {report.action}",
+        soft_wrap=True,
+        markup=False,
+        highlight=False,
+    )
+    for reason, count in report.left.items():
+        console.print(f"  left as they were: {count}, {reason}: {LEFT.get(reason, '')}")
+
+
+def print_keys(console: Console, chain: KeyChain) -> None:
+    """A table of keys, without their secrets."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("Key", "Algorithm", "Send/Recv", "MAC", "Options", "Local", "Remote", "VRF", "Secret"):
+        table.add_column(name, overflow="fold")
+    for key in chain:
+        row = key_row(key)
+        ids = "-" if key.is_tcp_md5 else f"{key.send_id}/{key.recv_id}"
+        table.add_row(
+            key.label,
+            key.algorithm,
+            ids,
+            f"{key.mac_length} bytes",
+            "excluded" if key.exclude_options or key.is_tcp_md5 else "covered",
+            _where(row["local"], row["local_port"]),
+            _where(row["remote"], row["remote_port"]),
+            "any" if key.vrf is None else str(key.vrf),
+            f"{len(key.secret)} bytes",
+        )
+    console.print(table, highlight=False)
+
+
+def _where(network: str | None, ports: list[int] | None) -> str:
+    where = network or "any"
+    if ports is None:
+        return where
+    return f"{where} port {ports[0]}" + (f"-{ports[1]}" if ports[1] != ports[0] else "")
+
+
+def key_row(key: MasterKey) -> dict[str, object]:
+    """A key as plain JSON types, without its secret."""
+
+    def network(value: object) -> str | None:
+        if value is None:
+            return None
+        text = str(value)
+        return text.removesuffix("/32") if ":" not in text else text.removesuffix("/128")
+
+    def ports(value: object) -> list[int] | None:
+        return list(value) if isinstance(value, tuple) else None
+
+    def lifetime(value: object) -> list[str | None] | None:
+        if not isinstance(value, tuple):
+            return None
+        return [None if moment is None else moment.isoformat() for moment in value]
+
+    return {
+        "name": key.name,
+        "algorithm": key.algorithm,
+        "send_id": key.send_id,
+        "recv_id": key.recv_id,
+        "mac_length": key.mac_length,
+        "exclude_options": key.exclude_options,
+        "local": network(key.local),
+        "remote": network(key.remote),
+        "local_port": ports(key.local_port),
+        "remote_port": ports(key.remote_port),
+        "vrf": key.vrf,
+        "send_lifetime": lifetime(key.send_lifetime),
+        "accept_lifetime": lifetime(key.accept_lifetime),
+        "secret_length": len(key.secret),
+    }
