@@ -393,7 +393,7 @@ class Engine:
         return entry
 
     def export_state(self) -> dict[str, Any]:
-        """Every proved connection: ISNs, SNEs, current and rnext keys, as ``TCP_AO_REPAIR`` has them.
+        """Every proved connection: ISNs, SNEs, current and rnext keys, as ``TCP_AO_REPAIR`` has.
 
         Returns
         -------
@@ -494,7 +494,7 @@ def strip(
     *,
     wire_lengths: Integers | None = None,
 ) -> Rewritten:
-    """Remove TCP-AO and TCP-MD5 options with the NOPs that align them; lengths and checksums follow.
+    """Remove TCP-AO and TCP-MD5 options with the NOPs that align them, and mend what follows.
 
     Parameters
     ----------

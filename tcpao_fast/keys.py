@@ -212,7 +212,9 @@ def _network(value: AddressLike) -> Network | None:
     try:
         network = ip_network(value)
     except ValueError as error:
-        raise ValueError(f"{error} (an address, or a prefix without bits beyond its length)") from None
+        raise ValueError(
+            f"{error} (an address, or a prefix without bits beyond its length)"
+        ) from None
     if network.version == 6 and network.prefixlen >= 96:
         mapped = network.network_address.ipv4_mapped
         if mapped is not None:
@@ -272,7 +274,7 @@ def _networks_overlap(a: AddressLike, b: AddressLike) -> bool:
 def _ports_overlap(a: PortsLike, b: PortsLike) -> bool:
     if not isinstance(a, tuple) or not isinstance(b, tuple):
         return True
-    return a[0] <= b[1] and b[0] <= a[1]
+    return bool(a[0] <= b[1] and b[0] <= a[1])
 
 
 class KeyChain(Sequence[MasterKey]):
@@ -316,7 +318,7 @@ class KeyChain(Sequence[MasterKey]):
 
 
 def overlap_problems(keys: Iterable[tuple[int, MasterKey]]) -> list[tuple[int, str]]:
-    """Every pair of keys that overlap and share an ID: the later key's number, and what is wrong."""
+    """Every pair of keys that overlap and share an ID: the later key's number, what is wrong."""
     problems: list[tuple[int, str]] = []
     by_id: dict[tuple[str, int], list[tuple[int, MasterKey]]] = defaultdict(list)
     for index, key in keys:

@@ -1,4 +1,4 @@
-"""`SequenceExtender`: the engine's SNE rule (RFC 5925 section 6.2) for one direction, one SEQ at a time."""
+"""`SequenceExtender`: the SNE rule (RFC 5925 section 6.2) for one direction, SEQ by SEQ."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ class CaptureReader:
             if self.path == STANDARD_STREAM:
                 self._file: BinaryIO = sys.stdin.buffer
             else:
-                self._file = Path(self.path).open("rb")
+                self._file = Path(self.path).open("rb")  # noqa: SIM115 (closed by close)
             status = os.fstat(self._file.fileno())
         except OSError as error:
             raise CaptureError(self.path, error.strerror or str(error)) from error
@@ -132,17 +132,15 @@ class CaptureReader:
             window = memoryview(data)
             limit = min(at + CHUNK_BYTES, len(data))
             # a chunk ends at a record: the scan is over the file up to `limit`, the last part whole
-            *columns, end = self.scanner.scan(
-                window[:limit], at, CHUNK_RECORDS, limit == len(data)
-            )
+            columns, end = self.scanner.scan(window[:limit], at, CHUNK_RECORDS, limit == len(data))
             while end == at and limit < len(data) and self.scanner.damage is None:
                 limit = min(limit + CHUNK_BYTES, len(data))  # one record longer than a chunk
-                *columns, end = self.scanner.scan(
+                columns, end = self.scanner.scan(
                     window[:limit], at, CHUNK_RECORDS, limit == len(data)
                 )
             window.release()
             if len(columns[0]):
-                yield Chunk(data, first, *columns, read=end)
+                yield Chunk(data, first, *columns, end)
             first += len(columns[0])
             if self.scanner.damage is not None:
                 raise CaptureError(self.path, self.scanner.damage, self.scanner.damage_at)
@@ -166,9 +164,9 @@ class CaptureReader:
             window = kept + more
             at = 0
             while True:
-                *columns, end = self.scanner.scan(window, at, CHUNK_RECORDS, not more)
+                columns, end = self.scanner.scan(window, at, CHUNK_RECORDS, not more)
                 if len(columns[0]):
-                    yield Chunk(window, first, *columns, read=passed + end)
+                    yield Chunk(window, first, *columns, passed + end)
                 first += len(columns[0])
                 if self.scanner.damage is not None:
                     raise CaptureError(

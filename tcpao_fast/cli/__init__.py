@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 import sys
 
+from tcpao_fast.cli.app import tcpao
+
 
 def main() -> None:
     """Run ``tcpao``; the console script."""
-    try:
-        from tcpao_fast.cli.app import tcpao
-    except ValueError as error:  # a kernel that TCPAO_FAST_KERNELS names and this CPU lacks
-        print(f"tcpao: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
     try:
         tcpao(prog_name="tcpao")
     except BrokenPipeError:

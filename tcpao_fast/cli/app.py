@@ -32,7 +32,7 @@ class Tcpao(click.Group):
 @click.group(cls=Tcpao, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="tcpao")
 def tcpao() -> None:
-    """Verify and sign TCP-AO (RFC 5925) and TCP-MD5 segments in captures.
+    r"""Verify and sign TCP-AO (RFC 5925) and TCP-MD5 segments in captures.
 
     \b
     Exit status of verify:

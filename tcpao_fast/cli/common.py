@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from rich.console import Console
@@ -30,7 +30,13 @@ from tcpao_fast.report.text import print_rewrite
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class KeysParameter(click.ParamType):
+if TYPE_CHECKING:
+    _KeysBase = click.ParamType[KeyChain]
+else:
+    _KeysBase = click.ParamType  # older releases of click know no type argument
+
+
+class KeysParameter(_KeysBase):
     """A key file, read when the command line is."""
 
     name = "keys"
@@ -108,7 +114,7 @@ def progress_bar() -> Iterator[Callable[[str, int, int | None], None] | None]:
 
 
 def show_rewrite(report: RewriteReport, as_json: bool, quiet: bool) -> None:
-    """Print what `sign` or `strip` did; on standard error when the capture went to standard output."""
+    """Print what `sign` or `strip` did; on standard error if the capture went to the other."""
     to_stderr = report.output == STANDARD_STREAM
     if quiet:
         return

@@ -14,7 +14,7 @@ from tcpao_fast.cli.common import json_option, progress_bar, quiet_option, show_
 @json_option
 @quiet_option
 def strip_command(source: str, target: str, as_json: bool, quiet: bool) -> None:
-    """Remove the TCP-AO and TCP-MD5 options of IN with their padding, and write OUT.
+    r"""Remove the TCP-AO and TCP-MD5 options of IN with their padding, and write OUT.
 
     "-" is standard input or output. OUT is a pcap file and appears only when it is complete.
 

@@ -36,7 +36,7 @@ def verify_command(
     threads: int,
     quiet: bool,
 ) -> None:
-    """Say which TCP-AO and TCP-MD5 segments of captures verify.
+    r"""Say which TCP-AO and TCP-MD5 segments of captures verify.
 
     CAPTURE is a pcap or pcapng file; "-" is standard input. Several are one stream: a connection
     goes on from file to file.

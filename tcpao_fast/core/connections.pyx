@@ -81,7 +81,7 @@ cdef class ConnectionTable:
         sip_round(v)
         v[0] ^= word
         v[2] ^= 0xFF
-        for i in range(3):
+        for _ in range(3):
             sip_round(v)
         word = v[0] ^ v[1] ^ v[2] ^ v[3]
         return <uint32_t>(word ^ word >> 32)

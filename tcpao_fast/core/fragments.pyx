@@ -43,8 +43,10 @@ class Datagram:
             if self.length is not None:
                 return False
             self.length = end
-        if self.length is not None and max(end, *(a + len(p) for a, p in self.parts.items()), 0) > self.length:
-            return False
+        if self.length is not None:
+            ends = [at + len(part) for at, part in self.parts.items()]
+            if max(end, *ends, 0) > self.length:
+                return False
         self.parts[offset] = data
         self.size += len(data)
         return True
@@ -87,8 +89,7 @@ cdef class Reassembler:
         cdef uint32_t vrf, field
         cdef Py_ssize_t header_length
         cdef const uint8_t[::1] whole
-        cdef int nesting
-        for nesting in range(MAX_NESTING):
+        for _ in range(MAX_NESTING):
             ip = segment.ip
             at = segment.tcp
             vrf = segment.vrf

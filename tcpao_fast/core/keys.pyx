@@ -18,7 +18,7 @@ from tcpao_fast.core.kernels cimport TCPAO_MD5
 from tcpao_fast.core.mac cimport Scheduler, prepare, prepared_length, wipe
 from tcpao_fast.core.messages cimport KERNEL_LIBRARY, MAX_SUFFIX, SCRATCH, context, layout
 
-from tcpao_fast.core.mac import TrafficKeys, mac_batch
+from tcpao_fast.core.mac import TrafficKeys, mac_batch, require_kernels
 from tcpao_fast.algorithms import find
 from tcpao_fast.errors import InvalidArgumentError
 
@@ -70,6 +70,7 @@ cdef class KeyTable:
 
     def __cinit__(self):
         cdef int i
+        require_kernels()
         self.algorithms = []
         self.library_secrets = []
         self.scheduler = Scheduler()

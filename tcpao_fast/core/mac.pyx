@@ -118,15 +118,8 @@ cdef inline uint32_t sort_key(const tcpao_message *message) noexcept nogil:
     return blocks if blocks < MOST_BLOCKS else MOST_BLOCKS
 
 
-def kernels():
-    """The kernels that this CPU can run, best first, for each MAC.
-
-    Returns
-    -------
-    dict of str to list of str
-        The first of each list is in use, unless the environment variable ``TCPAO_FAST_KERNELS``
-        named another when the package was imported (``portable`` is always there).
-    """
+def available():
+    """As `kernels`, without asking whether ``TCPAO_FAST_KERNELS`` is right."""
     cdef const tcpao_kernel *found[TCPAO_MAX_KERNELS]
     cdef size_t count, i
     cdef int algorithm
@@ -135,6 +128,24 @@ def kernels():
         count = tcpao_kernels_available(algorithm, found)
         table[KERNEL_NAMES[algorithm]] = [found[i].name.decode() for i in range(count)]
     return table
+
+
+def kernels():
+    """The kernels that this CPU can run, best first, for each MAC.
+
+    Returns
+    -------
+    dict of str to list of str
+        The first of each list is in use, unless the environment variable ``TCPAO_FAST_KERNELS``
+        named another when the package was imported (``portable`` is always there).
+
+    Raises
+    ------
+    InvalidArgumentError
+        ``TCPAO_FAST_KERNELS`` names a kernel that this CPU cannot run.
+    """
+    require_kernels()
+    return available()
 
 
 def active_kernels():
@@ -157,13 +168,24 @@ def force_kernels(name):
         No algorithm has a kernel of that name that this CPU can run.
     """
     if not tcpao_kernels_force(name.encode()):
-        known = sorted({kernel for names in kernels().values() for kernel in names})
+        known = sorted({kernel for names in available().values() for kernel in names})
         raise InvalidArgumentError(
             f"TCPAO_FAST_KERNELS={name!r}: this CPU has no such kernel; it has {', '.join(known)}"
         )
 
 
-force_kernels(os.environ.get("TCPAO_FAST_KERNELS", ""))
+cdef object misnamed = None
+
+try:
+    force_kernels(os.environ.get("TCPAO_FAST_KERNELS", ""))
+except InvalidArgumentError as error:
+    misnamed = str(error)   # said at first use, where the caller can handle it; not by the import
+
+
+def require_kernels():
+    """Raise InvalidArgumentError if ``TCPAO_FAST_KERNELS`` names a kernel that is not here."""
+    if misnamed is not None:
+        raise InvalidArgumentError(misnamed)
 
 
 cdef class TrafficKeys:
@@ -190,6 +212,7 @@ cdef class TrafficKeys:
 
     def __cinit__(self, algorithm, raw):
         cdef const uint8_t[:, ::1] keys
+        require_kernels()
         self.algorithm = find(algorithm)
         self.kernel = self.algorithm.kernel
         array = np.asarray(raw)

@@ -8,7 +8,7 @@ the blocks between are read where they lie in the packet.
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 
-from tcpao_fast.core.kernels cimport TCPAO_AES_CMAC, TCPAO_HMAC_SHA1, TCPAO_HMAC_SHA256, TCPAO_MD5
+from tcpao_fast.core.kernels cimport TCPAO_AES_CMAC, TCPAO_MD5
 from tcpao_fast.core.segment cimport AUTH_AO, Segment, put16, put32
 
 import numpy as np

@@ -17,7 +17,6 @@ from tcpao_fast.core.segment cimport (
     KIND_CUT,
     KIND_FRAGMENT,
     KIND_MALFORMED,
-    KIND_NOT_TCP,
     KIND_SEGMENT,
     Segment,
     be16,

@@ -100,7 +100,7 @@ cdef class Scanner:
 
         Returns
         -------
-        tuple of (int64[n], int64[n], int64[n], int64[n], int32[n], int)
+        tuple of ((int64[n], int64[n], int64[n], int64[n], int32[n]), int)
             Offsets in the window, captured lengths, lengths on the wire, timestamps (nanoseconds
             since 1970, -1 where the format has none), link types; and where to go on. When that is
             the end of the window, or no record is returned, there are no more in it.
@@ -129,7 +129,7 @@ cdef class Scanner:
         finally:
             PyBuffer_Release(&view)
         n = columns.count
-        return offsets[:n], lengths[:n], wire_lengths[:n], timestamps[:n], linktypes[:n], end
+        return (offsets[:n], lengths[:n], wire_lengths[:n], timestamps[:n], linktypes[:n]), end
 
     cdef int damaged(self, const char *problem, Py_ssize_t at) noexcept nogil:
         self.problem = problem

@@ -33,7 +33,6 @@ from tcpao_fast.core.segment cimport (
     KIND_FRAGMENT,
     KIND_MALFORMED,
     KIND_NOT_TCP,
-    KIND_SEGMENT,
     Segment,
     be16,
     is_syn,

@@ -61,40 +61,41 @@ def read_toml(path: str | os.PathLike[str]) -> KeyChain:
 
 
 def _read_document(name: str, document: Mapping[str, Any], folder: Path) -> KeyChain:
-    problems = [
+    general = [
         f"unknown table or field {entry!r}; keys stand in [[key]] tables"
         for entry in document
         if entry != "key"
     ]
     tables = document.get("key", [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise KeyFileError(name, [*problems, "key must be written as [[key]] tables"])
+        raise KeyFileError(name, [*general, "key must be written as [[key]] tables"])
     if not tables:
-        problems.append("has no [[key]] table")
-    keys: dict[int, MasterKey] = {}
+        general.append("has no [[key]] table")
+    problems: list[tuple[int, str]] = []  # by key
+    keys: list[MasterKey] = []
     comparable: dict[int, MasterKey] = {}
     names: dict[str, int] = {}
     for index, table in enumerate(tables):
-        label = _label(index, table)
         found = _read_key(table, folder)
         if isinstance(found, MasterKey):
-            keys[index] = comparable[index] = found
+            keys.append(found)
+            comparable[index] = found
         else:
-            problems += [f"{label}: {field}: {what}" for field, what in found]
+            problems += [(index, f"{field}: {what}") for field, what in found]
             outline = _outline(table)
             if outline is not None:
                 comparable[index] = outline
         given = table.get("name")
         if isinstance(given, str) and given in names:
-            problems.append(f"{label}: name: is also key {names[given] + 1}'s")
+            problems.append((index, f"name: is also key {names[given] + 1}'s"))
         elif isinstance(given, str):
             names[given] = index
-    problems += [
-        f"{_label(index, tables[index])}: {what}" for index, what in overlap_problems(comparable.items())
-    ]
-    if problems:
-        raise KeyFileError(name, problems)
-    return KeyChain(keys.values())
+    problems += overlap_problems(comparable.items())
+    problems.sort(key=lambda problem: problem[0])
+    if general or problems:
+        lines = [f"{_label(index, tables[index])}: {what}" for index, what in problems]
+        raise KeyFileError(name, general + lines)
+    return KeyChain(keys)
 
 
 def _label(index: int, table: Mapping[str, Any]) -> str:
@@ -139,7 +140,7 @@ def _read_key(table: Mapping[str, Any], folder: Path) -> MasterKey | Problems:
 
 
 def _outline(table: Mapping[str, Any]) -> MasterKey | None:
-    """Of a key with mistakes, what decides whether it overlaps others; None if that is wrong too."""
+    """Of a key with mistakes, what decides about overlaps; None if that is wrong too."""
     if table.get("algorithm") == "tcp-md5":
         return None
     fields = ("send_id", "recv_id", "local", "remote", *_PORTS, "vrf", "name")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rich.console import Console
 from rich.table import Table
 
@@ -64,7 +66,9 @@ def print_capture(console: Console, report: CaptureReport, most: int | None = No
     for verdict in SEGMENT_VERDICTS:
         count = report.verdicts[verdict.name]
         if count:
-            verdicts.add_row(f"  {verdict.name}", str(count), MEANINGS[verdict], style=style(verdict))
+            verdicts.add_row(
+                f"  {verdict.name}", str(count), MEANINGS[verdict], style=style(verdict)
+            )
     console.print(verdicts)
     if report.connections:
         console.print()
@@ -118,7 +122,17 @@ def print_rewrite(console: Console, report: RewriteReport) -> None:
 def print_keys(console: Console, chain: KeyChain) -> None:
     """A table of keys, without their secrets."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("Key", "Algorithm", "Send/Recv", "MAC", "Options", "Local", "Remote", "VRF", "Secret"):
+    for name in (
+        "Key",
+        "Algorithm",
+        "Send/Recv",
+        "MAC",
+        "Options",
+        "Local",
+        "Remote",
+        "VRF",
+        "Secret",
+    ):
         table.add_column(name, overflow="fold")
     for key in chain:
         row = key_row(key)
@@ -137,7 +151,7 @@ def print_keys(console: Console, chain: KeyChain) -> None:
     console.print(table, highlight=False)
 
 
-def _where(network: str | None, ports: list[int] | None) -> str:
+def _where(network: Any, ports: Any) -> str:
     where = network or "any"
     if ports is None:
         return where

@@ -24,6 +24,7 @@ static void md5_compress(uint32_t state[4], const uint8_t block[64])
 
     for (int i = 0; i < 16; i++)
         w[i] = load32_le(block + 4 * i);
+#pragma GCC unroll 64
     for (int i = 0; i < 64; i++) {
         uint32_t f;
         int g;

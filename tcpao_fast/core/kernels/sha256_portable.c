@@ -21,6 +21,7 @@ static void sha256_compress(uint32_t state[8], const uint8_t block[64])
 
     for (int i = 0; i < 8; i++)
         s[i] = state[i];
+#pragma GCC unroll 64
     for (int t = 0; t < 64; t++) {
         if (t < 16) {
             w[t] = load32_be(block + 4 * t);

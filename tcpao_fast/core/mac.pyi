@@ -1,0 +1,29 @@
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tcpao_fast.algorithms import Algorithm
+
+KERNEL_NAMES: tuple[str, ...]
+
+class Scheduler: ...
+
+class TrafficKeys:
+    algorithm: Algorithm
+    count: int
+    def __init__(self, algorithm: str, raw: npt.ArrayLike) -> None: ...
+    def __len__(self) -> int: ...
+
+def mac_batch(
+    traffic_keys: TrafficKeys,
+    key_index: npt.ArrayLike,
+    buffer: Any,
+    offsets: npt.ArrayLike,
+    lengths: npt.ArrayLike,
+) -> npt.NDArray[np.uint8]: ...
+def kernels() -> dict[str, list[str]]: ...
+def available() -> dict[str, list[str]]: ...
+def active_kernels() -> dict[str, str]: ...
+def force_kernels(name: str) -> None: ...
+def require_kernels() -> None: ...

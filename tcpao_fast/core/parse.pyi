@@ -1,0 +1,14 @@
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+LINK_TYPES: dict[int, str]
+DTYPE: np.dtype[np.void]
+
+def parse(
+    buffer: Any,
+    offsets: npt.ArrayLike,
+    lengths: npt.ArrayLike,
+    linktype: int | npt.ArrayLike = 1,
+) -> npt.NDArray[np.void]: ...

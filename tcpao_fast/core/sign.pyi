@@ -1,0 +1,15 @@
+import numpy as np
+import numpy.typing as npt
+
+from tcpao_fast.core.buffers import Records
+from tcpao_fast.core.pipeline import Pipeline
+
+Bytes = npt.NDArray[np.uint8]
+Wide = npt.NDArray[np.int64]
+Numbers = npt.NDArray[np.int32]
+
+def sign(
+    pipeline: Pipeline, records: Records
+) -> tuple[Bytes, Wide, Wide, Bytes, Numbers, Numbers]: ...
+def sign_inplace(pipeline: Pipeline, records: Records) -> tuple[Bytes, Numbers, Numbers]: ...
+def strip(records: Records) -> tuple[Bytes, Wide, Wide, Bytes]: ...

@@ -1,0 +1,17 @@
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+def pcap_header(
+    linktype_field: int, snap_length: int, nanoseconds: bool, big_endian: bool
+) -> bytes: ...
+def pcap_records(
+    buffer: Any,
+    offsets: npt.ArrayLike,
+    lengths: npt.ArrayLike,
+    wire_lengths: npt.ArrayLike,
+    timestamps: npt.ArrayLike,
+    nanoseconds: bool,
+    big_endian: bool,
+) -> npt.NDArray[np.uint8]: ...
