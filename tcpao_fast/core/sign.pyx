@@ -44,6 +44,7 @@ from tcpao_fast.core.sne cimport extend
 cdef enum:
     MAX_HEADER = 60           # of TCP
     MAX_GROWTH = 40
+    MAX_SYN_DATA = 1 << 16
 
 cdef enum Outcome:
     SIGNED = 0                # for `strip`: the option is gone
@@ -67,6 +68,7 @@ cdef bint expects(Pipeline pipeline, Hypothesis *row, const Segment *segment) no
     """Fill in ISNs and position of a segment to sign; False when they are not known."""
     cdef Connection *connection = &pipeline.connections.connections[row.connection]
     cdef Incarnation *half
+    cdef uint32_t isn_destination
     cdef int direction = row.direction
     cdef int32_t at = connection.live
     row.incarnation = NONE
@@ -77,8 +79,14 @@ cdef bint expects(Pipeline pipeline, Hypothesis *row, const Segment *segment) no
         row.position = segment.seq
         return True
     if is_syn_ack(segment):
+        isn_destination = segment.ack - 1
+        if connection.newest != NONE:
+            half = &pipeline.connections.incarnations[connection.newest]
+            if half.known == 2 >> direction and (
+                    isn_destination - half.isn[1 - direction] < MAX_SYN_DATA):
+                isn_destination = half.isn[1 - direction]    # it acknowledges the SYN's data too
         at = pipeline.connections.note_pair(row.connection, direction, segment.seq,
-                                            segment.ack - 1, True)
+                                            isn_destination, True)
     elif connection.newest != NONE and segment.flags & FLAG_ACK:
         half = &pipeline.connections.incarnations[connection.newest]
         if half.known == 1 << direction and segment.seq == half.isn[direction] + 1:

@@ -166,11 +166,20 @@ cdef int commit_syn_ack(ConnectionTable connections, KeyTable keys, Attempts *on
     cdef uint32_t isn_destination = one.segment.ack - 1
     cdef int32_t incarnation = connections.find_pair(row.connection, row.direction,
                                                      one.segment.seq, isn_destination)
+    cdef int32_t at
     cdef int i
     for i in range(count):
         if attempt(connections, keys, one, mkts[i], one.segment.seq, isn_destination,
                    one.segment.seq, incarnation):
             return accept_pair(connections, keys, one, one.segment.seq, isn_destination)
+    # with data in the SYN (RFC 7413) it acknowledges more: then the SYN's ISN counts
+    at = connections.connections[row.connection].newest
+    while at != NONE:
+        if connections.incarnations[at].known == 2 >> row.direction and attempt_guess(
+                connections, keys, one, mkts, count, one.segment.seq,
+                connections.incarnations[at].isn[1 - row.direction]):
+            return 0
+        at = connections.incarnations[at].next
     connections.note_pair(row.connection, row.direction, one.segment.seq, isn_destination, False)
     return 0
 
