@@ -149,7 +149,9 @@ class Reference:
         if syn and ack:
             self.isns[peer, me] = packet.ack - 1 & 0xFFFFFFFF
             self.position.setdefault((peer, me), packet.ack - 1 & 0xFFFFFFFF)
-        key = next((key for key in matching if self._key_id(key, packet) == packet.tcp[at + 2]), None)
+        key = next(
+            (key for key in matching if self._key_id(key, packet) == packet.tcp[at + 2]), None
+        )
         if key is None:
             return "key_not_found"
         if (me, peer) not in self.isns or ((peer, me) not in self.isns and not syn):

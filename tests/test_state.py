@@ -58,9 +58,7 @@ class TestForgery:
     FORGERIES = (
         pytest.param([forge(SYN, 777)], id="SYN"),
         pytest.param([forge(SYN, n * 1000) for n in range(50)], id="many SYNs"),
-        pytest.param(
-            [forge(SYN | ACK, 777, 1001, source=SERVER, target=CLIENT)], id="SYN-ACK"
-        ),
+        pytest.param([forge(SYN | ACK, 777, 1001, source=SERVER, target=CLIENT)], id="SYN-ACK"),
         pytest.param(
             [forge(SYN, 777), forge(SYN | ACK, 888, 778, source=SERVER, target=CLIENT)],
             id="handshake",
@@ -69,7 +67,8 @@ class TestForgery:
         pytest.param([forge(ACK, 1001 + 2**31 - 10, 5001)], id="far ahead"),
         pytest.param([forge(ACK, 1001 - 2**30, 5001)], id="far behind"),
         pytest.param(
-            [forge(ACK, 1001 + n * 2**30, 5001, b"x" * 100) for n in range(16)], id="round and round"
+            [forge(ACK, 1001 + n * 2**30, 5001, b"x" * 100) for n in range(16)],
+            id="round and round",
         ),
         pytest.param([forge(ACK | FIN, 1001, 5001)], id="FIN"),
         pytest.param([forge(ACK, 1, 1)], id="cookie"),
@@ -166,7 +165,7 @@ class TestHandshakes:
         assert run(engine, packets) == ["good"] * 8
 
     def test_syn_retransmitted_with_another_isn(self, engine, key, run):
-        a, b = pair(key)
+        a, _ = pair(key)
         c, d = pair(key, isns=(77777, 88888))
         assert run(engine, [a.send(SYN), *handshake(c, d), c.send(ACK, b"x")]) == ["good"] * 5
 
@@ -315,7 +314,8 @@ class TestTable:
     def test_many_connections_at_once(self, key):
         engine = ao.Engine([key])
         peers = [
-            pair(key, client=("10.0.0.1", 1024 + i), isns=(i * 77777, i * 99999)) for i in range(3000)
+            pair(key, client=("10.0.0.1", 1024 + i), isns=(i * 77777, i * 99999))
+            for i in range(3000)
         ]
         packets = [packet for a, b in peers for packet in handshake(a, b)]
         assert engine.verify(*records(packets), RAW_IP).counts["good"] == 9000

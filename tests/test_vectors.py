@@ -108,7 +108,7 @@ def test_mac(v):
 
 
 def conversations():
-    """The vectors' connections: SYN, SYN-ACK and data of both sides, as the documents order them."""
+    """The vectors' connections: SYN, SYN-ACK and data of both sides, in order."""
 
     def connection(v):
         return v["algorithm"], v["exclude"], len(Packet.parse(v["packet"]).source)

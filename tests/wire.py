@@ -32,16 +32,23 @@ def tcp_packet(source, destination, flags, seq, ack=0, payload=b"", options=b"",
     options += b"\0" * (-len(options) % 4)
     offset = (20 + len(options)) // 4 << 4
     tcp = struct.pack(
-        ">HHIIBBHHH", source[1], destination[1], seq % 2**32, ack % 2**32, offset, flags, window, 0, 0
+        ">HHIIBBHHH",
+        source[1],
+        destination[1],
+        seq % 2**32,
+        ack % 2**32,
+        offset,
+        flags,
+        window,
+        0,
+        0,
     )
     tcp += options + payload
     packet = reference.Packet(
         ipaddress.ip_address(source[0]).packed, ipaddress.ip_address(destination[0]).packed, tcp
     )
     value = checksum(packet.pseudo_header + tcp)
-    return ip_packet(
-        source[0], destination[0], tcp[:16] + struct.pack(">H", value) + tcp[18:]
-    )
+    return ip_packet(source[0], destination[0], tcp[:16] + struct.pack(">H", value) + tcp[18:])
 
 
 def ao_option(key_id, rnext_key_id, mac_length=12):
@@ -76,7 +83,13 @@ class Peer:
         if ack is None:
             ack = self.peer.position if flags & ACK else 0
         ip = tcp_packet(
-            self.here, self.there, flags, at, ack, payload, ao_option(*ids, key.mac_length) + options
+            self.here,
+            self.there,
+            flags,
+            at,
+            ack,
+            payload,
+            ao_option(*ids, key.mac_length) + options,
         )
         destination = 0 if flags & (SYN | ACK) == SYN else self.peer.isn
         mac = reference.mac(key, reference.Packet.parse(ip), self.isn, destination, at >> 32)

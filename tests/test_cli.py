@@ -1,0 +1,319 @@
+"""The command line as users run it: output, exit statuses, streams, files that appear whole."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import CAPTURES
+
+SECRET = "hello-tcp-ao-secret"
+
+
+def tcpao(*arguments, **options):
+    command = [
+        sys.executable,
+        "-c",
+        "from tcpao_fast.cli import main; main()",
+        *map(str, arguments),
+    ]
+    options.setdefault("capture_output", True)
+    return subprocess.run(command, **options)
+
+
+@pytest.fixture
+def wrap():
+    return CAPTURES / "wrap-v4-sha1.pcap"
+
+
+@pytest.fixture
+def keys():
+    return CAPTURES / "wrap-v4-sha1.toml"
+
+
+@pytest.fixture
+def mixed():
+    return CAPTURES / "bad-and-unsigned.pcap"
+
+
+class TestVerify:
+    def test_json(self, wrap, keys):
+        done = tcpao("verify", wrap, "-k", keys, "--json")
+        assert done.returncode == 0 and done.stderr == b""
+        found = json.loads(done.stdout)
+        assert found["captures"] == [str(wrap)]
+        assert (found["segments"], found["signed"]) == (554, 554)
+        assert found["verdicts"]["good"] == 554 and sum(found["verdicts"].values()) == 554
+        assert len(found["verdicts"]) == 11
+        (connection,) = found["connections"]
+        assert connection["client"] == "10.0.0.1:39955"
+        assert connection["server"] == "10.0.0.2:2027"
+        assert connection["verdicts"] == {"good": 554}
+        assert connection["keys"] == ["hello"]
+        assert connection["sne"] == {"client": 1, "server": 0}
+
+    def test_table(self, mixed, keys):
+        wide = {**os.environ, "COLUMNS": "160"}
+        done = tcpao("verify", mixed, "-k", keys, text=True, env=wide)
+        assert done.returncode == 1 and done.stderr == ""
+        lines = done.stdout.splitlines()
+        assert lines[0] == f"{mixed}: 109 TCP segments, 45 signed with TCP-AO"
+        table = {line.split()[0]: line.split()[1] for line in lines[1:7]}
+        assert table == {
+            "good": "34", "bad_mac": "6", "key_not_found": "3", "ao_required": "16",
+            "missing_isn": "2", "md5_unchecked": "48",
+        }  # fmt: skip
+        assert any("10.0.0.1:44655" in line and "#33" in line for line in lines)
+        assert "\x1b" not in done.stdout
+
+    def test_tcp_md5(self, mixed):
+        done = tcpao("verify", mixed, "-k", mixed.with_suffix(".toml"), "--json")
+        assert json.loads(done.stdout)["verdicts"]["md5_good"] == 48
+
+    @pytest.mark.parametrize(
+        ("name", "status"),
+        [("wrap-v4-sha1", 0), ("vlan", 3), ("bad-and-unsigned", 1)],
+    )
+    def test_exit_status(self, name, status, keys):
+        """vlan has other addresses: with these keys all of it is unknown, so nothing is signed."""
+        expected = 1 if name == "vlan" else status
+        done = tcpao("verify", CAPTURES / f"{name}.pcap", "-k", keys, "-q")
+        assert done.returncode == expected and done.stdout == b""
+
+    def test_exit_status_undecided(self, wrap, keys, tmp_path):
+        """The handshake cut off, and a capture without any signature."""
+        data = wrap.read_bytes()
+        at = 24
+        for _ in range(20):
+            at += 16 + int.from_bytes(data[at + 8 : at + 12], "little")
+        late, bare, none = (tmp_path / name for name in ("late.pcap", "bare.pcap", "none.pcap"))
+        late.write_bytes(data[:24] + data[at:])
+        none.write_bytes(data[:24])
+        assert tcpao("verify", late, "-k", keys, "-q").returncode == 3
+        assert tcpao("verify", none, "-k", keys, "-q").returncode == 3
+        tcpao("strip", wrap, bare)
+        other = tmp_path / "other.toml"
+        other.write_text(keys.read_text().replace("10.0.0.1", "10.9.9.9"))
+        assert tcpao("verify", bare, "-k", other, "-q").returncode == 3
+        assert tcpao("verify", bare, "-k", keys, "-q").returncode == 1
+
+    def test_several_captures_are_one_stream(self, wrap, keys, tmp_path):
+        data = wrap.read_bytes()
+        at = 24 + 16 + int.from_bytes(data[32:36], "little")
+        one, two = tmp_path / "1.pcap", tmp_path / "2.pcap"
+        one.write_bytes(data[:at])
+        two.write_bytes(data[:24] + data[at:])
+        done = tcpao("verify", one, two, "-k", keys, "--json")
+        assert done.returncode == 0
+        assert json.loads(done.stdout)["verdicts"]["good"] == 554
+
+    def test_standard_input(self, wrap, keys):
+        for stdin in (wrap.open("rb"), None):
+            options = {"stdin": stdin} if stdin else {"input": wrap.read_bytes()}
+            done = tcpao("verify", "-", "-k", keys, "--json", **options)
+            assert json.loads(done.stdout)["verdicts"]["good"] == 554
+            if stdin:
+                stdin.close()
+
+    def test_damaged_capture(self, wrap, keys, tmp_path):
+        """The packets before the damage, then one line with the offset, and status 2."""
+        path = tmp_path / "cut.pcap"
+        path.write_bytes(wrap.read_bytes()[:-10])
+        done = tcpao("verify", path, "-k", keys, "--json", text=True)
+        assert done.returncode == 2
+        assert json.loads(done.stdout)["records"] == 554
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(f"tcpao: {path}: the file ends inside a record at byte ")
+
+    @pytest.mark.parametrize("threads", [1, 2, 5])
+    def test_threads(self, wrap, keys, threads):
+        done = tcpao("verify", wrap, "-k", keys, "--threads", threads, "--json")
+        assert json.loads(done.stdout)["verdicts"]["good"] == 554
+
+    def test_closed_pipe(self, mixed, keys):
+        """`tcpao verify ... | head -1` ends quietly."""
+        command = f"{sys.executable} -c 'from tcpao_fast.cli import main; main()'"
+        done = subprocess.run(
+            f"{command} verify {mixed} -k {keys} --json --all | true",
+            shell=True,
+            capture_output=True,
+            text=True,
+        )
+        assert "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr
+
+    def test_progress_on_a_terminal_only(self, wrap, keys):
+        ours, theirs = pty.openpty()
+        done = tcpao(
+            "verify", wrap, "-k", keys, "-q", capture_output=False, stderr=theirs, env={
+                **os.environ, "TERM": "xterm", "COLUMNS": "100",
+            },
+        )  # fmt: skip
+        os.close(theirs)
+        time.sleep(0.1)
+        shown = os.read(ours, 65536)
+        os.close(ours)
+        assert done.returncode == 0 and b"wrap-v4-sha1.pcap" in shown
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (
+                ["verify", "/none.pcap", "-k", CAPTURES / "wrap-v4-sha1.toml"],
+                "/none.pcap: No such file",
+            ),
+            (
+                ["verify", CAPTURES / "vlan.json", "-k", CAPTURES / "wrap-v4-sha1.toml"],
+                "neither pcap",
+            ),
+            (["verify", CAPTURES / "vlan.pcap", "-k", "/none.toml"], "/none.toml: No such file"),
+            (["verify", CAPTURES / "vlan.pcap", "-k", CAPTURES / "vlan.json"], "is not TOML"),
+            (["verify", CAPTURES / "vlan.pcap"], "Missing option '-k'"),
+            (["verify", "-k", CAPTURES / "wrap-v4-sha1.toml"], "Missing argument"),
+            (["sign", "/none", "/tmp/x", "-k", CAPTURES / "wrap-v4-sha1.toml"], "/none: No such"),
+            (["strip", CAPTURES / "vlan.pcap", "/no/such/folder/x"], "No such file or directory"),
+            (["frobnicate"], "No such command"),
+        ],
+    )
+    def test_one_clear_line(self, arguments, message):
+        done = tcpao(*arguments, text=True)
+        assert done.returncode == 2
+        assert message in done.stderr and "Traceback" not in done.stderr
+        assert done.stdout == ""
+
+    def test_unknown_kernel(self):
+        done = tcpao("kernels", text=True, env={**os.environ, "TCPAO_FAST_KERNELS": "abacus"})
+        assert done.returncode == 2
+        (line,) = done.stderr.splitlines()
+        assert "TCPAO_FAST_KERNELS='abacus'" in line and "portable" in line
+
+
+class TestRewrite:
+    def test_sign_verify_strip(self, wrap, keys, tmp_path):
+        bare, signed, back = (tmp_path / name for name in ("bare.pcap", "signed.pcap", "back.pcap"))
+        assert tcpao("strip", wrap, bare).returncode == 0
+        done = tcpao("sign", bare, signed, "-k", keys, "--json")
+        assert done.returncode == 0
+        assert json.loads(done.stdout) == {
+            "capture": str(bare), "output": str(signed), "records": 555, "segments": 554,
+            "signed": 554, "left": {},
+        }  # fmt: skip
+        assert tcpao("verify", signed, "-k", keys, "-q").returncode == 0
+        assert tcpao("strip", signed, back).returncode == 0
+        assert back.read_bytes() == bare.read_bytes()
+        assert sorted(p.name for p in tmp_path.iterdir()) == [
+            "back.pcap",
+            "bare.pcap",
+            "signed.pcap",
+        ]
+        assert oct(signed.stat().st_mode & 0o777) == oct(0o666 & ~current_umask())
+
+    def test_streams(self, wrap, keys):
+        bare = tcpao("strip", wrap, "-")
+        assert bare.returncode == 0 and b"554 of 554" in bare.stderr
+        signed = tcpao("sign", "-", "-", "-k", keys, "-q", input=bare.stdout)
+        assert signed.returncode == 0 and signed.stderr == b""
+        done = tcpao("verify", "-", "-k", keys, "--json", input=signed.stdout)
+        assert json.loads(done.stdout)["verdicts"]["good"] == 554
+
+    def test_what_is_left_is_said(self, mixed, tmp_path):
+        keys = mixed.with_suffix(".toml")
+        done = tcpao("sign", mixed, tmp_path / "out.pcap", "-k", keys, text=True)
+        assert done.returncode == 3
+        assert "left as they were: 93, already_signed" in done.stdout
+
+    def test_nothing_half_written(self, wrap, keys, tmp_path):
+        """A damaged input leaves no output, and an older output as it was."""
+        path, out = tmp_path / "cut.pcap", tmp_path / "out.pcap"
+        path.write_bytes(wrap.read_bytes()[:-10])
+        out.write_bytes(b"precious")
+        done = tcpao("sign", path, out, "-k", keys, text=True)
+        assert done.returncode == 2 and "ends inside a record" in done.stderr
+        assert out.read_bytes() == b"precious"
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["cut.pcap", "out.pcap"]
+
+    def test_in_place(self, wrap, keys, tmp_path):
+        """IN and OUT may be the same file."""
+        path = tmp_path / "same.pcap"
+        path.write_bytes(wrap.read_bytes())
+        assert tcpao("strip", path, path).returncode == 0
+        assert tcpao("sign", path, path, "-k", keys).returncode == 0
+        assert tcpao("verify", path, "-k", keys, "-q").returncode == 0
+
+    @pytest.mark.parametrize("magic", [0xA1B2C3D4, 0xA1B23C4D])
+    @pytest.mark.parametrize("order", ["little", "big"])
+    def test_keeps_the_files_form(self, wrap, tmp_path, magic, order):
+        data, path, out = wrap.read_bytes(), tmp_path / "in.pcap", tmp_path / "out.pcap"
+        head = magic.to_bytes(4, order) + b"".join(
+            int.from_bytes(data[at : at + size], "little").to_bytes(size, order)
+            for at, size in ((4, 2), (6, 2), (8, 4), (12, 4), (16, 4), (20, 4))
+        )
+        body, at = b"", 24
+        while at < len(data):
+            fields = [int.from_bytes(data[at + i : at + i + 4], "little") for i in (0, 4, 8, 12)]
+            body += b"".join(field.to_bytes(4, order) for field in fields)
+            body += data[at + 16 : at + 16 + fields[2]]
+            at += 16 + fields[2]
+        path.write_bytes(head + body)
+        tcpao("strip", path, out)
+        again = tmp_path / "again.pcap"
+        tcpao("strip", out, again)
+        assert out.read_bytes() == again.read_bytes()
+        assert out.read_bytes()[:24] == head
+
+
+def current_umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+class TestKeys:
+    def test_check(self, keys, tmp_path):
+        done = tcpao("keys", "check", keys, text=True)
+        assert (done.returncode, done.stdout) == (0, "1 key, no mistakes\n")
+        bad = tmp_path / "bad.toml"
+        bad.write_text("[[key]]\nsend_id = 300\n[[key]]\ncolour = 1\n")
+        done = tcpao("keys", "check", bad, text=True)
+        assert done.returncode == 2 and done.stdout == ""
+        assert len(done.stderr.splitlines()) == 9
+        assert all(line.startswith(f"tcpao: {bad}: key ") for line in done.stderr.splitlines())
+
+    def test_show(self, keys):
+        done = tcpao("keys", "show", keys, text=True)
+        assert done.returncode == 0 and "100/200" in done.stdout and "19 bytes" in done.stdout
+        found = json.loads(tcpao("keys", "show", keys, "--json").stdout)
+        assert found["keys"][0]["local"] == "10.0.0.1"
+        assert found["keys"][0]["secret_length"] == 19
+
+    def test_secrets_stay_in(self, keys, wrap, mixed, tmp_path):
+        for arguments in (
+            ["keys", "show", keys], ["keys", "show", keys, "--json"], ["keys", "check", keys],
+            ["verify", mixed, "-k", keys], ["verify", mixed, "-k", keys, "--json"],
+            ["sign", wrap, tmp_path / "x", "-k", keys],
+        ):  # fmt: skip
+            done = tcpao(*arguments)
+            assert SECRET.encode() not in done.stdout + done.stderr
+            assert SECRET.encode().hex().encode() not in done.stdout + done.stderr
+
+
+def test_kernels():
+    done = tcpao("kernels", text=True)
+    assert done.returncode == 0
+    assert [line.split()[0] for line in done.stdout.splitlines()] == [
+        "hmac-sha1", "aes-128-cmac", "hmac-sha256", "md5",
+    ]  # fmt: skip
+    found = json.loads(tcpao("kernels", "--json").stdout)
+    assert set(found) == {"kernels", "active"}
+
+
+@pytest.mark.parametrize("command", [[], ["verify"], ["sign"], ["strip"], ["keys"], ["kernels"]])
+def test_help_fits_a_screen(command):
+    done = tcpao(*command, "--help", text=True, env={**os.environ, "COLUMNS": "80"})
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert len(lines) <= 30 and max(map(len, lines)) <= 80

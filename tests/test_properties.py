@@ -1,0 +1,108 @@
+"""Laws: what is signed verifies; whatever the MAC covers cannot change unnoticed."""
+
+from itertools import pairwise
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from wire import ACK, FIN, PSH, RST, SYN, records, tcp_packet
+
+import tcpao_fast as ao
+from tcpao_fast.core.parse import parse
+
+RAW_IP = 101
+U32 = st.integers(0, 2**32 - 1)
+ENDS = st.sampled_from(
+    [(("10.0.0.1", 40000), ("10.0.0.2", 179)), (("fd00::2", 1), ("fd00::1", 65535)),
+     (("10.0.0.2", 7), ("10.0.0.2", 7))]
+)  # fmt: skip
+OPTIONS = st.sampled_from(
+    [b"", b"\x02\x04\x05\xb4", b"\x01\x01\x08\x0a" + bytes(8), b"\x04\x02\x00\x00", b"\x01" * 16]
+)
+
+
+@st.composite
+def keys(draw):
+    algorithm = draw(
+        st.sampled_from(
+            ["hmac-sha-1-96", "aes-128-cmac-96", "hmac(sha256)", "hmac-sha256-128", "hmac(sha384)"]
+        )
+    )
+    return ao.MasterKey(
+        algorithm=algorithm,
+        secret=draw(st.binary(min_size=1, max_size=90)),
+        send_id=draw(st.integers(0, 255)),
+        recv_id=draw(st.integers(0, 255)),
+        mac_length=draw(st.none() | st.integers(4, 16)),
+        exclude_options=draw(st.booleans()),
+    )
+
+
+@st.composite
+def conversations(draw):
+    """Unsigned packets: a handshake, then segments around where the connection is."""
+    client, server = draw(ENDS)
+    isns = (draw(U32), draw(U32))
+    if client == server:
+        isns = (isns[0], isns[0])
+    packets = [
+        tcp_packet(client, server, SYN, isns[0], 0, b"", draw(OPTIONS)),
+        tcp_packet(server, client, SYN | ACK, isns[1], isns[0] + 1, b"", draw(OPTIONS)),
+        tcp_packet(client, server, ACK, isns[0] + 1, isns[1] + 1),
+    ]
+    for _ in range(draw(st.integers(0, 8))):
+        ends, isn = draw(
+            st.sampled_from([((client, server), isns[0]), ((server, client), isns[1])])
+        )
+        flags = draw(st.sampled_from([ACK, ACK | PSH, ACK | FIN, RST, RST | ACK]))
+        payload = draw(st.binary(max_size=80) | st.just(bytes(1400)))
+        seq = isn + 1 + draw(st.integers(0, 2**31 - 2**17))
+        packets.append(tcp_packet(*ends, flags, seq, draw(U32), payload, draw(OPTIONS)))
+    return packets
+
+
+@settings(max_examples=300, deadline=None)
+@given(key=keys(), packets=conversations())
+def test_what_sign_signs_verifies_and_strips_back(key, packets):
+    signed = ao.Engine([key]).sign(*records(packets), RAW_IP)
+    assert signed.counts == {"signed": len(packets)}
+    result = ao.Engine([key]).verify(*signed, RAW_IP)
+    assert result.counts["good"] == len(packets)
+    assert b"".join(packets) == bytes(ao.strip(*signed, RAW_IP).buffer)
+
+
+@settings(max_examples=300, deadline=None)
+@given(key=keys(), packets=conversations(), data=st.data())
+def test_any_flipped_bit_that_the_mac_covers_makes_it_bad(key, packets, data):
+    signed = ao.Engine([key]).sign(*records(packets), RAW_IP)
+    row = parse(*signed, RAW_IP)[-1]
+    start, end = int(row["tcp_offset"]), int(row["tcp_offset"]) + int(row["length"])
+    header_end = start + int(row["header_length"])
+    option = start + int(row["auth_offset"]), start + int(row["auth_offset"] + row["auth_length"])
+    # not what chooses the connection, the meaning of the header or the key, and not the checksum
+    covered = set(range(start + 4, end)) - {start + 12, start + 13, start + 16, start + 17}
+    covered -= set(range(option[0], option[0] + 3))
+    if key.exclude_options:
+        covered -= set(range(start + 20, header_end)) - set(range(option[0] + 3, option[1]))
+    else:
+        # a changed option length is another story: the walk over the options may break
+        covered -= set(range(option[1], header_end))
+    at = data.draw(st.sampled_from(sorted(covered)))
+    flipped = np.array(signed.buffer)
+    flipped[signed.offsets[-1] + at] ^= 1 << data.draw(st.integers(0, 7))
+    result = ao.Engine([key]).verify(flipped, signed.offsets, signed.lengths, RAW_IP)
+    assert ao.Verdict(result.verdict[-1]) is ao.Verdict.bad_mac
+
+
+@settings(max_examples=100, deadline=None)
+@given(key=keys(), packets=conversations(), cuts=st.sets(st.integers(1, 10)))
+def test_cutting_the_stream_changes_nothing(key, packets, cuts):
+    whole = ao.Engine([key]).sign(*records(packets), RAW_IP)
+    engine, verifier, parts, found = ao.Engine([key]), ao.Engine([key]), [], []
+    edges = [0, *sorted(cut for cut in cuts if cut < len(packets)), len(packets)]
+    for start, end in pairwise(edges):
+        signed = engine.sign(*records(packets[start:end]), RAW_IP)
+        parts.append(bytes(signed.buffer))
+        found += list(verifier.verify(*signed, RAW_IP).verdict)
+    assert b"".join(parts) == bytes(whole.buffer)
+    assert set(found) == {ao.Verdict.good}
