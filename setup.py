@@ -13,6 +13,10 @@ HEADERS = sorted(str(path) for path in (CORE / "kernels").glob("*.h"))
 COMPILE = ["-std=c11", "-O3", "-fvisibility=hidden"]
 if os.environ.get("TCPAO_FAST_WERROR"):  # CI: our C and what Cython makes of our modules
     COMPILE += ["-Wall", "-Wextra", "-Werror"]
+LINK = []
+if sanitizers := os.environ.get("TCPAO_FAST_SANITIZE"):  # such as address,undefined
+    COMPILE += ["-g", f"-fsanitize={sanitizers}", "-fno-sanitize-recover=undefined"]
+    LINK += [f"-fsanitize={sanitizers}"]
 
 
 def extension(source: Path) -> Extension:
@@ -24,6 +28,7 @@ def extension(source: Path) -> Extension:
         depends=HEADERS,
         include_dirs=[str(CORE)],
         extra_compile_args=COMPILE,
+        extra_link_args=LINK,
     )
 
 
