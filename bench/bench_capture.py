@@ -25,6 +25,6 @@ def test_verify_capture(per_item, capture, size):
 
     def round_():
         report = ao.verify_capture(path, [traffic.key])
-        assert report.verdicts["good"] == report.segments
+        assert report.counts["good"] == report.segments
 
     per_item(round_, traffic.count + len(traffic.handshakes[1]), size)

@@ -317,3 +317,28 @@ def test_help_fits_a_screen(command):
     assert done.returncode == 0
     lines = done.stdout.splitlines()
     assert len(lines) <= 30 and max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize("command", ["verify", "sign", "strip"])
+def test_memory_does_not_grow_with_the_capture(command, wrap, keys, tmp_path):
+    """Twenty times the capture, and nothing like twenty times the memory."""
+    data = wrap.read_bytes()
+    peaks = []
+    for times in (8, 160):
+        path = tmp_path / f"{times}.pcap"
+        path.write_bytes(data[:24] + data[24:] * times)
+        arguments = {
+            "verify": ["verify", path, "-k", keys, "-q"],
+            "sign": ["sign", path, tmp_path / "out.pcap", "-k", keys, "-q"],
+            "strip": ["strip", path, tmp_path / "out.pcap", "-q"],
+        }[command]
+        code = (
+            "from pathlib import Path; from tcpao_fast.cli import main\n"
+            "try: main()\n"
+            "except SystemExit: print(Path('/proc/self/status').read_text())"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True
+        )
+        peaks.append(int(done.stdout.split("VmHWM:")[1].split()[0]) / 1024)
+    assert peaks[1] - peaks[0] < 50, peaks

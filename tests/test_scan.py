@@ -293,7 +293,7 @@ def test_conversions_by_editcap(form, tool, tmp_path, capture):
         return
     expected = ao.verify_capture(capture.path, capture.keys)
     found = ao.verify_capture(path, capture.keys)
-    assert found.verdicts == expected.verdicts and found.records == expected.records
+    assert found.counts == expected.counts and found.records == expected.records
     # and signing what came as pcapng or nanoseconds gives a pcap that capinfos can count
     bare, signed = tmp_path / "bare.pcap", tmp_path / "signed.pcap"
     ao.strip_capture(path, bare)
@@ -313,7 +313,7 @@ def test_merged_link_types(tool, tmp_path, named_capture):
     path = tmp_path / "merged.pcapng"
     subprocess.run([tool("mergecap"), "-F", "pcapng", "-w", path, one.path, other.path], check=True)
     keys = ao.KeyChain([*one.keys, *other.keys])
-    assert ao.verify_capture(path, keys).verdicts["good"] == 99 + 457
+    assert ao.verify_capture(path, keys).counts["good"] == 99 + 457
     with pytest.raises(ao.CaptureError, match="link type"):
         ao.strip_capture(path, tmp_path / "out.pcap")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["merged.pcapng"]

@@ -34,8 +34,8 @@ class ConnectionReport:
         Address and port; the client sent the SYN (without one: the side with the higher port).
     vrf : int
         VLAN ID; 0 without.
-    verdicts : dict of str to int
-        Those that occur.
+    counts : dict of str to int
+        How many segments got each verdict; those that occur.
     keys : tuple of str
         Labels of the keys that good segments carried.
     sne : dict of str to (int or None)
@@ -48,7 +48,7 @@ class ConnectionReport:
     client: tuple[str, int]
     server: tuple[str, int]
     vrf: int
-    verdicts: dict[str, int]
+    counts: dict[str, int]
     keys: tuple[str, ...]
     sne: dict[str, int | None]
     first_bad: int | None
@@ -59,7 +59,7 @@ class ConnectionReport:
             "client": endpoint(*self.client),
             "server": endpoint(*self.server),
             "vrf": self.vrf,
-            "verdicts": self.verdicts,
+            "verdicts": self.counts,
             "keys": list(self.keys),
             "sne": self.sne,
             "first_bad": self.first_bad,
@@ -76,7 +76,7 @@ class CaptureReport:
         The files.
     records, segments, signed : int
         Records read; TCP segments among them; segments with a (sound) TCP-AO option.
-    verdicts : dict of str to int
+    counts : dict of str to int
         How many segments got each verdict; all names are there.
     connections : list of ConnectionReport
         In the order in which they were first seen.
@@ -86,7 +86,7 @@ class CaptureReport:
     records: int = 0
     segments: int = 0
     signed: int = 0
-    verdicts: dict[str, int] = field(
+    counts: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys((v.name for v in SEGMENT_VERDICTS), 0)
     )
     connections: list[ConnectionReport] = field(default_factory=list)
@@ -94,11 +94,11 @@ class CaptureReport:
     @property
     def exit_status(self) -> int:
         """0 everything signed is good, 1 something is bad, 3 undecided or nothing was signed."""
-        if any(self.verdicts[v.name] for v in BAD):
+        if any(self.counts[v.name] for v in BAD):
             return 1
-        if any(self.verdicts[v.name] for v in UNDECIDED):
+        if any(self.counts[v.name] for v in UNDECIDED):
             return 3
-        return 0 if self.verdicts["good"] or self.verdicts["md5_good"] else 3
+        return 0 if self.counts["good"] or self.counts["md5_good"] else 3
 
     def as_dict(self) -> dict[str, Any]:
         """The object that ``tcpao verify --json`` prints."""
@@ -107,7 +107,7 @@ class CaptureReport:
             "records": self.records,
             "segments": self.segments,
             "signed": self.signed,
-            "verdicts": self.verdicts,
+            "verdicts": self.counts,
             "connections": [connection.as_dict() for connection in self.connections],
         }
 
@@ -173,7 +173,7 @@ class _Tally:
             client=entry["client"],
             server=entry["server"],
             vrf=entry["vrf"],
-            verdicts={v.name: int(row[v]) for v in SEGMENT_VERDICTS if row[v]},
+            counts={v.name: int(row[v]) for v in SEGMENT_VERDICTS if row[v]},
             keys=tuple(self.engine.keys[i].label for i in sorted(self.keys.get(number, ()))),
             sne=entry["sne"] or {"client": None, "server": None},
             first_bad=None if first_bad == np.iinfo(np.int64).max else first_bad,
@@ -245,8 +245,8 @@ def verify_capture(
             damage = error
             break
     engine.verify(b"", [], [])  # fragments that are still incomplete are given up
-    report.verdicts = dict(engine.counts)
-    report.segments = sum(report.verdicts.values())
+    report.counts = dict(engine.counts)
+    report.segments = sum(report.counts.values())
     report.connections = tally.report()
     if damage is not None:
         damage.report = report

@@ -64,7 +64,7 @@ def print_capture(console: Console, report: CaptureReport, most: int | None = No
     verdicts.add_column(justify="right", no_wrap=True)
     verdicts.add_column(overflow="fold")
     for verdict in SEGMENT_VERDICTS:
-        count = report.verdicts[verdict.name]
+        count = report.counts[verdict.name]
         if count:
             verdicts.add_row(
                 f"  {verdict.name}", str(count), MEANINGS[verdict], style=style(verdict)
@@ -78,7 +78,7 @@ def print_capture(console: Console, report: CaptureReport, most: int | None = No
 def _print_connections(
     console: Console, connections: list[ConnectionReport], most: int | None
 ) -> None:
-    ordered = sorted(connections, key=lambda one: (_rank(one), -sum(one.verdicts.values())))
+    ordered = sorted(connections, key=lambda one: (_rank(one), -sum(one.counts.values())))
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("Client", "Server"):
         table.add_column(name, overflow="fold")
@@ -91,7 +91,7 @@ def _print_connections(
         table.add_row(
             endpoint(*one.client),
             endpoint(*one.server) + (f" vlan {one.vrf}" if one.vrf else ""),
-            ", ".join(f"{count} {name}" for name, count in one.verdicts.items()),
+            ", ".join(f"{count} {name}" for name, count in one.counts.items()),
             ", ".join(one.keys) or "-",
             "-" if None in sne else f"{sne[0]}/{sne[1]}",
             "-" if one.first_bad is None else f"#{one.first_bad}",
@@ -103,7 +103,7 @@ def _print_connections(
 
 
 def _rank(one: ConnectionReport) -> int:
-    found = {Verdict[name] for name in one.verdicts}
+    found = {Verdict[name] for name in one.counts}
     return 0 if found & BAD else 1 if found & UNDECIDED else 2
 
 
