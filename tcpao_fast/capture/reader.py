@@ -21,7 +21,7 @@ from tcpao_fast.errors import CaptureError
 #: Records a chunk; its columns take 2.5 MB.
 CHUNK_RECORDS = 1 << 16
 #: Bytes of a mapping a chunk may span, so that little of a large file is in memory at a time.
-CHUNK_BYTES = 16 << 20
+CHUNK_BYTES = 8 << 20
 #: Bytes read at a time from what cannot be mapped.
 WINDOW = 4 << 20
 
