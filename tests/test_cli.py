@@ -6,6 +6,7 @@ import pty
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from conftest import CAPTURES
@@ -235,6 +236,16 @@ class TestRewrite:
         assert done.returncode == 2 and "ends inside a record" in done.stderr
         assert out.read_bytes() == b"precious"
         assert sorted(p.name for p in tmp_path.iterdir()) == ["cut.pcap", "out.pcap"]
+
+    def test_devices_are_written_not_replaced(self, wrap, keys, tmp_path):
+        pipe, copy = tmp_path / "pipe", tmp_path / "copy.pcap"
+        os.mkfifo(pipe)
+        with copy.open("wb") as target:
+            reader = subprocess.Popen(["cat", pipe], stdout=target)
+        assert tcpao("strip", wrap, pipe, timeout=60).returncode == 0
+        assert reader.wait(60) == 0 and copy.stat().st_size > 600000
+        assert tcpao("strip", wrap, os.devnull).returncode == 0
+        assert Path(os.devnull).is_char_device() and pipe.is_fifo()
 
     def test_in_place(self, wrap, keys, tmp_path):
         """IN and OUT may be the same file."""

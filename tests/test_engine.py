@@ -135,6 +135,10 @@ class TestVerify:
         with pytest.raises(ao.InvalidArgumentError, match=message):
             ao.Engine([], **arguments)
 
+    def test_link_type_that_is_none(self, key):
+        with pytest.raises(ao.InvalidArgumentError, match="linktype is 'ethernet'"):
+            ao.Engine([key]).verify(b"", [], [], "ethernet")
+
     def test_called_from_several_threads(self, key):
         packets = talk(key, 200)
         engine = ao.Engine([key], threads=2)

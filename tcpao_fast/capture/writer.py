@@ -52,6 +52,9 @@ class PcapWriter:
         if target.is_dir():
             raise CaptureError(self.path, "is a directory")
         try:
+            if target.exists() and not target.is_file():  # /dev/null, a named pipe: no renaming
+                self._file = target.open("wb")
+                return
             handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         except OSError as error:
             raise CaptureError(self.path, error.strerror or str(error)) from error
@@ -148,6 +151,8 @@ class PcapWriter:
         try:
             if self._temporary is None:
                 self._file.flush()
+                if self.path != STANDARD_STREAM:
+                    self._file.close()
                 return
             self._file.seek(0)
             self._file.write(self._header())  # records may have grown beyond the snap length

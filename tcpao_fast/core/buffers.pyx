@@ -78,7 +78,12 @@ cdef class Records:
             wire_lengths = as_column("wire_lengths", wire_lengths, np.int64, self.count)
         self.arrays = (*arrays, timestamps, wire_lengths, linktype)
         if np.ndim(linktype) == 0:
-            self.one_linktype = int(linktype)
+            try:
+                self.one_linktype = int(linktype)
+            except (TypeError, ValueError, OverflowError):
+                raise InvalidArgumentError(
+                    f"linktype is {linktype!r}; it must be a number, or one a record"
+                ) from None
         else:
             linktype = as_column("linktype", linktype, np.int32, self.count)
             self.arrays = (*self.arrays, linktype)

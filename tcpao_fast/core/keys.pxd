@@ -74,7 +74,7 @@ cdef class KeyTable:
                          int64_t timestamp, bint *forward) noexcept nogil
     cdef int reserve(self, Py_ssize_t more) except -1
     cdef int32_t take_slot(self, int32_t mkt) noexcept nogil
-    cdef void free_slot(self, int32_t mkt, int32_t slot) noexcept nogil
+    cdef void free_slot(self, int32_t slot) noexcept nogil
     cdef void free_list(self, int32_t head) noexcept nogil
     cdef int32_t find_slot(self, int32_t head, int32_t mkt) noexcept nogil
     cdef int derive(self, Derivation *wanted, Py_ssize_t count) except -1 nogil

@@ -276,7 +276,7 @@ cdef class KeyTable:
         slab.next[slot] = NONE
         return slot * SLABS + kernel
 
-    cdef void free_slot(self, int32_t mkt, int32_t slot) noexcept nogil:
+    cdef void free_slot(self, int32_t slot) noexcept nogil:
         cdef Slab *slab = &self.slabs[slot % SLABS]
         slot //= SLABS
         slab.next[slot] = slab.free
@@ -287,7 +287,7 @@ cdef class KeyTable:
         cdef int32_t following
         while head != NONE:
             following = self.slabs[head % SLABS].next[head // SLABS]
-            self.free_slot(NONE, head)
+            self.free_slot(head)
             head = following
 
     cdef int32_t find_slot(self, int32_t head, int32_t mkt) noexcept nogil:

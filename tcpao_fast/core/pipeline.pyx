@@ -230,7 +230,7 @@ cdef class Pipeline:
         cdef Py_ssize_t i
         for i in range(count):
             if self.rows[i].temporary:
-                self.keys.free_slot(self.rows[i].mkt, self.rows[i].traffic_key)
+                self.keys.free_slot(self.rows[i].traffic_key)
         for i in range(self.speculated_count):
             self.connections.end_speculation(self.speculated[i])
         self.speculated_count = 0

@@ -11,7 +11,7 @@ from libc.stdint cimport int32_t, uint32_t
 
 from tcpao_fast.core.connections cimport NONE, PROOF_SYN, Connection, Incarnation
 from tcpao_fast.core.hypothesis cimport CHECK_AO, CHECK_MD5, CHECK_NOTHING
-from tcpao_fast.core.keys cimport SLABS, Derivation, Mkt, slot_data
+from tcpao_fast.core.keys cimport SLABS, Derivation, Mkt, slot_data, within
 from tcpao_fast.core.mac cimport equal, mac_one
 from tcpao_fast.core.messages cimport KERNEL_LIBRARY, ao_prefix, layout
 from tcpao_fast.core.segment cimport (
@@ -59,9 +59,8 @@ cdef void judge(ConnectionTable connections, KeyTable keys, bint ao_required,
         row.check = CHECK_AO
         row.verdict = VERDICT_BAD_MAC
     elif segment.auth == AUTH_MD5:
-        if connection.md5_key == NONE or timestamp >= 0 and not (
-                keys.mkts[connection.md5_key].accept[0] <= timestamp
-                <= keys.mkts[connection.md5_key].accept[1]):
+        if connection.md5_key == NONE or (
+                not within(keys.mkts[connection.md5_key].accept, timestamp)):
             row.verdict = VERDICT_MD5_UNCHECKED
             return
         row.mkt = connection.md5_key
@@ -122,7 +121,7 @@ cdef int attempt(ConnectionTable connections, KeyTable keys, Attempts *one, int3
         mac_one(mkt.kernel, &message)
     good = equal(digest, segment.tcp + segment.auth_offset + 4, length)
     if incarnation == NONE:
-        keys.free_slot(mkt_index, slot)
+        keys.free_slot(slot)
     if good:
         row.mkt = mkt_index
         row.position = position
