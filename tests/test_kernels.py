@@ -224,7 +224,19 @@ class TestChoice:
     def test_unknown(self):
         done = self.run("quantum")
         assert done.returncode != 0
-        assert "this CPU has no such kernel; it has portable" in done.stderr.splitlines()[-1]
+        last = done.stderr.splitlines()[-1]
+        assert "'quantum': this CPU has no such kernel; it has " in last and "portable" in last
+
+    def test_best_is_first(self):
+        done = self.run("")
+        assert eval(done.stdout) == {mac: names[0] for mac, names in ao.kernels().items()}
+
+    def test_a_kernel_that_only_some_macs_have(self):
+        """Where there is none of that name the best one stays."""
+        for kernel in {name for names in ao.kernels().values() for name in names}:
+            for mac_name, chosen in eval(self.run(kernel).stdout).items():
+                names = ao.kernels()[mac_name]
+                assert chosen == (kernel if kernel in names else names[0])
 
     def test_listed(self):
         assert set(ao.kernels()) == set(mac.KERNEL_NAMES)

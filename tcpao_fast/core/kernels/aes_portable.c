@@ -9,9 +9,9 @@
 #include <string.h>
 
 #include "bytes.h"
-#include "kernels.h"
+#include "cmac.h"
 
-enum { LANES = 4, ROUNDS = 10, BLOCK = 16, SUBKEY1 = 11 * BLOCK, SUBKEY2 = 12 * BLOCK };
+enum { LANES = 4 };
 
 typedef struct {
     uint64_t bit[8];
@@ -178,15 +178,6 @@ static void slice_keys(const uint8_t *const keys[LANES], planes round_keys[ROUND
         round_keys[round] = slice(blocks);
     }
     tcpao_wipe(blocks, sizeof blocks);
-}
-
-/* Multiply by x in GF(2^128) as RFC 4493 section 2.3 has it (big endian, polynomial 0x87). */
-static void double_block(const uint8_t in[BLOCK], uint8_t out[BLOCK])
-{
-    const uint8_t carry = (uint8_t)(0x87 & -(in[0] >> 7));
-    for (int i = 0; i < BLOCK - 1; i++)
-        out[i] = (uint8_t)(in[i] << 1 | in[i + 1] >> 7);
-    out[BLOCK - 1] = (uint8_t)(in[BLOCK - 1] << 1) ^ carry;
 }
 
 /* FIPS 197 section 5.2 for up to 16 keys side by side: one S-box call serves a word of each. */

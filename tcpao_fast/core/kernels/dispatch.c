@@ -4,13 +4,22 @@
 #include "cpu.h"
 #include "kernels.h"
 
+#if defined(__x86_64__)
+#define X86(...) __VA_ARGS__
+#else
+#define X86(...)
+#endif
+
 static const tcpao_kernel hmac_sha1_kernels[] = {
+    X86({"shani", TCPAO_CPU_SHANI, tcpao_hmac_sha1_prepare_shani, tcpao_hmac_sha1_shani}, )
     {"portable", TCPAO_CPU_ANY, tcpao_hmac_sha1_prepare_portable, tcpao_hmac_sha1_portable},
 };
 static const tcpao_kernel aes_cmac_kernels[] = {
+    X86({"aesni", TCPAO_CPU_AESNI, tcpao_aes_cmac_prepare_aesni, tcpao_aes_cmac_aesni}, )
     {"portable", TCPAO_CPU_ANY, tcpao_aes_cmac_prepare_portable, tcpao_aes_cmac_portable},
 };
 static const tcpao_kernel hmac_sha256_kernels[] = {
+    X86({"shani", TCPAO_CPU_SHANI, tcpao_hmac_sha256_prepare_shani, tcpao_hmac_sha256_shani}, )
     {"portable", TCPAO_CPU_ANY, tcpao_hmac_sha256_prepare_portable, tcpao_hmac_sha256_portable},
 };
 static const tcpao_kernel md5_kernels[] = {

@@ -64,6 +64,12 @@ tcpao_prepare_fn tcpao_hmac_sha1_prepare_portable, tcpao_aes_cmac_prepare_portab
 tcpao_mac_fn tcpao_hmac_sha1_portable, tcpao_aes_cmac_portable, tcpao_hmac_sha256_portable,
     tcpao_md5_portable;
 
+#if defined(__x86_64__)
+tcpao_prepare_fn tcpao_hmac_sha1_prepare_shani, tcpao_aes_cmac_prepare_aesni,
+    tcpao_hmac_sha256_prepare_shani;
+tcpao_mac_fn tcpao_hmac_sha1_shani, tcpao_aes_cmac_aesni, tcpao_hmac_sha256_shani;
+#endif
+
 /* Overwrite memory that held a secret; not removed by the optimiser. */
 void tcpao_wipe(void *memory, size_t length);
 /* 1 when the first `length` bytes are equal, in time that depends on `length` only. */

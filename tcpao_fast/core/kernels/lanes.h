@@ -1,0 +1,35 @@
+/* Messages side by side in lanes: where each lane reads, and how far all can go together. */
+#ifndef TCPAO_LANES_H
+#define TCPAO_LANES_H
+
+#include "kernels.h"
+
+/* A message as its lane reads it: the current piece, and what is left of the others. */
+typedef struct {
+    const tcpao_message *message; /* NULL: the lane is idle */
+    const uint8_t *at;
+    uint32_t left; /* blocks in the current piece */
+    int piece;
+} tcpao_lane;
+
+/* Go on to the next piece that has blocks; returns 0 at the end of the message. */
+static inline int lane_next_piece(tcpao_lane *lane)
+{
+    while (lane->left == 0) {
+        if (++lane->piece == 3)
+            return 0;
+        lane->at = lane->message->piece[lane->piece];
+        lane->left = lane->message->blocks[lane->piece];
+    }
+    return 1;
+}
+
+static inline void lane_start(tcpao_lane *lane, const tcpao_message *message)
+{
+    lane->message = message;
+    lane->piece = -1;
+    lane->left = 0;
+    lane_next_piece(lane);
+}
+
+#endif
