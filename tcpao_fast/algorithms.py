@@ -1,7 +1,8 @@
 """The MAC algorithms: names, key and MAC lengths, and key derivation of each, in one table.
 
-The usual ones run in the compiled kernels; the rarer ones (Linux's other ``hmac(NAME)``, and
-``kmac256-128``) over `hmac` and pycryptodomex, one message at a time.
+The usual ones run in the compiled kernels; the rarer ones (Linux's other ``hmac(NAME)`` and
+``cmac(aes)``, and ``kmac256-128``) over `hmac`, `cryptography` and pycryptodomex, one message at a
+time.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.cmac import CMAC
 
 from tcpao_fast.errors import MissingExtraError, UnknownAlgorithmError
 
@@ -45,6 +49,8 @@ class Algorithm:
         conditioning of RFC 5926 section 3.1.1.2, and the extract step of HKDF (RFC 5869).
     exact_secret_length : int or None
         A master key of just this many bytes is taken as it is.
+    secret_lengths : tuple of int, or None
+        The only lengths that a master key can have.
     mac : callable or None
         `LIBRARY` algorithms: ``mac(traffic_key, message) -> digest``.
     derive : callable or None
@@ -60,6 +66,7 @@ class Algorithm:
     kdf_suffix: bytes = b""
     extract: bool = False
     exact_secret_length: int | None = None
+    secret_lengths: tuple[int, ...] | None = None
     mac: Prf | None = None
     derive: Prf | None = None
 
@@ -71,6 +78,16 @@ class Algorithm:
 
 def _bits(length: int) -> bytes:
     return (8 * length).to_bytes(2, "big")
+
+
+def _cmac(key: bytes, message: bytes) -> bytes:
+    mac = CMAC(AES(key))
+    mac.update(message)
+    return mac.finalize()
+
+
+def _cmac_aes_key(secret: bytes, context: bytes) -> bytes:
+    return _cmac(secret, b"\x01TCP-AO" + context + _bits(16))
 
 
 TABLE: dict[str, Algorithm] = {
@@ -97,6 +114,16 @@ TABLE: dict[str, Algorithm] = {
             kdf_prefix=b"",
             kdf_suffix=b"\x01",
             extract=True,
+        ),
+        # Linux up to 6.12 under this name: the master key is the AES key, nothing is condensed.
+        Algorithm(
+            "cmac(aes)",
+            LIBRARY,
+            16,
+            16,
+            secret_lengths=(16, 24, 32),
+            mac=_cmac,
+            derive=_cmac_aes_key,
         ),
         Algorithm("tcp-md5", MD5, 16, 0, default_mac_length=16),
     )

@@ -135,6 +135,12 @@ class MasterKey:
             raise InvalidKeyError(problems)
 
     def _check_algorithm(self, algorithm: Algorithm, problems: list[tuple[str, str]]) -> None:
+        lengths = algorithm.secret_lengths
+        if lengths is not None and len(self.secret) not in lengths:
+            allowed = ", ".join(map(str, lengths))
+            problems.append(
+                ("secret", f"has {len(self.secret)} bytes; {algorithm.name} takes {allowed}")
+            )
         if algorithm.is_tcp_md5:
             for attribute in ("send_id", "recv_id"):
                 if getattr(self, attribute) is not None:

@@ -23,6 +23,7 @@ from tcpao_fast import algorithms
         ("hmac(sha512)", "hmac(sha512)", 12),
         ("hmac(sha3-256)", "hmac(sha3-256)", 12),
         ("hmac(md5)", "hmac(md5)", 12),
+        ("cmac(aes)", "cmac(aes)", 12),
         ("tcp-md5", "tcp-md5", 16),
     ],
 )
@@ -65,6 +66,20 @@ def test_the_two_sha256_differ_in_their_kdf():
         ao.derive_traffic_keys(name, b"x", contexts) for name in ("hmac(sha256)", "hmac-sha256-128")
     )
     assert (one != other).any()
+
+
+def test_cmac_aes_takes_the_master_key_as_it_is():
+    """With 16 bytes it is the RFC's algorithm; with more it is AES-192 or AES-256 in the KDF."""
+    contexts = np.zeros((1, 20), np.uint8)
+    for length in (16, 24, 32):
+        secret = bytes(range(length))
+        (found,) = ao.derive_traffic_keys("cmac(aes)", secret, contexts)
+        expected = reference.cmac(secret, b"\x01TCP-AO" + bytes(20) + b"\0\x80")
+        assert bytes(found) == expected
+    rfc = ao.derive_traffic_keys("aes-128-cmac-96", bytes(range(16)), contexts)
+    assert bytes(rfc[0]) == reference.cmac(bytes(range(16)), b"\x01TCP-AO" + bytes(20) + b"\0\x80")
+    with pytest.raises(ao.InvalidKeyError, match=r"has 5 bytes; cmac\(aes\) takes 16, 24, 32"):
+        ao.MasterKey(algorithm="cmac(aes)", secret=b"short", send_id=1, recv_id=2)
 
 
 @pytest.mark.parametrize(

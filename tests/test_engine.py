@@ -113,7 +113,8 @@ class TestVerify:
         assert bytes(ao.strip(*signed, RAW_IP).buffer) == bytes(bare.buffer)
 
     @pytest.mark.parametrize(
-        "name", ["hmac(sha512)", "hmac(md5)", "hmac(sha224)", "hmac(sha3-256)", "kmac256-128"]
+        "name",
+        ["hmac(sha512)", "hmac(md5)", "hmac(sha224)", "hmac(sha3-256)", "kmac256-128", "cmac(aes)"],
     )
     def test_library_algorithms(self, name):
         key = ao.MasterKey(algorithm=name, secret=b"x" * 32, send_id=1, recv_id=2)
