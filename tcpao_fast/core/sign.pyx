@@ -321,6 +321,25 @@ cdef Outcome plan_inplace(Pipeline pipeline, Records records, Py_ssize_t i, Py_s
     return why
 
 
+cdef int open_batch(Pipeline pipeline, Records records, Py_ssize_t first,
+                    Py_ssize_t count) except -1:
+    """Parse `count` records from `first` on into the batch, and find their connections."""
+    cdef Py_ssize_t i, at
+    pipeline.connections.reserve(count)
+    pipeline.keys.reserve(count)
+    with nogil:
+        for i in range(count):
+            at = first + i
+            parse_frame(records.start(at), records.length(at), records.wire_length(at),
+                        records.linktype(at), &pipeline.segments[i], NULL)
+        pipeline.locate_batch(count)
+    return 0
+
+
+cdef int32_t connection_id(Pipeline pipeline, const Hypothesis *row) noexcept nogil:
+    return pipeline.connections.connections[row.connection].id if row.connection != NONE else -1
+
+
 cdef int write_macs(Pipeline pipeline, Py_ssize_t count) except -1:
     """Compute the MACs of the rows that have a check, write them where they belong."""
     cdef Py_ssize_t i
@@ -417,15 +436,9 @@ def sign(Pipeline pipeline not None, Records records not None):
     cdef Py_ssize_t used = 0
     while first < n:
         count = min(pipeline.batch_rows, n - first)
-        pipeline.connections.reserve(count)
-        pipeline.keys.reserve(count)
         try:
+            open_batch(pipeline, records, first, count)
             with nogil:
-                for i in range(count):
-                    at = first + i
-                    parse_frame(records.start(at), records.length(at), records.wire_length(at),
-                                records.linktype(at), &pipeline.segments[i], NULL)
-                pipeline.locate_batch(count)
                 for i in range(count):
                     at = first + i
                     row = &pipeline.rows[i]
@@ -440,8 +453,7 @@ def sign(Pipeline pipeline not None, Records records not None):
                         schedule(pipeline, i)
                     used += length[at]
                     mkt[at] = row.mkt
-                    identity[at] = (pipeline.connections.connections[row.connection].id
-                                    if row.connection != NONE else -1)
+                    identity[at] = connection_id(pipeline, row)
             write_macs(pipeline, count)
             with nogil:
                 for i in range(count):
@@ -475,15 +487,9 @@ def sign_inplace(Pipeline pipeline not None, Records records not None):
     cdef bint forward = True, keep_ids = True
     while first < n:
         count = min(pipeline.batch_rows, n - first)
-        pipeline.connections.reserve(count)
-        pipeline.keys.reserve(count)
         try:
+            open_batch(pipeline, records, first, count)
             with nogil:
-                for i in range(count):
-                    at = first + i
-                    parse_frame(records.start(at), records.length(at), records.wire_length(at),
-                                records.linktype(at), &pipeline.segments[i], NULL)
-                pipeline.locate_batch(count)
                 for i in range(count):
                     at = first + i
                     row = &pipeline.rows[i]
@@ -499,8 +505,7 @@ def sign_inplace(Pipeline pipeline not None, Records records not None):
                         segment.rnext_key_id = option[3]
                     schedule(pipeline, i)
                     mkt[at] = row.mkt
-                    identity[at] = (pipeline.connections.connections[row.connection].id
-                                    if row.connection != NONE else -1)
+                    identity[at] = connection_id(pipeline, row)
             write_macs(pipeline, count)
             with nogil:
                 for i in range(count):
