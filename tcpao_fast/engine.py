@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -362,35 +363,12 @@ class Engine:
             (64 bits: SNE and the next SEQ), ``current_key`` (index into `keys`) and
             ``rnext_key_id``, each a dict by ``client`` and ``server``, of what that side sent.
         """
-        with self._lock:
-            rows = self._pipeline.connection_rows(first)
-        return [self._describe(row) for row in rows]
+        return [describe_connection(row) for row in self.connection_rows(first)]
 
-    def _describe(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        ports = row["port"]
-        client = row["initiator"]
-        if client is None:
-            client = 0 if ports[0] >= ports[1] else 1
-        order = {"client": client, "server": 1 - client}
-        entry: dict[str, Any] = {
-            "id": row["id"],
-            "vrf": row["vrf"],
-            "has_handshake": row["initiator"] is not None,
-        }
-        for side, index in order.items():
-            entry[side] = (str(ip_address(row["address"][index])), ports[index])
-        live = row["live"]
-        for name, source in (
-            ("isn", "isn"),
-            ("position", "position"),
-            ("current_key", "key_in_use"),
-            ("rnext_key_id", "rnext_key_id"),
-        ):
-            entry[name] = live and {side: live[source][index] for side, index in order.items()}
-        entry["sne"] = live and {
-            side: (entry["position"][side] >> 32) & 0xFFFFFFFF for side in order
-        }
-        return entry
+    def connection_rows(self, first: int = 0) -> list[dict[str, Any]]:
+        """The raw form of `connections`, quicker: see `describe_connection`."""
+        with self._lock:
+            return self._pipeline.connection_rows(first)
 
     def export_state(self) -> dict[str, Any]:
         """Every proved connection: ISNs, SNEs, current and rnext keys, as ``TCP_AO_REPAIR`` has.
@@ -484,6 +462,36 @@ class Engine:
             if (key.send_id, key.recv_id) == (send_id, recv_id):
                 return index
         return None
+
+
+def describe_connection(row: Mapping[str, Any]) -> dict[str, Any]:
+    """One entry of `Engine.connections` from one of `Engine.connection_rows`."""
+    ports = row["port"]
+    client = row["initiator"]
+    if client is None:
+        client = 0 if ports[0] >= ports[1] else 1
+    order = {"client": client, "server": 1 - client}
+    entry: dict[str, Any] = {
+        "id": row["id"],
+        "vrf": row["vrf"],
+        "has_handshake": row["initiator"] is not None,
+    }
+    for side, index in order.items():
+        entry[side] = (_address_text(row["address"][index]), ports[index])
+    live = row["live"]
+    for name, source in (
+        ("isn", "isn"),
+        ("position", "position"),
+        ("current_key", "key_in_use"),
+        ("rnext_key_id", "rnext_key_id"),
+    ):
+        entry[name] = live and {side: live[source][index] for side, index in order.items()}
+    entry["sne"] = live and {side: (entry["position"][side] >> 32) & 0xFFFFFFFF for side in order}
+    return entry
+
+
+def _address_text(address: bytes) -> str:
+    return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
 
 
 def strip(

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tcpao_fast.capture.reader import CaptureReader, Chunk
-from tcpao_fast.engine import Engine, VerifyResult
+from tcpao_fast.engine import Engine, VerifyResult, describe_connection
 from tcpao_fast.errors import CaptureError
 from tcpao_fast.keys import MasterKey
 from tcpao_fast.policy import Policy
@@ -122,8 +122,8 @@ class _Tally:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.known = 0  # connections below this number are described
-        self.described: list[dict[str, Any]] = []
+        self.known = 0  # connections below this number are among the rows
+        self.rows: list[dict[str, Any]] = []
         self.counts = np.zeros((0, _VERDICTS), np.int64)
         self.first_bad = np.zeros(0, np.int64)
         self.keys: dict[int, set[int]] = {}
@@ -137,7 +137,7 @@ class _Tally:
         connection, verdict = result.connection[seen], result.verdict[seen]
         top = int(connection.max()) + 1
         if top > self.known:
-            self._describe(top)
+            self._note(top)
         np.add.at(self.counts, (connection, verdict), 1)
         bad = self._bad[verdict]
         np.minimum.at(self.first_bad, connection[bad], first + seen[bad] + 1)
@@ -146,9 +146,9 @@ class _Tally:
         for pair in np.unique(pairs).tolist():
             self.keys.setdefault(pair >> 32, set()).add(pair & 0xFFFFFFFF)
 
-    def _describe(self, top: int) -> None:
+    def _note(self, top: int) -> None:
         """Note who the new connections are while the engine surely remembers them."""
-        self.described += self.engine.connections(self.known)
+        self.rows += self.engine.connection_rows(self.known)
         grown = max(top, len(self.counts) * 3 // 2)
         counts = np.zeros((grown, _VERDICTS), np.int64)
         counts[: len(self.counts)] = self.counts
@@ -158,11 +158,11 @@ class _Tally:
         self.known = top
 
     def report(self) -> list[ConnectionReport]:
-        final = {entry["id"]: entry for entry in self.engine.connections()}
+        final = {row["id"]: row for row in self.engine.connection_rows()}
         return [
-            self._report_one(final.get(entry["id"], entry))
-            for entry in self.described
-            if self.counts[entry["id"]].any()
+            self._report_one(describe_connection(final.get(row["id"], row)))
+            for row in self.rows
+            if self.counts[row["id"]].any()
         ]
 
     def _report_one(self, entry: dict[str, Any]) -> ConnectionReport:
