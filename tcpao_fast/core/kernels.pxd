@@ -10,6 +10,7 @@ cdef extern from "kernels/kernels.h" nogil:
         TCPAO_MD5
         TCPAO_KERNEL_COUNT
         TCPAO_HMAC_SHA1_PREPARED
+        TCPAO_AES_CMAC_SUBKEYS
         TCPAO_AES_CMAC_PREPARED
         TCPAO_HMAC_SHA256_PREPARED
         TCPAO_MD5_PREPARED
@@ -18,7 +19,6 @@ cdef extern from "kernels/kernels.h" nogil:
     ctypedef struct tcpao_message:
         const uint8_t *piece[3]
         uint32_t blocks[3]
-        uint32_t padded
         const uint8_t *key
         uint8_t *mac
 
@@ -36,5 +36,6 @@ cdef extern from "kernels/kernels.h" nogil:
     size_t tcpao_kernels_available(int, const tcpao_kernel **)
     const tcpao_kernel *tcpao_kernel_active(int)
     size_t tcpao_kernels_force(const char *)
+    void tcpao_mac(int, const tcpao_message *const *, size_t)
     void tcpao_wipe(void *, size_t)
     int tcpao_equal(const uint8_t *, const uint8_t *, size_t)

@@ -385,9 +385,7 @@ cdef void kdf_message(const Mkt *mkt, uint8_t *scratch, size_t context_length, u
     cdef size_t length = mkt.kdf_prefix_length + context_length + mkt.kdf_suffix_length
     memcpy(scratch, mkt.kdf_prefix, mkt.kdf_prefix_length)
     memcpy(scratch + length - mkt.kdf_suffix_length, mkt.kdf_suffix, mkt.kdf_suffix_length)
-    layout(mkt.kernel, scratch, length, NULL, 0, NULL, 0, message)
-    message.key = mkt.master
-    message.mac = digest
+    layout(mkt.kernel, mkt.master, scratch, length, NULL, 0, NULL, 0, digest, message)
 
 
 cdef void derive_compiled(KeyTable table, int kernel, Derivation *wanted,

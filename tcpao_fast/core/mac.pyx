@@ -28,6 +28,7 @@ from tcpao_fast.core.kernels cimport (
     tcpao_kernel_active,
     tcpao_kernels_available,
     tcpao_kernels_force,
+    tcpao_mac,
     tcpao_message,
     tcpao_wipe,
 )
@@ -39,7 +40,8 @@ from tcpao_fast.errors import InvalidArgumentError
 
 cdef enum:
     MOST_BLOCKS = 1024    # longer messages are sorted as if they had so many blocks
-    CHUNK = 1024          # messages laid out at a time: their scratch stays in the cache
+    CHUNK = 256           # messages laid out at a time: their scratch stays in the cache, and is
+                          # too small to be mapped and paged in anew by every call
 
 #: Name of each compiled MAC, in the order of kernels.h.
 KERNEL_NAMES = ("hmac-sha1", "aes-128-cmac", "hmac-sha256", "md5")
@@ -65,7 +67,7 @@ cdef void prepare(int kernel, const uint8_t *raw, size_t raw_length, size_t coun
 
 
 cdef void mac_one(int kernel, const tcpao_message *message) noexcept nogil:
-    tcpao_kernel_active(kernel).mac(&message, 1)
+    tcpao_mac(kernel, &message, 1)
 
 
 cdef bint equal(const uint8_t *a, const uint8_t *b, size_t length) noexcept nogil:
@@ -110,7 +112,7 @@ cdef class Scheduler:
             blocks = sort_key(&messages[i])
             self.order[starts[blocks]] = &messages[i]
             starts[blocks] += 1
-        tcpao_kernel_active(kernel).mac(self.order, count)
+        tcpao_mac(kernel, self.order, count)
 
 
 cdef inline uint32_t sort_key(const tcpao_message *message) noexcept nogil:
@@ -314,16 +316,15 @@ def mac_batch(TrafficKeys traffic_keys not None, key_index, buffer, offsets, len
                 n = min(chunk, count - at)
                 for i in range(n):
                     key = traffic_keys.prepared + index[at + i] * traffic_keys.stride
-                    layout(traffic_keys.kernel, scratch + SCRATCH * i, 0, records.start(at + i),
-                           records.length(at + i), key,
+                    layout(traffic_keys.kernel, key, scratch + SCRATCH * i, 0,
+                           records.start(at + i), records.length(at + i), key,
                            traffic_keys.stride if traffic_keys.kernel == TCPAO_MD5 else 0,
-                           &messages[i])
-                    messages[i].key = key
-                    messages[i].mac = &out[at + i, 0]
+                           &out[at + i, 0], &messages[i])
                 scheduler.run(traffic_keys.kernel, messages, n)
                 at += n
     finally:
-        wipe(scratch, max(1, chunk) * SCRATCH if traffic_keys.kernel == TCPAO_MD5 else 0)
+        # keys were behind TCP-MD5's messages, and CMAC's subkeys in them
+        wipe(scratch, max(1, chunk) * SCRATCH)
         free(scratch)
         free(messages)
     return macs

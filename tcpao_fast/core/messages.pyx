@@ -8,7 +8,7 @@ the blocks between are read where they lie in the packet.
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 
-from tcpao_fast.core.kernels cimport TCPAO_AES_CMAC, TCPAO_MD5
+from tcpao_fast.core.kernels cimport TCPAO_AES_CMAC, TCPAO_AES_CMAC_SUBKEYS, TCPAO_MD5
 from tcpao_fast.core.segment cimport AUTH_AO, Segment, put16, put32
 
 import numpy as np
@@ -19,7 +19,8 @@ from tcpao_fast.core.segment cimport KIND_SEGMENT
 from tcpao_fast.errors import InvalidArgumentError
 
 cdef enum:
-    COPIED_WHOLE = 128    # a message up to this long costs less in one piece
+    COPIED = 128    # a message up to this long is copied, of others the first so many bytes:
+                          # so the heads of a batch are alike, and its lanes change pieces together
 
 
 cdef size_t pseudo_header(const Segment *segment, uint8_t *out) noexcept nogil:
@@ -91,14 +92,13 @@ cdef uint32_t finish(int kernel, uint8_t *last, size_t used, uint64_t total, con
         memcpy(last + used, suffix, suffix_length)
         used += suffix_length
         total += suffix_length
-    if kernel == TCPAO_AES_CMAC:
-        out.padded = used % 16 != 0 or used == 0
-        if out.padded:
-            end = used // 16 * 16 + 16
+    if kernel == TCPAO_AES_CMAC:            # RFC 4493: K1 for a whole last block, K2 for a padded
+        end = (used + 15) // 16 * 16 if used else 16
+        if end != used:
             memset(last + used, 0, end - used)
             last[used] = 0x80
-            used = end
-        return <uint32_t>(used // 16)
+        add_block(last + end - 16, out.key + TCPAO_AES_CMAC_SUBKEYS + (16 if end != used else 0))
+        return <uint32_t>(end // 16)
     # the hashes: 0x80, zeros, the length in bits; HMAC's key block went before
     end = (used + 9 + 63) // 64 * 64
     memset(last + used, 0, end - used)
@@ -113,51 +113,60 @@ cdef uint32_t finish(int kernel, uint8_t *last, size_t used, uint64_t total, con
     return <uint32_t>(end // 64)
 
 
+cdef inline void add_block(uint8_t *block, const uint8_t *subkey) noexcept nogil:
+    cdef uint64_t a[2]
+    cdef uint64_t b[2]
+    memcpy(a, block, 16)
+    memcpy(b, subkey, 16)
+    a[0] ^= b[0]
+    a[1] ^= b[1]
+    memcpy(block, a, 16)
+
+
 cdef void memcpy_le64(uint8_t *out, uint64_t value) noexcept nogil:
     cdef int i
     for i in range(8):
         out[i] = <uint8_t>(value >> 8 * i)
 
 
-cdef void layout(int kernel, uint8_t *scratch, size_t prefix_length, const uint8_t *body,
-                 size_t body_length, const uint8_t *suffix, size_t suffix_length,
-                 tcpao_message *out) noexcept nogil:
-    """Cut prefix (already in `scratch`), body and suffix into head, middle and tail.
+cdef void layout(int kernel, const uint8_t *key, uint8_t *scratch, size_t prefix_length,
+                 const uint8_t *body, size_t body_length, const uint8_t *suffix,
+                 size_t suffix_length, uint8_t *mac, tcpao_message *out) noexcept nogil:
+    """Cut prefix (already in `scratch`), body and suffix into head, middle and tail of a message
+    with this prepared key, whose MAC goes to `mac`.
 
     `scratch` has `SCRATCH` bytes; prefix up to `MAX_PREFIX`, suffix up to `MAX_SUFFIX`, which only
     TCP-MD5 has.
     """
     cdef size_t block = 16 if kernel == TCPAO_AES_CMAC else 64
     cdef size_t total = prefix_length + body_length
-    cdef size_t head, copied, rest
-    memset(out, 0, sizeof(tcpao_message))
+    cdef size_t copied, rest
+    out.key = key
+    out.mac = mac
+    out.piece[0] = scratch
+    out.blocks[1] = out.blocks[2] = 0
     if kernel == KERNEL_LIBRARY:
-        out.piece[0] = scratch
         out.blocks[0] = <uint32_t>prefix_length
         out.piece[1] = body
         out.blocks[1] = <uint32_t>body_length
         return
-    if total <= COPIED_WHOLE:
+    if total <= COPIED:
         if body_length:
             memcpy(scratch + prefix_length, body, body_length)
-        out.piece[0] = scratch
         out.blocks[0] = finish(kernel, scratch, total, total, suffix, suffix_length, out)
         return
-    head = (prefix_length + block - 1) // block * block
-    copied = head - prefix_length
-    if copied:
-        memcpy(scratch + prefix_length, body, copied)
-    out.piece[0] = scratch
-    out.blocks[0] = <uint32_t>(head // block)
-    rest = (total - head) % block
+    copied = COPIED - prefix_length
+    memcpy(scratch + prefix_length, body, copied)
+    out.blocks[0] = <uint32_t>(COPIED // block)
+    rest = (total - COPIED) % block
     if rest == 0 and kernel == TCPAO_AES_CMAC:
         rest = block                         # the last block takes a subkey: keep it in the tail
     out.piece[1] = body + copied
-    out.blocks[1] = <uint32_t>((total - head - rest) // block)
+    out.blocks[1] = <uint32_t>((total - COPIED - rest) // block)
     if rest:
-        memcpy(scratch + head, body + body_length - rest, rest)
-    out.piece[2] = scratch + head
-    out.blocks[2] = finish(kernel, scratch + head, rest, total, suffix, suffix_length, out)
+        memcpy(scratch + COPIED, body + body_length - rest, rest)
+    out.piece[2] = scratch + COPIED
+    out.blocks[2] = finish(kernel, scratch + COPIED, rest, total, suffix, suffix_length, out)
 
 
 def message(frame, sne=0, exclude_options=False, linktype=1):

@@ -80,7 +80,7 @@ cdef class Pipeline:
         memset(self.macs, 0, self.batch_rows * DIGEST)
 
     def __dealloc__(self):
-        wipe(self.scratch, self.batch_rows * SCRATCH)   # TCP-MD5 keys were behind messages
+        wipe(self.scratch, self.batch_rows * SCRATCH)   # TCP-MD5 keys and CMAC subkeys were here
         free(self.segments)
         free(self.rows)
         free(self.speculated)
@@ -386,12 +386,12 @@ cdef int assemble(KeyTable keys, const Segment *segment, Hypothesis *row, uint8_
     cdef size_t body_length = segment.length - segment.header_length
     if row.check == CHECK_MD5:
         prefix = md5_prefix(segment, scratch)
-        layout(mkt.kernel, scratch, prefix, body, body_length, mkt.master, mkt.master_length, message)
+        layout(mkt.kernel, NULL, scratch, prefix, body, body_length, mkt.master, mkt.master_length,
+               digest, message)
     elif row.traffic_key != NONE:
         prefix = ao_prefix(segment, <uint32_t>(row.position >> 32), mkt.exclude_options, scratch)
-        layout(mkt.kernel, scratch, prefix, body, body_length, NULL, 0, message)
-        message.key = slot_data(&keys.slabs[mkt.kernel], row.traffic_key // SLABS)
+        layout(mkt.kernel, slot_data(&keys.slabs[mkt.kernel], row.traffic_key // SLABS), scratch,
+               prefix, body, body_length, NULL, 0, digest, message)
     else:
         return 0
-    message.mac = digest
     return 1

@@ -111,10 +111,9 @@ cdef int attempt(ConnectionTable connections, KeyTable keys, Attempts *one, int3
                 connections.incarnations[incarnation].keys[row.direction])
             connections.incarnations[incarnation].keys[row.direction] = slot
     prefix = ao_prefix(segment, <uint32_t>(position >> 32), mkt.exclude_options, one.scratch)
-    layout(mkt.kernel, one.scratch, prefix, segment.tcp + segment.header_length,
-           segment.length - segment.header_length, NULL, 0, &message)
-    message.key = slot_data(&keys.slabs[slot % SLABS], slot // SLABS)
-    message.mac = digest
+    layout(mkt.kernel, slot_data(&keys.slabs[slot % SLABS], slot // SLABS), one.scratch, prefix,
+           segment.tcp + segment.header_length, segment.length - segment.header_length, NULL, 0,
+           digest, &message)
     if mkt.kernel == KERNEL_LIBRARY:
         keys.library_mac(mkt_index, &message)
     else:

@@ -1,11 +1,9 @@
-/* AES-128-CMAC with the AES instructions of x86-64, eight messages interleaved: an aesenc takes
- * four cycles, and the other seven messages' run meanwhile.  Every message has its own key. */
+/* AES-128-CMAC with the AES instructions of x86-64, eight messages side by side: an aesenc takes
+ * four cycles, and the other seven messages' run meanwhile. */
 #if defined(__x86_64__)
 
 #include <immintrin.h>
-
-#include "cmac.h"
-#include "lanes.h"
+#include <stdint.h>
 
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("aes,avx"))), apply_to = function)
@@ -13,12 +11,24 @@
 #pragma GCC target("aes,avx")
 #endif
 
-enum { LANES = 8 };
+enum { REGISTERS = 8, PER_REGISTER = 1 };
+typedef __m128i aes_reg;
+
+#define reg_load(p) _mm_load_si128((const __m128i *)(p))
+#define reg_store(p, x) _mm_store_si128((__m128i *)(p), x)
+#define reg_xor(a, b) _mm_xor_si128(a, b)
+#define reg_gather(at, offset) load((at)[0] + (offset))
+#define reg_aesenc(x, key) _mm_aesenc_si128(x, key)
+#define reg_aesenclast(x, key) _mm_aesenclast_si128(x, key)
 
 static inline __m128i load(const uint8_t *p)
 {
     return _mm_loadu_si128((const __m128i *)p);
 }
+
+#include "cmac_lanes.h"
+
+#include "aes_x86.h"
 
 static inline void store(uint8_t *p, __m128i value)
 {
@@ -64,115 +74,9 @@ void tcpao_aes_cmac_prepare_aesni(const uint8_t *raw, size_t raw_length, size_t 
     }
 }
 
-/* A message whose last block, which takes the subkey, stands apart. */
-typedef struct {
-    tcpao_message message;
-    tcpao_lane lane;
-    uint8_t last[BLOCK];
-    int at_last;
-    uint8_t *mac;
-} cmac_lane;
-
-static void cmac_start(cmac_lane *it, const tcpao_message *message)
-{
-    int final = message->blocks[2] ? 2 : message->blocks[1] ? 1 : 0;
-    const uint8_t *end;
-
-    it->message = *message;
-    it->mac = message->mac;
-    it->at_last = 0;
-    end = message->piece[final] + (size_t)BLOCK * --it->message.blocks[final];
-    store(it->last, _mm_xor_si128(load(end), load(message->key + (message->padded ? SUBKEY2 : SUBKEY1))));
-    lane_start(&it->lane, &it->message);
-}
-
-/* Nothing is left in the current piece: go on to the next, then to the last block.  Returns 0 at
- * the end. */
-static int cmac_goes_on(cmac_lane *it)
-{
-    if (it->at_last)
-        return 0;
-    if (it->lane.piece < 3 && lane_next_piece(&it->lane))
-        return 1;
-    it->lane.at = it->last;
-    it->lane.left = 1;
-    it->at_last = 1;
-    return 1;
-}
-
-/* `count` blocks of every lane: x = AES(x ^ block). */
-static void encrypt_lanes(__m128i state[LANES], const uint8_t *const keys[LANES],
-                          const uint8_t *at[LANES], const size_t stride[LANES], uint32_t count)
-{
-    __m128i x[LANES];
-
-    for (int i = 0; i < LANES; i++)
-        x[i] = state[i];
-    while (count--) {
-        for (int i = 0; i < LANES; i++) {
-            x[i] = _mm_xor_si128(_mm_xor_si128(x[i], load(at[i])), load(keys[i]));
-            at[i] += stride[i];
-        }
-        for (int round = 1; round < ROUNDS; round++)
-            for (int i = 0; i < LANES; i++)
-                x[i] = _mm_aesenc_si128(x[i], load(keys[i] + BLOCK * round));
-        for (int i = 0; i < LANES; i++)
-            x[i] = _mm_aesenclast_si128(x[i], load(keys[i] + BLOCK * ROUNDS));
-    }
-    for (int i = 0; i < LANES; i++)
-        state[i] = x[i];
-}
-
 void tcpao_aes_cmac_aesni(const tcpao_message *const *messages, size_t count)
 {
-    static const uint8_t nothing[BLOCK];
-    cmac_lane lanes[LANES];
-    const uint8_t *keys[LANES], *at[LANES];
-    size_t stride[LANES], next = 0;
-    __m128i state[LANES];
-    int running = 0;
-
-    for (int i = 0; i < LANES; i++) {
-        const int busy = next < count;
-        /* a lane without a message works on zeros under somebody's key, and nobody looks */
-        keys[i] = messages[busy ? next : 0]->key;
-        at[i] = nothing;
-        stride[i] = busy ? BLOCK : 0;
-        state[i] = _mm_setzero_si128();
-        if (!busy)
-            continue;
-        cmac_start(&lanes[i], messages[next++]);
-        if (!lanes[i].lane.left)
-            cmac_goes_on(&lanes[i]);
-        at[i] = lanes[i].lane.at;
-        running++;
-    }
-    while (running) {
-        uint32_t together = UINT32_MAX;
-        for (int i = 0; i < LANES; i++)
-            if (stride[i] && lanes[i].lane.left < together)
-                together = lanes[i].lane.left;
-        encrypt_lanes(state, keys, at, stride, together);
-        for (int i = 0; i < LANES; i++) {
-            if (!stride[i] || (lanes[i].lane.left -= together) != 0)
-                continue;
-            if (!cmac_goes_on(&lanes[i])) {
-                store(lanes[i].mac, state[i]);
-                if (next == count) {
-                    running--;
-                    stride[i] = 0;
-                    at[i] = nothing;
-                    continue;
-                }
-                keys[i] = messages[next]->key;
-                state[i] = _mm_setzero_si128();
-                cmac_start(&lanes[i], messages[next++]);
-                if (!lanes[i].lane.left)
-                    cmac_goes_on(&lanes[i]);
-            }
-            at[i] = lanes[i].lane.at;
-        }
-    }
+    cmac_many(messages, count);
 }
 
 #if defined(__clang__)

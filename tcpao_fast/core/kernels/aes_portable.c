@@ -267,25 +267,11 @@ static void cmac_four(const tcpao_message *const *messages, size_t count)
     }
     slice_keys(keys, round_keys);
     for (uint32_t index = 0; index < longest; index++) {
-        int ends = 0;
         memset(blocks, 0, sizeof blocks);
-        for (size_t lane = 0; lane < count; lane++) {
-            const tcpao_message *message = messages[lane];
-            const uint32_t total = block_count(message);
-            uint8_t *to = blocks + BLOCK * lane;
-            if (index >= total)
-                continue;
-            memcpy(to, block_at(message, index), BLOCK);
-            if (index + 1 == total) {
-                const uint8_t *subkey = message->key + (message->padded ? SUBKEY2 : SUBKEY1);
-                for (int i = 0; i < BLOCK; i++)
-                    to[i] ^= subkey[i];
-                ends = 1;
-            }
-        }
+        for (size_t lane = 0; lane < count; lane++)
+            if (index < block_count(messages[lane]))
+                memcpy(blocks + BLOCK * lane, block_at(messages[lane], index), BLOCK);
         state = encrypt(add(state, slice(blocks)), round_keys);
-        if (!ends)
-            continue;
         unslice(state, blocks);
         for (size_t lane = 0; lane < count; lane++)
             if (index + 1 == block_count(messages[lane]))

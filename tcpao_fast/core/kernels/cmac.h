@@ -5,7 +5,12 @@
 #include "kernels.h"
 
 /* A prepared key: round keys 0 to 10, K1, K2. */
-enum { ROUNDS = 10, BLOCK = 16, SUBKEY1 = 11 * BLOCK, SUBKEY2 = 12 * BLOCK };
+enum {
+    ROUNDS = 10,
+    BLOCK = 16,
+    SUBKEY1 = TCPAO_AES_CMAC_SUBKEYS,
+    SUBKEY2 = TCPAO_AES_CMAC_SUBKEYS + BLOCK
+};
 
 /* Multiply by x in GF(2^128) as RFC 4493 section 2.3 has it (big endian, polynomial 0x87). */
 static inline void double_block(const uint8_t in[BLOCK], uint8_t out[BLOCK])

@@ -8,8 +8,17 @@
  * detection to cpu.c. */
 enum {
     TCPAO_CPU_ANY = 0,
-    TCPAO_CPU_SHANI = 1, /* SHA-NI, and SSE4.1 */
-    TCPAO_CPU_AESNI = 2  /* AES-NI, and AVX for its three-operand form */
+    /* x86-64 */
+    TCPAO_CPU_SHANI = 1,    /* SHA-NI, and SSE4.1 */
+    TCPAO_CPU_AESNI = 2,    /* AES-NI, and AVX for its three-operand form */
+    TCPAO_CPU_AVX2 = 4,
+    TCPAO_CPU_VAES256 = 8,  /* VAES, AVX2 */
+    TCPAO_CPU_AVX512 = 16,  /* F and BW */
+    TCPAO_CPU_VAES512 = 32, /* VAES, AVX-512 F */
+    /* aarch64 */
+    TCPAO_CPU_ARM_AES = 1,
+    TCPAO_CPU_ARM_SHA1 = 2,
+    TCPAO_CPU_ARM_SHA2 = 4
 };
 
 uint32_t tcpao_cpu_features(void);

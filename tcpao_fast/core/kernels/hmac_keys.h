@@ -4,7 +4,7 @@
  * Included once by each kernel of such a hash, after it has defined
  *   HASH_WORDS      words of the state (5, 8)
  *   HASH_INITIAL    the initial state
- *   hash_compress   void (uint32_t state[HASH_WORDS], const uint8_t block[64])
+ *   hash_compress   void (uint32_t state[HASH_WORDS], const uint8_t block[64]) (or declared it)
  */
 #include <string.h>
 
@@ -15,7 +15,7 @@
 
 /* The last block of a hash whose unfinished part is `digest` and whose whole length is
  * 64 + HASH_BYTES: what the outer hash of every HMAC compresses. */
-static void hash_outer_block(const uint32_t digest[HASH_WORDS], uint8_t block[64])
+static inline void hash_outer_block(const uint32_t digest[HASH_WORDS], uint8_t block[64])
 {
     memset(block, 0, 64);
     for (int i = 0; i < HASH_WORDS; i++)
@@ -48,20 +48,32 @@ static void hash_long_key(const uint8_t *key, size_t length, uint8_t block[64])
     tcpao_wipe(state, sizeof state);
 }
 
-static void hmac_prepare(const uint8_t *raw, size_t raw_length, size_t count, uint8_t *prepared)
+/* The block that a key fills: itself or its hash, and zeros. */
+static inline void hmac_key_block(const uint8_t *raw, size_t raw_length, uint8_t block[64])
+{
+    memset(block, 0, 64);
+    if (raw_length > 64)
+        hash_long_key(raw, raw_length, block);
+    else if (raw_length)
+        memcpy(block, raw, raw_length);
+}
+
+static inline void hmac_pad(const uint8_t key[64], int outer, uint8_t pad[64])
+{
+    for (int i = 0; i < 64; i++)
+        pad[i] = key[i] ^ (outer ? 0x5c : 0x36);
+}
+
+/* Prepare keys one after the other. */
+static inline void hmac_prepare(const uint8_t *raw, size_t raw_length, size_t count, uint8_t *prepared)
 {
     uint8_t key[64], pad[64];
     uint32_t state[2][HASH_WORDS];
 
     for (size_t n = 0; n < count; n++, raw += raw_length, prepared += 2 * HASH_BYTES) {
-        memset(key, 0, sizeof key);
-        if (raw_length > 64)
-            hash_long_key(raw, raw_length, key);
-        else if (raw_length)
-            memcpy(key, raw, raw_length);
+        hmac_key_block(raw, raw_length, key);
         for (int outer = 0; outer < 2; outer++) {
-            for (int i = 0; i < 64; i++)
-                pad[i] = key[i] ^ (outer ? 0x5c : 0x36);
+            hmac_pad(key, outer, pad);
             memcpy(state[outer], HASH_INITIAL, HASH_BYTES);
             hash_compress(state[outer], pad);
         }

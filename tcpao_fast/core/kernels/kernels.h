@@ -21,18 +21,18 @@ enum {
 /* Bytes of a prepared key. HMAC: inner and outer midstate, native words. CMAC: 11 round keys, K1, K2. */
 enum {
     TCPAO_HMAC_SHA1_PREPARED = 40,
+    TCPAO_AES_CMAC_SUBKEYS = 176,
     TCPAO_AES_CMAC_PREPARED = 208,
     TCPAO_HMAC_SHA256_PREPARED = 64,
     TCPAO_MD5_PREPARED = 0
 };
 
 /* A message in up to three pieces of whole blocks: head (scratch), middle (read in place from the
- * packet), tail (scratch).  Padding is part of the pieces.  CMAC: the last block of all is the one
- * that gets a subkey, `padded` says which (K2 when 10* was appended, else K1). */
+ * packet), tail (scratch).  Padding is part of the pieces; for CMAC also the subkey, which is added
+ * to the last block. */
 typedef struct {
     const uint8_t *piece[3];
     uint32_t blocks[3];
-    uint32_t padded;
     const uint8_t *key; /* prepared key; NULL for MD5 */
     uint8_t *mac;       /* out: the digest, untruncated */
 } tcpao_message;
@@ -47,6 +47,8 @@ typedef struct {
     uint32_t cpu_features; /* all of these must be there (cpu.h) */
     tcpao_prepare_fn *prepare;
     tcpao_mac_fn *mac;
+    uint32_t lanes; /* messages side by side: multiples of it go best */
+    uint32_t least; /* fewer messages than this are quicker with the next kernel of the table */
 } tcpao_kernel;
 
 #define TCPAO_MAX_KERNELS 8
@@ -58,6 +60,9 @@ const tcpao_kernel *tcpao_kernel_active(int algorithm);
 /* Choose by name for every algorithm that has it; NULL or "" means the best.  Returns how many
  * algorithms have a kernel of that name that this CPU can run (0: nothing was changed). */
 size_t tcpao_kernels_force(const char *name);
+/* The MACs of messages of one algorithm that are sorted by their number of blocks: by the kernel in
+ * use, and what does not fill its lanes by one that suits few messages. */
+void tcpao_mac(int algorithm, const tcpao_message *const *messages, size_t count);
 
 tcpao_prepare_fn tcpao_hmac_sha1_prepare_portable, tcpao_aes_cmac_prepare_portable,
     tcpao_hmac_sha256_prepare_portable, tcpao_md5_prepare_portable;
@@ -65,9 +70,16 @@ tcpao_mac_fn tcpao_hmac_sha1_portable, tcpao_aes_cmac_portable, tcpao_hmac_sha25
     tcpao_md5_portable;
 
 #if defined(__x86_64__)
-tcpao_prepare_fn tcpao_hmac_sha1_prepare_shani, tcpao_aes_cmac_prepare_aesni,
-    tcpao_hmac_sha256_prepare_shani;
-tcpao_mac_fn tcpao_hmac_sha1_shani, tcpao_aes_cmac_aesni, tcpao_hmac_sha256_shani;
+tcpao_prepare_fn tcpao_hmac_sha1_prepare_avx512, tcpao_hmac_sha1_prepare_avx2,
+    tcpao_hmac_sha1_prepare_shani, tcpao_aes_cmac_prepare_aesni, tcpao_hmac_sha256_prepare_avx512,
+    tcpao_hmac_sha256_prepare_avx2, tcpao_hmac_sha256_prepare_shani;
+tcpao_mac_fn tcpao_hmac_sha1_avx512, tcpao_hmac_sha1_avx2, tcpao_hmac_sha1_shani,
+    tcpao_aes_cmac_vaes512, tcpao_aes_cmac_vaes256, tcpao_aes_cmac_aesni, tcpao_hmac_sha256_avx512,
+    tcpao_hmac_sha256_avx2, tcpao_hmac_sha256_shani, tcpao_md5_avx512, tcpao_md5_avx2;
+#elif defined(__aarch64__)
+tcpao_prepare_fn tcpao_hmac_sha1_prepare_armv8, tcpao_aes_cmac_prepare_armv8,
+    tcpao_hmac_sha256_prepare_armv8;
+tcpao_mac_fn tcpao_hmac_sha1_armv8, tcpao_aes_cmac_armv8, tcpao_hmac_sha256_armv8;
 #endif
 
 /* Overwrite memory that held a secret; not removed by the optimiser. */

@@ -1,12 +1,11 @@
-/* Messages side by side in lanes: where each lane reads, and how far all can go together. */
+/* A message as its lane reads it, piece by piece. */
 #ifndef TCPAO_LANES_H
 #define TCPAO_LANES_H
 
 #include "kernels.h"
 
-/* A message as its lane reads it: the current piece, and what is left of the others. */
 typedef struct {
-    const tcpao_message *message; /* NULL: the lane is idle */
+    const tcpao_message *message;
     const uint8_t *at;
     uint32_t left; /* blocks in the current piece */
     int piece;

@@ -1,8 +1,7 @@
 /* HMAC-SHA-1 in plain C: the definition of every other SHA-1 kernel (FIPS 180-4, RFC 2104). */
 #include "bytes.h"
 #include "kernels.h"
-
-static const uint32_t sha1_initial[5] = {0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0};
+#include "sha1.h"
 
 static void sha1_compress(uint32_t state[5], const uint8_t block[64])
 {

@@ -5,6 +5,7 @@
 
 #include "bytes.h"
 #include "kernels.h"
+#include "sha1.h"
 
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("sha,sse4.1,ssse3"))), apply_to = function)
@@ -16,8 +17,6 @@ typedef struct {
     __m128i abcd; /* a in the highest word, as the instructions have it */
     __m128i e;
 } hash_state;
-
-static const uint32_t sha1_initial[5] = {0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0};
 
 static inline hash_state hash_load(const uint8_t *midstate)
 {

@@ -5,6 +5,7 @@
 
 #include "bytes.h"
 #include "kernels.h"
+#include "sha256.h"
 
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("sha,sse4.1,ssse3"))), apply_to = function)
@@ -16,9 +17,6 @@ typedef struct {
     __m128i abef; /* the halves that the instructions want */
     __m128i cdgh;
 } hash_state;
-
-static const uint32_t sha256_initial[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
-                                           0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
 
 static inline hash_state hash_load(const uint8_t *midstate)
 {

@@ -1,0 +1,162 @@
+/* HMAC (RFC 2104) with cached midstates, a message a lane.
+ *
+ * A group of messages goes through the hash together.  State and blocks are transposed, a vector
+ * holding one word of every lane; so the outer block, which is a digest and constants, needs no
+ * transposing at all.
+ *
+ * Included once by each kernel that works in lanes, behind a vec_*.h, after the definitions that
+ * hmac_keys.h asks for and
+ *   hash_rounds    void (vec state[HASH_WORDS], vec w[16]): compress one block, w is used up
+ */
+static void hash_compress(uint32_t state[HASH_WORDS], const uint8_t block[64]);
+
+#define LANES VEC_LANES
+#include "group.h"
+#include "hmac_keys.h"
+
+typedef uint32_t lane_words[HASH_WORDS][LANES] __attribute__((aligned(64)));
+
+static inline void words_load(vec state[HASH_WORDS], lane_words words)
+{
+    for (int i = 0; i < HASH_WORDS; i++)
+        state[i] = vec_load(words[i]);
+}
+
+static inline void words_store(const vec state[HASH_WORDS], lane_words words)
+{
+    for (int i = 0; i < HASH_WORDS; i++)
+        vec_store(words[i], state[i]);
+}
+
+/* A midstate of every lane's key, which begins `offset` bytes into the prepared key. */
+static inline void midstates_load(vec state[HASH_WORDS], const uint8_t *const keys[LANES], size_t offset)
+{
+    vec last[4];
+
+    vec_gather4(state, keys, offset);
+    vec_gather4(last, keys, offset + HASH_BYTES - 16); /* overlaps where there are five words */
+    for (int i = 4; i < HASH_WORDS; i++)
+        state[i] = last[i - HASH_WORDS + 4];
+}
+
+/* Compress `count` blocks of every lane. */
+static void hash_blocks(lane_words words, const uint8_t *const at[LANES], uint32_t count)
+{
+    vec state[HASH_WORDS], w[16];
+
+    words_load(state, words);
+    for (size_t offset = 0; count--; offset += 64) {
+        for (int i = 0; i < 16; i += 4)
+            vec_gather4(w + i, at, offset + 4 * (size_t)i);
+        for (int i = 0; i < 16; i++)
+            w[i] = vec_swap(w[i]);
+        hash_rounds(state, w);
+    }
+    words_store(state, words);
+}
+
+/* The outer hash over inner digests, both transposed: see hash_outer_block. */
+static inline void hash_outer(vec state[HASH_WORDS], lane_words digests)
+{
+    vec w[16];
+
+    words_load(w, digests);
+    w[HASH_WORDS] = vec_set(0x80000000);
+    for (int i = HASH_WORDS + 1; i < 15; i++)
+        w[i] = vec_set(0);
+    w[15] = vec_set(8 * (64 + HASH_BYTES));
+    hash_rounds(state, w);
+}
+
+static void digests_store(const vec state[HASH_WORDS], const tcpao_message *const *messages, size_t count)
+{
+    uint8_t unused[16];
+    uint8_t *to[LANES];
+    vec w[HASH_WORDS];
+
+    for (int i = 0; i < HASH_WORDS; i++)
+        w[i] = vec_swap(state[i]);
+    for (int at = 0; at < HASH_WORDS; at = at + 4 < HASH_WORDS ? HASH_WORDS - 4 : HASH_WORDS) {
+        for (size_t i = 0; i < LANES; i++)
+            to[i] = i < count ? messages[i]->mac + 4 * at : unused;
+        vec_scatter4(w + at, to);
+    }
+}
+
+static void hmac_many(const tcpao_message *const *messages, size_t count)
+{
+    lane_group group;
+    lane_words words, digests;
+    const uint8_t *keys[LANES];
+    vec state[HASH_WORDS];
+
+    for (size_t n; count; messages += n, count -= n) {
+        n = count < LANES ? count : LANES;
+        for (size_t i = 0; i < LANES; i++)
+            keys[i] = messages[i < n ? i : 0]->key;
+        group_start(&group, messages, n);
+        midstates_load(state, keys, 0);
+        words_store(state, words);
+        while (group.live) {
+            const uint32_t before = group.live;
+            hash_blocks(words, group.at, group.together);
+            const uint32_t ended = group_step(&group, 64);
+            if (ended == before && before == (uint32_t)((1ull << n) - 1))
+                memcpy(digests, words, sizeof digests);
+            else
+                for (int i = 0; i < LANES; i++)
+                    if (ended >> i & 1)
+                        for (int word = 0; word < HASH_WORDS; word++)
+                            digests[word][i] = words[word][i];
+        }
+        midstates_load(state, keys, HASH_BYTES);
+        hash_outer(state, digests);
+        digests_store(state, messages, n);
+    }
+}
+
+/* One block at a time, in every lane the same: for what is left over. */
+static void hash_compress(uint32_t state[HASH_WORDS], const uint8_t block[64])
+{
+    lane_words words;
+    const uint8_t *at[LANES];
+
+    for (int i = 0; i < LANES; i++)
+        at[i] = block;
+    for (int word = 0; word < HASH_WORDS; word++)
+        for (int i = 0; i < LANES; i++)
+            words[word][i] = state[word];
+    hash_blocks(words, at, 1);
+    for (int word = 0; word < HASH_WORDS; word++)
+        state[word] = words[word][0];
+}
+
+/* Prepare keys side by side. */
+static void hmac_prepare_lanes(const uint8_t *raw, size_t raw_length, size_t count, uint8_t *prepared)
+{
+    uint8_t key[64], pads[LANES][64];
+    const uint8_t *at[LANES];
+    lane_words words;
+
+    for (size_t n; count; count -= n, raw += n * raw_length, prepared += n * 2 * HASH_BYTES) {
+        n = count < LANES ? count : LANES;
+        for (int outer = 0; outer < 2; outer++) {
+            for (size_t i = 0; i < LANES; i++) {
+                at[i] = pads[i < n ? i : 0];
+                if (i >= n)
+                    continue;
+                hmac_key_block(raw + i * raw_length, raw_length, key);
+                hmac_pad(key, outer, pads[i]);
+            }
+            for (int word = 0; word < HASH_WORDS; word++)
+                vec_store(words[word], vec_set(HASH_INITIAL[word]));
+            hash_blocks(words, at, 1);
+            for (size_t i = 0; i < n; i++)
+                for (int word = 0; word < HASH_WORDS; word++)
+                    memcpy(prepared + (i * 2 + (size_t)outer) * HASH_BYTES + 4 * word, &words[word][i], 4);
+        }
+    }
+    tcpao_wipe(key, sizeof key);
+    tcpao_wipe(pads, sizeof pads);
+    tcpao_wipe(words, sizeof words);
+}

@@ -1,0 +1,27 @@
+/* HMAC-SHA-1 with AVX-512: 16 messages side by side. */
+#if defined(__x86_64__)
+
+#include "vec_avx512.h"
+
+#include "sha1_lanes.h"
+
+#include "hmac_lanes.h"
+
+void tcpao_hmac_sha1_prepare_avx512(const uint8_t *raw, size_t raw_length, size_t count,
+                                uint8_t *prepared)
+{
+    hmac_prepare_lanes(raw, raw_length, count, prepared);
+}
+
+void tcpao_hmac_sha1_avx512(const tcpao_message *const *messages, size_t count)
+{
+    hmac_many(messages, count);
+}
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+
+#else
+typedef int tcpao_no_x86_64; /* ISO C wants something in every file */
+#endif
