@@ -15,8 +15,10 @@ import numpy.typing as npt
 
 from tcpao_fast.algorithms import find
 from tcpao_fast.core.buffers import Records
+from tcpao_fast.core.connections import ConnectionTable
 from tcpao_fast.core.keys import KeyTable
 from tcpao_fast.core.pipeline import Pipeline
+from tcpao_fast.core.shard import Shard
 from tcpao_fast.core.sign import sign, sign_inplace
 from tcpao_fast.core.sign import strip as strip_records
 from tcpao_fast.errors import InvalidArgumentError, StateError
@@ -143,8 +145,10 @@ def _outcome_counts(outcome: npt.NDArray[np.uint8], done: str) -> dict[str, int]
     }
 
 
-def _key_table(keys: Iterable[MasterKey]) -> KeyTable:
-    table = KeyTable()
+def _shard(
+    keys: Iterable[MasterKey], max_connections: int, ao_required: bool, provisional: bool
+) -> Shard:
+    table = KeyTable(ConnectionTable(max_connections, provisional))
     for key in keys:
         table.add(
             algorithm=find(key.algorithm),
@@ -161,7 +165,7 @@ def _key_table(keys: Iterable[MasterKey]) -> KeyTable:
             accept_lifetime=lifetime_ns(key.accept_lifetime),
         )
     table.freeze()
-    return table
+    return Shard(table, ao_required)
 
 
 def _side(network: object, ports: object) -> tuple[bytes | None, int, int, int]:
@@ -183,7 +187,8 @@ class Engine:
         Taken as it is now.
     policy : Policy
     threads : int
-        How many threads compute MACs. Results do not depend on it.
+        How many threads share the work; a connection is always the same thread's. Results do not
+        depend on it, as long as no connection has to be forgotten.
     max_connections : int
         How many connections are remembered; beyond it, those without a verified segment are
         forgotten first.
@@ -220,12 +225,12 @@ class Engine:
         self.max_connections = max_connections
         self.counts = dict.fromkeys((v.name for v in SEGMENT_VERDICTS), 0)
         self._lock = threading.Lock()
-        self._pool = (
-            ThreadPoolExecutor(threads, thread_name_prefix="tcpao-mac") if threads > 1 else None
-        )
-        self._pipeline = Pipeline(
-            _key_table(self.keys), max_connections, self.policy.ao_required, threads, self._pool
-        )
+        share = max(2, -(-max_connections // threads))
+        shards = [
+            _shard(self.keys, share, self.policy.ao_required, threads > 1) for _ in range(threads)
+        ]
+        pool = ThreadPoolExecutor(threads - 1, thread_name_prefix="tcpao") if threads > 1 else None
+        self._pipeline = Pipeline(shards, pool)
 
     def verify(
         self,

@@ -27,9 +27,7 @@ def hmac_sha1(bytes key, bytes text):
     cdef uint8_t scratch[SCRATCH]
     cdef tcpao_message message
     prepare(TCPAO_HMAC_SHA1, key, len(key), 1, prepared)
-    layout(TCPAO_HMAC_SHA1, scratch, 0, text, len(text), NULL, 0, &message)
-    message.key = prepared
-    message.mac = digest
+    layout(TCPAO_HMAC_SHA1, prepared, scratch, 0, text, len(text), NULL, 0, digest, &message)
     with nogil:
         mac_one(TCPAO_HMAC_SHA1, &message)
     return digest[:20]

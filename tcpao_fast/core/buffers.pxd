@@ -4,6 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 cdef class Records:
     cdef Py_buffer view
     cdef bint held
+    cdef object buffer           # as the caller gave it
     cdef object arrays           # keeps the converted arrays alive
     cdef uint8_t *base
     cdef const int64_t *offsets

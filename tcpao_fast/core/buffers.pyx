@@ -3,6 +3,7 @@
 Behind it the stages use bare pointers, so each record is proved to lie inside the buffer here.
 """
 
+cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
@@ -27,6 +28,7 @@ def as_column(name, values, dtype, count):
     return np.ascontiguousarray(array, dtype=dtype)
 
 
+@cython.final
 cdef class Records:
     """Records of a buffer: where each begins, how long it is, its link type and time.
 
@@ -67,6 +69,7 @@ cdef class Records:
             wanted = "contiguous and writable" if writable else "contiguous"
             raise InvalidArgumentError(f"buffer must be {wanted} memory") from None
         self.held = True
+        self.buffer = buffer
         self.base = <uint8_t *>self.view.buf
         size = self.view.len
         arrays = [as_column("offsets", offsets, np.int64, -1)]
@@ -113,6 +116,17 @@ cdef class Records:
                 f"record {first_bad} (offset {self.offsets[first_bad]}, "
                 f"length {self.lengths[first_bad]}) is not inside the buffer of {size} bytes"
             )
+
+    def subset(self, rows):
+        """The records with these indices (int64[]), in that order, of the same buffer."""
+        offsets, lengths, timestamps, wire_lengths, linktype = self.arrays[:5]
+        return Records(
+            self.buffer, offsets[rows], lengths[rows],
+            self.arrays[5][rows] if len(self.arrays) > 5 else linktype,
+            None if timestamps is None else timestamps[rows],
+            None if wire_lengths is None else wire_lengths[rows],
+            not self.view.readonly,
+        )
 
     def __dealloc__(self):
         if self.held:

@@ -3,7 +3,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from tcpao_fast.core.hypothesis cimport Hypothesis
-from tcpao_fast.core.segment cimport Segment
+from tcpao_fast.core.segment cimport FLAG_FIN, FLAG_RST, FLAG_SYN, Segment
 
 cdef enum:
     MAX_INCARNATIONS = 4      # a connection keeps so many
@@ -27,28 +27,47 @@ cdef struct Incarnation:
     uint8_t listed            # among its connection's incarnations; else only speculated on
     uint8_t rnext_key_id[2]   # of the last good segment
 
+# What every segment asks for stands in the first 64 bytes.
 cdef struct Connection:
     uint8_t address[2][16]    # IPv4 in the first 4 bytes; the lower endpoint first
     uint16_t port[2]          # host order
     uint32_t vrf
-    int32_t id                # never used twice
     int32_t live              # the incarnation proved last
-    int32_t newest            # head of the list of incarnations
     int32_t speculated        # incarnation that this batch's SYN-ACK would make
-    int32_t candidates[2][2]  # MKTs that the KeyID below may mean (stage `keys`)
-    int32_t md5_key           # MKT for TCP-MD5
+    int32_t id                # never used twice
+    uint32_t batch            # that last touched it: not evicted while it runs
     uint8_t candidate_id[2]
-    uint8_t looked_up         # bit d: candidates[d] is valid; bit 2: the two below are valid
+    uint8_t looked_up         # bit d: candidates[d] is valid; bit 2: has_mkt and md5_key are
     uint8_t has_mkt
     uint8_t version
     uint8_t initiator         # the direction of the SYN
     uint8_t referenced        # verified since the eviction hand passed
     uint8_t used
-    uint32_t batch            # that last touched it: not evicted while it runs
+    int32_t candidates[2][2]  # MKTs that the KeyID above may mean (stage `keys`)
+    int32_t md5_key           # MKT for TCP-MD5
+    int32_t newest            # head of the list of incarnations
 
 cdef struct Slot:
     uint32_t hash
     int32_t connection        # NONE: empty
+
+
+cdef struct Fresh:
+    int32_t connection
+    int32_t number            # NONE: not settled
+
+
+cdef inline void advance(Incarnation *one, const Segment *segment,
+                         const Hypothesis *row) noexcept nogil:
+    """A proved segment moves its direction's anchor and the keys in use."""
+    cdef int64_t end = row.position + segment.length - segment.header_length
+    one.key_in_use[row.direction] = row.mkt
+    one.rnext_key_id[row.direction] = segment.rnext_key_id
+    if segment.flags & FLAG_RST:
+        return                   # its SEQ may be far away, and nothing follows it
+    end += (segment.flags & FLAG_SYN != 0) + (segment.flags & FLAG_FIN != 0)
+    if end > one.anchor[row.direction]:
+        one.anchor[row.direction] = end
 
 
 cdef class ConnectionTable:
@@ -71,7 +90,15 @@ cdef class ConnectionTable:
     cdef int32_t *released                # heads of traffic-key lists nobody owns any more
     cdef int32_t released_count
     cdef int32_t released_capacity
-    cdef int32_t locate(self, const Segment *segment, bint create, int *direction) noexcept nogil
+    cdef bint provisional                 # ids are -2, -3, ... until `settle`
+    cdef Fresh *fresh                     # the connections with ids -2, -3, ...
+    cdef int32_t fresh_count
+    cdef int32_t fresh_capacity
+    cdef void locate_batch(self, const Segment *segments, Hypothesis *rows,
+                           Py_ssize_t count) noexcept nogil
+    cdef void identify(self, const Segment *segment, Hypothesis *row) noexcept nogil
+    cdef int32_t locate(self, const Segment *segment, Hypothesis *row) noexcept nogil
+    cdef int32_t settle(self, int32_t provisional, int32_t next_id) noexcept nogil
     cdef int32_t find_pair(self, int32_t connection, int direction, uint32_t isn_source,
                            uint32_t isn_destination) noexcept nogil
     cdef int32_t new_incarnation(self) noexcept nogil
@@ -85,12 +112,9 @@ cdef class ConnectionTable:
     cdef int32_t make_pair(self, int32_t connection, int direction, uint32_t isn_source,
                            uint32_t isn_destination) noexcept nogil
     cdef bint hypothesize(self, const Segment *segment, Hypothesis *row) noexcept nogil
-    cdef void advance(self, int32_t incarnation, const Segment *segment,
-                      const Hypothesis *row) noexcept nogil
     cdef void end_speculation(self, int32_t connection) noexcept nogil
-    cdef int reserve(self, Py_ssize_t more) except -1
-    cdef int rehash(self, uint32_t size) except -1
+    cdef int reserve(self, Py_ssize_t more) except -1 nogil
+    cdef int rehash(self, uint32_t size) except -1 nogil
     cdef void remove(self, int32_t connection) noexcept nogil
     cdef void evict(self) noexcept nogil
     cdef void release_keys(self, int32_t incarnation) noexcept nogil
-    cdef uint32_t hash_of(self, const Connection *key) noexcept nogil

@@ -10,17 +10,24 @@ addresses and ports can choose collisions.  When it is full, connections without
 
 import os
 
+cimport cython
 from libc.stdint cimport uint32_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
-from tcpao_fast.core.segment cimport FLAG_FIN, FLAG_RST, FLAG_SYN, is_syn, is_syn_ack
+from tcpao_fast.core.kernels cimport tcpao_prefetch
+from tcpao_fast.core.segment cimport FLAG_RST, KIND_FRAGMENT, be32, is_syn, is_syn_ack
 from tcpao_fast.core.sne cimport extend
 
 cdef enum:
-    KEY_BYTES = 40            # the leading bytes of a Connection: addresses, ports, vrf
     FIRST_CAPACITY = 256
     HAND_STEPS = 64           # how far the eviction hand looks for one without proof
+    AHEAD = 16                # rows between a prefetch and its use
+
+
+cdef int out_of_memory() except -1 with gil:
+    raise MemoryError()
+
 
 cdef inline uint64_t rotl(uint64_t x, int n) noexcept nogil:
     return x << n | x >> (64 - n)
@@ -39,19 +46,104 @@ cdef inline void sip_round(uint64_t *v) noexcept nogil:
     v[2] = rotl(v[2], 32)
 
 
+cdef inline uint32_t hash_words(const uint64_t *secret, const uint64_t *words, int count) noexcept nogil:
+    """SipHash-1-3."""
+    cdef uint64_t v[4]
+    cdef uint64_t word
+    cdef int i
+    v[0] = secret[0] ^ 0x736F6D6570736575ULL
+    v[1] = secret[1] ^ 0x646F72616E646F6DULL
+    v[2] = secret[0] ^ 0x6C7967656E657261ULL
+    v[3] = secret[1] ^ 0x7465646279746573ULL
+    for i in range(count):
+        v[3] ^= words[i]
+        sip_round(v)
+        v[0] ^= words[i]
+    word = <uint64_t>(8 * count) << 56
+    v[3] ^= word
+    sip_round(v)
+    v[0] ^= word
+    v[2] ^= 0xFF
+    sip_round(v)
+    sip_round(v)
+    sip_round(v)
+    word = v[0] ^ v[1] ^ v[2] ^ v[3]
+    return <uint32_t>(word ^ word >> 32)
+
+
+cdef inline uint32_t hash_endpoints(const uint64_t *secret, int version, const uint8_t *low,
+                                    const uint8_t *high, uint16_t low_port, uint16_t high_port,
+                                    uint32_t vrf) noexcept nogil:
+    """The hash of a 4-tuple and VLAN, the lower endpoint first: two words for IPv4, five for IPv6."""
+    cdef uint64_t words[5]
+    cdef uint64_t rest = <uint64_t>vrf << 32 | <uint64_t>high_port << 16 | low_port
+    if version == 6:
+        memcpy(&words[0], low, 16)
+        memcpy(&words[2], high, 16)
+        words[4] = rest
+        return hash_words(secret, words, 5)
+    memcpy(<uint8_t *>words, low, 4)
+    memcpy(<uint8_t *>words + 4, high, 4)
+    words[1] = rest
+    return hash_words(secret, words, 2)
+
+
+cdef inline uint32_t hash_of(const uint64_t *secret, const Connection *key) noexcept nogil:
+    return hash_endpoints(secret, key.version, key.address[0], key.address[1], key.port[0],
+                          key.port[1], key.vrf)
+
+
+cdef inline bint has_endpoints(const Segment *segment) noexcept nogil:
+    return segment.has_ports and segment.kind != KIND_FRAGMENT
+
+
+cdef inline int lower_end(const Segment *segment) noexcept nogil:
+    """The direction of a segment: 0 where its source is the lower endpoint."""
+    cdef uint32_t source, destination
+    cdef int order
+    if segment.version == 4:
+        source = be32(segment.source)
+        destination = be32(segment.destination)
+        if source != destination:
+            return source > destination
+    else:
+        order = memcmp(segment.source, segment.destination, 16)
+        if order:
+            return order > 0
+    return segment.source_port > segment.destination_port
+
+
+cdef inline bint same_endpoints(const Connection *one, const Segment *segment,
+                                int direction) noexcept nogil:
+    cdef int size = 16 if segment.version == 6 else 4
+    if (one.port[direction] != segment.source_port
+            or one.port[1 - direction] != segment.destination_port or one.vrf != segment.vrf
+            or one.version != segment.version):
+        return False
+    if size == 4:
+        return (memcmp(one.address[direction], segment.source, 4) == 0
+                and memcmp(one.address[1 - direction], segment.destination, 4) == 0)
+    return (memcmp(one.address[direction], segment.source, 16) == 0
+            and memcmp(one.address[1 - direction], segment.destination, 16) == 0)
+
+
+@cython.final
 cdef class ConnectionTable:
-    """All connections of one engine.
+    """All connections of one engine, or of one of its shards.
 
     Parameters
     ----------
     limit : int
         The most connections kept at a time; beyond it the least useful is forgotten.
+    provisional : bool
+        Whether new connections get ids below -1, for somebody to `settle`.
     """
 
-    def __cinit__(self, int32_t limit):
+    def __cinit__(self, int32_t limit, bint provisional=False):
         self.secret[0] = int.from_bytes(os.urandom(8), "little")
         self.secret[1] = int.from_bytes(os.urandom(8), "little")
         self.limit = limit
+        self.provisional = provisional
         self.free_connection = NONE
         self.free_incarnation = NONE
         self.rehash(2 * FIRST_CAPACITY)
@@ -61,48 +153,25 @@ cdef class ConnectionTable:
         free(self.incarnations)
         free(self.slots)
         free(self.released)
+        free(self.fresh)
 
-    cdef uint32_t hash_of(self, const Connection *key) noexcept nogil:
-        """SipHash-1-3 of the 4-tuple and VLAN."""
-        cdef uint64_t v[4]
-        cdef uint64_t word
-        cdef int i
-        v[0] = self.secret[0] ^ 0x736F6D6570736575ULL
-        v[1] = self.secret[1] ^ 0x646F72616E646F6DULL
-        v[2] = self.secret[0] ^ 0x6C7967656E657261ULL
-        v[3] = self.secret[1] ^ 0x7465646279746573ULL
-        for i in range(KEY_BYTES // 8):
-            memcpy(&word, <const uint8_t *>key + 8 * i, 8)
-            v[3] ^= word
-            sip_round(v)
-            v[0] ^= word
-        word = <uint64_t>KEY_BYTES << 56
-        v[3] ^= word
-        sip_round(v)
-        v[0] ^= word
-        v[2] ^= 0xFF
-        for _ in range(3):
-            sip_round(v)
-        word = v[0] ^ v[1] ^ v[2] ^ v[3]
-        return <uint32_t>(word ^ word >> 32)
-
-    cdef int rehash(self, uint32_t size) except -1:
+    cdef int rehash(self, uint32_t size) except -1 nogil:
         cdef Slot *slots = <Slot *>malloc(size * sizeof(Slot))
         cdef uint32_t at
         cdef int32_t i
         if slots == NULL:
-            raise MemoryError()
+            out_of_memory()
         memset(slots, 0xFF, size * sizeof(Slot))
         free(self.slots)
         self.slots = slots
         self.mask = size - 1
         for i in range(self.capacity):
             if self.connections[i].used:
-                at = self.hash_of(&self.connections[i])
+                at = hash_of(self.secret, &self.connections[i])
                 slots_put(slots, self.mask, at, i)
         return 0
 
-    cdef int reserve(self, Py_ssize_t more) except -1:
+    cdef int reserve(self, Py_ssize_t more) except -1 nogil:
         """Make room for `more` connections and what a batch of so many segments may add."""
         cdef Py_ssize_t wanted, capacity, i
         cdef uint32_t size
@@ -114,7 +183,7 @@ cdef class ConnectionTable:
         if capacity > self.capacity:
             grown = realloc(self.connections, capacity * sizeof(Connection))
             if grown == NULL:
-                raise MemoryError()
+                out_of_memory()
             self.connections = <Connection *>grown
             memset(self.connections + self.capacity, 0,
                    (capacity - self.capacity) * sizeof(Connection))
@@ -132,7 +201,7 @@ cdef class ConnectionTable:
             wanted = max(self.incarnation_capacity + 2 * more, self.incarnation_capacity * 3 // 2)
             grown = realloc(self.incarnations, wanted * sizeof(Incarnation))
             if grown == NULL:
-                raise MemoryError()
+                out_of_memory()
             self.incarnations = <Incarnation *>grown
             for i in range(wanted - 1, self.incarnation_capacity - 1, -1):
                 self.incarnations[i].next = self.free_incarnation
@@ -144,57 +213,115 @@ cdef class ConnectionTable:
         if wanted > self.released_capacity:
             grown = realloc(self.released, wanted * sizeof(int32_t))
             if grown == NULL:
-                raise MemoryError()
+                out_of_memory()
             self.released = <int32_t *>grown
             self.released_capacity = <int32_t>wanted
+        wanted = self.fresh_count + more
+        if self.provisional and wanted > self.fresh_capacity:
+            grown = realloc(self.fresh, wanted * sizeof(Fresh))
+            if grown == NULL:
+                out_of_memory()
+            self.fresh = <Fresh *>grown
+            self.fresh_capacity = <int32_t>wanted
         return 0
 
-    cdef int32_t locate(self, const Segment *segment, bint create, int *direction) noexcept nogil:
-        """The connection of a segment, made when it is new (unless not `create`: NONE)."""
-        cdef Connection key
+    cdef void locate_batch(self, const Segment *segments, Hypothesis *rows,
+                           Py_ssize_t count) noexcept nogil:
+        """The connection of each segment that states ports, made when it is new.
+
+        The table, the connections and their incarnations are where a batch misses the cache.  So
+        the hashes come first, and each line is asked for `AHEAD` rows before it is read.
+        """
+        cdef Py_ssize_t i
+        cdef const Segment *segment
+        cdef Hypothesis *row
+        cdef const Slot *slot
+        cdef int32_t live
+        self.batch = self.batch + 1 & 0x7FFFFFFF
+        memset(rows, 0, count * sizeof(Hypothesis))
+        for i in range(count):
+            rows[i].connection = NONE
+            if has_endpoints(&segments[i]):
+                self.identify(&segments[i], &rows[i])
+                tcpao_prefetch(&self.slots[rows[i].hash & self.mask])
+        for i in range(count + AHEAD):
+            if i < count and has_endpoints(&segments[i]):
+                slot = &self.slots[rows[i].hash & self.mask]
+                if slot.hash == rows[i].hash and slot.connection != NONE:
+                    tcpao_prefetch(&self.connections[slot.connection])
+                    tcpao_prefetch(<const uint8_t *>&self.connections[slot.connection] + 64)
+            if i >= AHEAD:
+                row = &rows[i - AHEAD]
+                segment = &segments[i - AHEAD]
+                if has_endpoints(segment):
+                    row.connection = self.locate(segment, row)
+                    live = self.connections[row.connection].live
+                    if live != NONE:
+                        tcpao_prefetch(&self.incarnations[live])
+
+    cdef void identify(self, const Segment *segment, Hypothesis *row) noexcept nogil:
+        """Direction and hash of a segment."""
+        row.direction = <uint8_t>lower_end(segment)
+        if row.direction:
+            row.hash = hash_endpoints(self.secret, segment.version, segment.destination,
+                                      segment.source, segment.destination_port,
+                                      segment.source_port, segment.vrf)
+        else:
+            row.hash = hash_endpoints(self.secret, segment.version, segment.source,
+                                      segment.destination, segment.source_port,
+                                      segment.destination_port, segment.vrf)
+
+    cdef int32_t locate(self, const Segment *segment, Hypothesis *row) noexcept nogil:
+        """The connection of one segment, of which the row has hash and direction."""
         cdef Connection *found
-        cdef int size = 16 if segment.version == 6 else 4
-        cdef int order = memcmp(segment.source, segment.destination, size)
-        cdef int source
-        cdef uint32_t hash, at
+        cdef int size, direction = row.direction
+        cdef uint32_t at = row.hash & self.mask
         cdef int32_t index
-        if order == 0:
-            order = <int>segment.source_port - <int>segment.destination_port
-        source = 1 if order > 0 else 0
-        direction[0] = source
-        memset(&key, 0, sizeof(Connection))
-        memcpy(key.address[source], segment.source, size)
-        memcpy(key.address[1 - source], segment.destination, size)
-        key.port[source] = segment.source_port
-        key.port[1 - source] = segment.destination_port
-        key.vrf = segment.vrf
-        hash = self.hash_of(&key)
-        at = hash & self.mask
         while self.slots[at].connection != NONE:
-            if self.slots[at].hash == hash:
+            if self.slots[at].hash == row.hash:
                 found = &self.connections[self.slots[at].connection]
-                if memcmp(found, &key, KEY_BYTES) == 0 and found.version == segment.version:
+                if same_endpoints(found, segment, direction):
                     found.batch = self.batch
                     return self.slots[at].connection
             at = (at + 1) & self.mask
-        if not create:
-            return NONE
         if self.free_connection == NONE:
             self.evict()
         index = self.free_connection
         found = &self.connections[index]
         self.free_connection = found.newest
-        memcpy(found, &key, sizeof(Connection))
+        memset(found, 0, sizeof(Connection))
+        size = 16 if segment.version == 6 else 4
+        memcpy(found.address[direction], segment.source, size)
+        memcpy(found.address[1 - direction], segment.destination, size)
+        found.port[direction] = segment.source_port
+        found.port[1 - direction] = segment.destination_port
+        found.vrf = segment.vrf
         found.version = segment.version
         found.batch = self.batch
-        found.id = self.next_id
-        self.next_id += 1
+        if self.provisional:
+            found.id = -2 - self.fresh_count
+            self.fresh[self.fresh_count].connection = index
+            self.fresh[self.fresh_count].number = NONE
+            self.fresh_count += 1
+        else:
+            found.id = self.next_id
+            self.next_id += 1
         found.live = found.newest = found.speculated = found.md5_key = NONE
         found.initiator = INITIATOR_UNKNOWN
         found.used = 1
-        slots_put(self.slots, self.mask, hash, index)
+        slots_put(self.slots, self.mask, row.hash, index)
         self.count += 1
         return index
+
+    cdef int32_t settle(self, int32_t provisional, int32_t next_id) noexcept nogil:
+        """The number of the connection with a provisional id: `next_id`, if it has none yet."""
+        cdef Fresh *it = &self.fresh[-2 - provisional]
+        cdef Connection *one = &self.connections[it.connection]
+        if it.number == NONE:
+            it.number = next_id
+            if one.used and one.id == provisional:      # else it was evicted meanwhile
+                one.id = next_id
+        return it.number
 
     cdef void release_keys(self, int32_t incarnation) noexcept nogil:
         cdef Incarnation *old = &self.incarnations[incarnation]
@@ -392,19 +519,6 @@ cdef class ConnectionTable:
         row.position = extend(row.isn_source, segment.seq)
         return False
 
-    cdef void advance(self, int32_t incarnation, const Segment *segment,
-                      const Hypothesis *row) noexcept nogil:
-        """A proved segment moves its direction's anchor and the keys in use."""
-        cdef Incarnation *one = &self.incarnations[incarnation]
-        cdef int64_t end = row.position + segment.length - segment.header_length
-        one.key_in_use[row.direction] = row.mkt
-        one.rnext_key_id[row.direction] = segment.rnext_key_id
-        if segment.flags & FLAG_RST:
-            return                   # its SEQ may be far away, and nothing follows it
-        end += (segment.flags & FLAG_SYN != 0) + (segment.flags & FLAG_FIN != 0)
-        if end > one.anchor[row.direction]:
-            one.anchor[row.direction] = end
-
     cdef void end_speculation(self, int32_t connection) noexcept nogil:
         """Give back the incarnation that was speculated on, unless it was kept."""
         cdef int32_t at = self.connections[connection].speculated
@@ -423,7 +537,7 @@ cdef class ConnectionTable:
             following = self.incarnations[at].next
             self.drop_incarnation(at)
             at = following
-        hole = self.hash_of(old) & self.mask
+        hole = hash_of(self.secret, old) & self.mask
         while self.slots[hole].connection != connection:
             hole = (hole + 1) & self.mask
         probe = hole                         # close the gap: move up what may stand there

@@ -9,6 +9,8 @@ cdef enum Check:
 
 cdef struct Hypothesis:
     int64_t position          # 64-bit sequence position; the SNE is its high half
+    const uint8_t *key        # the prepared traffic key, when `traffic_key` is one
+    uint32_t hash             # of the 4-tuple and VLAN
     uint32_t isn_source
     uint32_t isn_destination
     int32_t connection        # slot in the table, -1 without

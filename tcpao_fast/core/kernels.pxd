@@ -38,4 +38,9 @@ cdef extern from "kernels/kernels.h" nogil:
     size_t tcpao_kernels_force(const char *)
     void tcpao_mac(int, const tcpao_message *const *, size_t)
     void tcpao_wipe(void *, size_t)
-    int tcpao_equal(const uint8_t *, const uint8_t *, size_t)
+
+cdef extern from "kernels/equal.h" nogil:
+    bint tcpao_equal(const uint8_t *, const uint8_t *, size_t)
+
+cdef extern from "kernels/prefetch.h" nogil:
+    void tcpao_prefetch(const void *)

@@ -1,50 +1,34 @@
 """MKTs (RFC 5925 section 3.1) as the core has them, and the traffic keys derived from them."""
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
-from tcpao_fast.core.connections cimport Connection
+from tcpao_fast.core.connections cimport Connection, ConnectionTable
 from tcpao_fast.core.kernels cimport tcpao_message
 from tcpao_fast.core.mac cimport Scheduler
+from tcpao_fast.core.mkt cimport Mkt, Side
 from tcpao_fast.core.segment cimport Segment
 
 cdef enum:
     SLABS = 5                 # one a compiled kernel, one for the library algorithms
+    CHUNK = 1024
+    IN_USE = 0x80000000       # in KeySlot.batch
 
-cdef struct Side:
-    uint8_t network[16]
-    uint8_t any
-    uint8_t prefix            # bits
-    uint16_t port_low
-    uint16_t port_high
-
-cdef struct Mkt:
-    Side local
-    Side remote
-    int64_t vrf               # -1: any
-    int64_t accept[2]         # lifetimes in ns since 1970, both ends included
-    int64_t send[2]
-    uint8_t *master           # prepared PRF key; TCP-MD5: the key itself; library: NULL
-    size_t master_length
-    uint8_t kdf_prefix[8]
-    uint8_t kdf_suffix[2]
-    uint8_t kdf_prefix_length
-    uint8_t kdf_suffix_length
-    uint8_t version           # 4, 6, or 0 for either
-    uint8_t send_id
-    uint8_t recv_id
-    uint8_t mac_length
-    uint8_t traffic_key_length
-    uint8_t exclude_options
-    uint8_t kernel
+# Where a traffic key stands, and whose it is.
+cdef struct KeySlot:
+    int32_t mkt
+    int32_t next              # next key of the same incarnation and direction, or free slot
+    int32_t owner             # 2 x incarnation + direction; -1: the row that asked for it, or free
+    uint32_t batch            # that last used it; the highest bit: since the eviction hand passed
 
 cdef struct Slab:
-    uint8_t *data
-    int32_t *mkt
-    int32_t *next             # next key of the same incarnation and direction, or free slot
+    uint8_t **chunks          # of `CHUNK` prepared keys each
+    KeySlot *slots
     size_t stride
     int32_t capacity
+    int32_t limit             # capacity does not grow beyond it: keys are evicted
     int32_t free
     int32_t available
+    int32_t hand              # of the eviction clock
 
 cdef struct Derivation:
     const Segment *segment
@@ -63,6 +47,8 @@ cdef class KeyTable:
     cdef list algorithms                  # of each MKT
     cdef list library_secrets             # of each MKT of a library algorithm, else None
     cdef Slab slabs[SLABS]
+    cdef ConnectionTable owners           # whose incarnations the traffic keys belong to
+    cdef readonly int64_t evicted
     cdef Scheduler scheduler              # these three: memory to derive keys in
     cdef uint8_t *scratch
     cdef tcpao_message *messages
@@ -72,8 +58,11 @@ cdef class KeyTable:
                         int64_t timestamp, int32_t *found) noexcept nogil
     cdef int32_t to_send(self, const Segment *segment, const Connection *connection, int direction,
                          int64_t timestamp, bint *forward) noexcept nogil
-    cdef int reserve(self, Py_ssize_t more) except -1
+    cdef int reserve(self, Py_ssize_t more) except -1 nogil
     cdef int32_t take_slot(self, int32_t mkt) noexcept nogil
+    cdef int32_t take_owned_slot(self, int32_t mkt, int32_t incarnation, int direction) noexcept nogil
+    cdef bint evict(self, Slab *slab) noexcept nogil
+    cdef bint disown(self, Slab *slab, int kernel, int32_t slot) noexcept nogil
     cdef void free_slot(self, int32_t slot) noexcept nogil
     cdef void free_list(self, int32_t head) noexcept nogil
     cdef int32_t find_slot(self, int32_t head, int32_t mkt) noexcept nogil
@@ -81,10 +70,11 @@ cdef class KeyTable:
     cdef int derive_library(self, Derivation *wanted, Py_ssize_t count) except -1
     cdef int library_mac(self, int32_t mkt, const tcpao_message *message) except -1 nogil
 
-cdef inline uint8_t *slot_data(Slab *slab, int32_t slot) noexcept nogil:
-    return slab.data + slab.stride * <size_t>slot
+cdef inline uint8_t *slot_data(const Slab *slab, int32_t slot) noexcept nogil:
+    return slab.chunks[slot // CHUNK] + slab.stride * <size_t>(slot % CHUNK)
+
+cdef inline uint8_t *key_data(const Slab *slabs, int32_t slot) noexcept nogil:
+    """The prepared key of a slot number that carries its slab."""
+    return slot_data(&slabs[slot % SLABS], slot // SLABS)
 
 cdef bint matches(const Mkt *mkt, const Segment *segment, bint forward) noexcept nogil
-cdef inline bint within(const int64_t *lifetime, int64_t timestamp) noexcept nogil:
-    """Whether a lifetime covers a time; no clock (-1) is always covered."""
-    return timestamp < 0 or (lifetime[0] <= timestamp <= lifetime[1])

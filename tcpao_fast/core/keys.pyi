@@ -4,11 +4,14 @@ import numpy as np
 import numpy.typing as npt
 
 from tcpao_fast.algorithms import Algorithm
+from tcpao_fast.core.connections import ConnectionTable
 
 Side = tuple[bytes | None, int, int, int]
 
 class KeyTable:
     count: int
+    evicted: int
+    def __init__(self, owners: ConnectionTable) -> None: ...
     def add(
         self,
         *,

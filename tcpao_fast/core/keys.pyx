@@ -4,10 +4,15 @@ A traffic key is derived once for a connection, MKT and direction, and kept as i
 as midstates or round keys, in slabs of one size a kernel.  The slots of one incarnation and
 direction are chained; the first is where `connections` keeps it.
 
+A slab does not grow for ever: beyond its limit a key that was not used lately gives way (a clock
+with a second chance), and is derived again when it is needed.
+
 A slot number alone does not say in which slab it lies, so lists carry the slab in the number:
 ``slot * SLABS + kernel``.
 """
 
+cimport cython
+from libc.stdint cimport uint16_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
@@ -16,6 +21,7 @@ import numpy as np
 from tcpao_fast.core.connections cimport NONE
 from tcpao_fast.core.kernels cimport TCPAO_MD5
 from tcpao_fast.core.mac cimport Scheduler, prepare, prepared_length, wipe
+from tcpao_fast.core.mkt cimport within
 from tcpao_fast.core.messages cimport KERNEL_LIBRARY, MAX_SUFFIX, SCRATCH, context, layout
 
 from tcpao_fast.core.mac import TrafficKeys, mac_batch, require_kernels
@@ -26,6 +32,9 @@ cdef enum:
     RAW = 64              # bytes kept for a derived key before it is prepared
     PREPARED = 256        # and for a prepared one
     DERIVE_CHUNK = 256    # derived side by side
+    KEY_BYTES = 200       # kept for the traffic keys of a connection, if all are there
+    FEWEST_SLOTS = 16384  # and at least so many keys: more than a batch can use
+    MOST_SLOTS = 0x7fffffff // 8
 
 
 cdef bint side_matches(const Side *side, const uint8_t *address, uint16_t port) noexcept nogil:
@@ -62,15 +71,23 @@ def condition(algorithm, secret):
     return bytes(mac_batch(TrafficKeys(algorithm.name, zeros), [0], secret, [0], [len(secret)])[0])
 
 
+@cython.final
 cdef class KeyTable:
     """The MKTs of an engine and every traffic key derived from them.
 
     `add` every MKT, then `freeze`; MKTs are numbered from 0 in the order of `add`.
+
+    Parameters
+    ----------
+    owners : ConnectionTable
+        Whose incarnations the traffic keys belong to; its limit also limits them.
     """
 
-    def __cinit__(self):
+    def __cinit__(self, ConnectionTable owners not None):
         cdef int i
+        cdef int64_t bytes_
         require_kernels()
+        self.owners = owners
         self.algorithms = []
         self.library_secrets = []
         self.scheduler = Scheduler()
@@ -82,9 +99,14 @@ cdef class KeyTable:
         for i in range(SLABS):
             self.slabs[i].free = NONE
             self.slabs[i].stride = prepared_length(i)
+            if self.slabs[i].stride:
+                bytes_ = <int64_t>KEY_BYTES * owners.limit
+                self.slabs[i].limit = <int32_t>min(
+                    max(bytes_ // <int64_t>(self.slabs[i].stride + sizeof(KeySlot)),
+                        <int64_t>FEWEST_SLOTS), <int64_t>MOST_SLOTS)
 
     def __dealloc__(self):
-        cdef int i
+        cdef int i, chunk
         for i in range(self.count):
             wipe(self.mkts[i].master, self.mkts[i].master_length)
             free(self.mkts[i].master)
@@ -95,10 +117,11 @@ cdef class KeyTable:
         free(self.by_send_id)
         free(self.by_recv_id)
         for i in range(SLABS):
-            wipe(self.slabs[i].data, self.slabs[i].capacity * self.slabs[i].stride)
-            free(self.slabs[i].data)
-            free(self.slabs[i].mkt)
-            free(self.slabs[i].next)
+            for chunk in range(self.slabs[i].capacity // CHUNK):
+                wipe(self.slabs[i].chunks[chunk], CHUNK * self.slabs[i].stride)
+                free(self.slabs[i].chunks[chunk])
+            free(self.slabs[i].chunks)
+            free(self.slabs[i].slots)
 
     def add(self, *, algorithm, secret, send_id, recv_id, mac_length, exclude_options, version,
             local, remote, vrf, send_lifetime, accept_lifetime):
@@ -255,47 +278,96 @@ cdef class KeyTable:
         forward[0] = True
         return md5
 
-    cdef int reserve(self, Py_ssize_t more) except -1:
+    cdef int reserve(self, Py_ssize_t more) except -1 nogil:
         """Make room for `more` traffic keys of each kernel in use."""
         cdef int kernel
         cdef int32_t i
+        cdef Slab *slab
         for i in range(self.count):
             kernel = self.mkts[i].kernel
-            if kernel != TCPAO_MD5 and self.slabs[kernel].available < more:
-                grow(&self.slabs[kernel], more)
+            slab = &self.slabs[kernel]
+            if kernel == TCPAO_MD5:
+                continue
+            while slab.available < more:
+                if slab.capacity < slab.limit or not self.evict(slab):
+                    grow(slab)
         return 0
+
+    cdef bint evict(self, Slab *slab) noexcept nogil:
+        """Free the slot of a key that was not used lately, and not in this batch."""
+        cdef int kernel = <int>(slab - self.slabs)
+        cdef int32_t steps
+        cdef KeySlot *slot
+        for steps in range(2 * slab.capacity):
+            slab.hand = slab.hand + 1 if slab.hand + 1 < slab.capacity else 0
+            slot = &slab.slots[slab.hand]
+            if slot.owner == NONE or slot.batch & ~<uint32_t>IN_USE == self.owners.batch:
+                continue
+            if slot.batch & IN_USE:
+                slot.batch &= ~<uint32_t>IN_USE
+            elif self.disown(slab, kernel, slab.hand):
+                self.free_slot(slab.hand * SLABS + kernel)
+                self.evicted += 1
+                return True
+        return False
+
+    cdef bint disown(self, Slab *slab, int kernel, int32_t slot) noexcept nogil:
+        """Take a slot out of its owner's chain; False where the owner has let it go already."""
+        cdef int32_t owner = slab.slots[slot].owner
+        cdef int32_t *link = &self.owners.incarnations[owner >> 1].keys[owner & 1]
+        while link[0] != NONE:
+            if link[0] == slot * SLABS + kernel:
+                link[0] = slab.slots[slot].next
+                return True
+            link = &self.slabs[link[0] % SLABS].slots[link[0] // SLABS].next
+        return False
 
     cdef int32_t take_slot(self, int32_t mkt) noexcept nogil:
         """A free slot for a traffic key of the MKT (`reserve` has made room)."""
         cdef int kernel = self.mkts[mkt].kernel
         cdef Slab *slab = &self.slabs[kernel]
         cdef int32_t slot = slab.free
-        slab.free = slab.next[slot]
+        slab.free = slab.slots[slot].next
         slab.available -= 1
-        slab.mkt[slot] = mkt
-        slab.next[slot] = NONE
+        slab.slots[slot].mkt = mkt
+        slab.slots[slot].next = slab.slots[slot].owner = NONE
+        slab.slots[slot].batch = self.owners.batch | IN_USE
         return slot * SLABS + kernel
+
+    cdef int32_t take_owned_slot(self, int32_t mkt, int32_t incarnation, int direction) noexcept nogil:
+        """The same, first in the chain of an incarnation and direction."""
+        cdef int32_t slot = self.take_slot(mkt)
+        cdef int32_t *chain = &self.owners.incarnations[incarnation].keys[direction]
+        cdef KeySlot *it = &self.slabs[slot % SLABS].slots[slot // SLABS]
+        it.owner = 2 * incarnation + direction
+        it.next = chain[0]
+        chain[0] = slot
+        return slot
 
     cdef void free_slot(self, int32_t slot) noexcept nogil:
         cdef Slab *slab = &self.slabs[slot % SLABS]
         slot //= SLABS
-        slab.next[slot] = slab.free
+        slab.slots[slot].owner = NONE
+        slab.slots[slot].next = slab.free
         slab.free = slot
         slab.available += 1
 
     cdef void free_list(self, int32_t head) noexcept nogil:
         cdef int32_t following
         while head != NONE:
-            following = self.slabs[head % SLABS].next[head // SLABS]
+            following = self.slabs[head % SLABS].slots[head // SLABS].next
             self.free_slot(head)
             head = following
 
     cdef int32_t find_slot(self, int32_t head, int32_t mkt) noexcept nogil:
         """The traffic key of an MKT in a chain, or NONE."""
+        cdef KeySlot *slot
         while head != NONE:
-            if self.slabs[head % SLABS].mkt[head // SLABS] == mkt:
+            slot = &self.slabs[head % SLABS].slots[head // SLABS]
+            if slot.mkt == mkt:
+                slot.batch = self.owners.batch | IN_USE
                 return head
-            head = self.slabs[head % SLABS].next[head // SLABS]
+            head = slot.next
         return NONE
 
     cdef int derive(self, Derivation *wanted, Py_ssize_t count) except -1 nogil:
@@ -351,32 +423,33 @@ cdef int fill_side(Side *side, description) except -1:
     return 0
 
 
-cdef int grow(Slab *slab, Py_ssize_t more) except -1:
-    cdef Py_ssize_t capacity = max(<Py_ssize_t>slab.capacity + more, slab.capacity * 3 // 2)
-    cdef Py_ssize_t i
-    cdef uint8_t *data
-    cdef void *grown = realloc(slab.mkt, capacity * sizeof(int32_t))
+cdef int grow(Slab *slab) except -1 nogil:
+    """A chunk more; what is there stays where it is."""
+    cdef int32_t chunk = slab.capacity // CHUNK, i
+    cdef void *grown = realloc(slab.chunks, (chunk + 1) * sizeof(uint8_t *))
     if grown == NULL:
-        raise MemoryError()
-    slab.mkt = <int32_t *>grown
-    grown = realloc(slab.next, capacity * sizeof(int32_t))
-    if grown == NULL:
-        raise MemoryError()
-    slab.next = <int32_t *>grown
-    data = <uint8_t *>calloc(capacity, slab.stride)
-    if data == NULL:
-        raise MemoryError()
-    if slab.capacity:                   # not realloc: it would leave the old secrets behind
-        memcpy(data, slab.data, slab.capacity * slab.stride)
-        wipe(slab.data, slab.capacity * slab.stride)
-        free(slab.data)
-    slab.data = data
-    for i in range(capacity - 1, slab.capacity - 1, -1):
-        slab.next[i] = slab.free
-        slab.free = <int32_t>i
-        slab.available += 1
-    slab.capacity = <int32_t>capacity
+        out_of_memory()
+    slab.chunks = <uint8_t **>grown
+    # doubling, as a big block that grows is moved by the page tables and not copied
+    if chunk & (chunk - 1) == 0:
+        grown = realloc(slab.slots, max(1, 2 * chunk) * CHUNK * sizeof(KeySlot))
+        if grown == NULL:
+            out_of_memory()
+        slab.slots = <KeySlot *>grown
+    slab.chunks[chunk] = <uint8_t *>calloc(CHUNK, slab.stride)
+    if slab.chunks[chunk] == NULL:
+        out_of_memory()
+    for i in range(slab.capacity + CHUNK - 1, slab.capacity - 1, -1):
+        slab.slots[i].owner = NONE
+        slab.slots[i].next = slab.free
+        slab.free = i
+    slab.available += CHUNK
+    slab.capacity += CHUNK
     return 0
+
+
+cdef int out_of_memory() except -1 with gil:
+    raise MemoryError()
 
 
 cdef void kdf_message(const Mkt *mkt, uint8_t *scratch, size_t context_length, uint8_t *digest,

@@ -12,5 +12,4 @@ cdef size_t prepared_length(int kernel) noexcept nogil
 cdef void prepare(int kernel, const uint8_t *raw, size_t raw_length, size_t count,
                   uint8_t *prepared) noexcept nogil
 cdef void mac_one(int kernel, const tcpao_message *message) noexcept nogil
-cdef bint equal(const uint8_t *a, const uint8_t *b, size_t length) noexcept nogil
 cdef void wipe(void *memory, size_t length) noexcept nogil

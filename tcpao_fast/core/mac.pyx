@@ -6,6 +6,7 @@ dispatch state.
 
 import os
 
+cimport cython
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
@@ -23,7 +24,6 @@ from tcpao_fast.core.kernels cimport (
     TCPAO_KERNEL_COUNT,
     TCPAO_MAX_KERNELS,
     TCPAO_MD5,
-    tcpao_equal,
     tcpao_kernel,
     tcpao_kernel_active,
     tcpao_kernels_available,
@@ -70,16 +70,12 @@ cdef void mac_one(int kernel, const tcpao_message *message) noexcept nogil:
     tcpao_mac(kernel, &message, 1)
 
 
-cdef bint equal(const uint8_t *a, const uint8_t *b, size_t length) noexcept nogil:
-    """Compare in time that depends on `length` alone."""
-    return tcpao_equal(a, b, length)
-
-
 cdef void wipe(void *memory, size_t length) noexcept nogil:
     if memory != NULL:
         tcpao_wipe(memory, length)
 
 
+@cython.final
 cdef class Scheduler:
     """Orders a batch by block count, so that the lanes of a kernel end together."""
 
@@ -99,19 +95,27 @@ cdef class Scheduler:
     cdef void run(self, int kernel, const tcpao_message *messages, Py_ssize_t count) noexcept nogil:
         """The MACs of `count` messages of one kernel (a counting sort, longest first)."""
         cdef uint32_t starts[MOST_BLOCKS + 1]
-        cdef uint32_t blocks, at = 0, some
+        cdef uint32_t blocks, at = 0, some, most = 0, least = MOST_BLOCKS
         cdef Py_ssize_t i
-        memset(starts, 0, sizeof(starts))
-        for i in range(count):
-            starts[sort_key(&messages[i])] += 1
-        for i in range(MOST_BLOCKS, -1, -1):
-            some = starts[i]
-            starts[i] = at
-            at += some
         for i in range(count):
             blocks = sort_key(&messages[i])
-            self.order[starts[blocks]] = &messages[i]
-            starts[blocks] += 1
+            most = max(most, blocks)
+            least = min(least, blocks)
+        if least >= most:                    # alike, as bare ACKs are
+            for i in range(count):
+                self.order[i] = &messages[i]
+        else:
+            memset(&starts[least], 0, (most + 1 - least) * sizeof(uint32_t))
+            for i in range(count):
+                starts[sort_key(&messages[i])] += 1
+            for i in range(most, <Py_ssize_t>least - 1, -1):
+                some = starts[i]
+                starts[i] = at
+                at += some
+            for i in range(count):
+                blocks = sort_key(&messages[i])
+                self.order[starts[blocks]] = &messages[i]
+                starts[blocks] += 1
         tcpao_mac(kernel, self.order, count)
 
 

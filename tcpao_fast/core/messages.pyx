@@ -8,7 +8,9 @@ the blocks between are read where they lie in the packet.
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 
+from tcpao_fast.core.hypothesis cimport CHECK_MD5, CHECK_NOTHING, Hypothesis
 from tcpao_fast.core.kernels cimport TCPAO_AES_CMAC, TCPAO_AES_CMAC_SUBKEYS, TCPAO_MD5
+from tcpao_fast.core.mkt cimport Mkt
 from tcpao_fast.core.segment cimport AUTH_AO, Segment, put16, put32
 
 import numpy as np
@@ -23,7 +25,7 @@ cdef enum:
                           # so the heads of a batch are alike, and its lanes change pieces together
 
 
-cdef size_t pseudo_header(const Segment *segment, uint8_t *out) noexcept nogil:
+cdef inline size_t pseudo_header(const Segment *segment, uint8_t *out) noexcept nogil:
     """RFC 9293 section 3.1 for IPv4, RFC 8200 section 8.1 for IPv6."""
     if segment.version == 4:
         memcpy(out, segment.source, 4)
@@ -38,10 +40,35 @@ cdef size_t pseudo_header(const Segment *segment, uint8_t *out) noexcept nogil:
     return 40
 
 
-cdef size_t fixed_header(const Segment *segment, uint8_t *out) noexcept nogil:
+cdef inline size_t fixed_header(const Segment *segment, uint8_t *out) noexcept nogil:
     memcpy(out, segment.tcp, 20)
     put16(out + 16, 0)
     return 20
+
+
+cdef inline void copy_options(uint8_t *out, const uint8_t *options, uint32_t length) noexcept nogil:
+    """Up to 40 bytes, a multiple of 4: in steps of known size, which become single instructions."""
+    if length & 32:
+        memcpy(out, options, 32)
+        out += 32
+        options += 32
+    if length & 16:
+        memcpy(out, options, 16)
+        out += 16
+        options += 16
+    if length & 8:
+        memcpy(out, options, 8)
+        out += 8
+        options += 8
+    if length & 4:
+        memcpy(out, options, 4)
+
+
+cdef inline void zero_mac(uint8_t *mac, uint32_t length) noexcept nogil:
+    if length == 12:                     # RFC 5926
+        memset(mac, 0, 12)
+    else:
+        memset(mac, 0, length)
 
 
 cdef size_t ao_prefix(const Segment *segment, uint32_t sne, bint exclude_options,
@@ -58,9 +85,9 @@ cdef size_t ao_prefix(const Segment *segment, uint32_t sne, bint exclude_options
         memcpy(out + option, segment.tcp + segment.auth_offset, 4)
         length += segment.auth_length
     else:
-        memcpy(out + length, segment.tcp + 20, segment.header_length - 20)
+        copy_options(out + length, segment.tcp + 20, segment.header_length - 20)
         length += segment.header_length - 20
-    memset(out + option + 4, 0, segment.auth_length - 4)
+    zero_mac(out + option + 4, segment.auth_length - 4)
     return length
 
 
@@ -83,9 +110,14 @@ cdef size_t context(const Segment *segment, uint32_t isn_source, uint32_t isn_de
     return 2 * size + 12
 
 
-cdef uint32_t finish(int kernel, uint8_t *last, size_t used, uint64_t total, const uint8_t *suffix,
-                     size_t suffix_length, tcpao_message *out) noexcept nogil:
-    """Append suffix and padding behind `used` bytes at `last`; returns the whole blocks there."""
+cdef inline uint32_t finish(int kernel, uint8_t *last, size_t used, uint64_t total,
+                            const uint8_t *suffix, size_t suffix_length,
+                            tcpao_message *out) noexcept nogil:
+    """Append suffix and padding behind `used` bytes at `last`; returns the whole blocks there.
+
+    The zeros are more than the padding needs: so many at a time are single instructions, and
+    nothing stands behind them.
+    """
     cdef uint64_t bits
     cdef size_t end
     if suffix_length:
@@ -95,13 +127,13 @@ cdef uint32_t finish(int kernel, uint8_t *last, size_t used, uint64_t total, con
     if kernel == TCPAO_AES_CMAC:            # RFC 4493: K1 for a whole last block, K2 for a padded
         end = (used + 15) // 16 * 16 if used else 16
         if end != used:
-            memset(last + used, 0, end - used)
+            memset(last + used, 0, 16)
             last[used] = 0x80
         add_block(last + end - 16, out.key + TCPAO_AES_CMAC_SUBKEYS + (16 if end != used else 0))
         return <uint32_t>(end // 16)
     # the hashes: 0x80, zeros, the length in bits; HMAC's key block went before
     end = (used + 9 + 63) // 64 * 64
-    memset(last + used, 0, end - used)
+    memset(last + used, 0, 72)
     last[used] = 0x80
     if kernel == TCPAO_MD5:
         bits = 8 * total
@@ -167,6 +199,39 @@ cdef void layout(int kernel, const uint8_t *key, uint8_t *scratch, size_t prefix
         memcpy(scratch + COPIED, body + body_length - rest, rest)
     out.piece[2] = scratch + COPIED
     out.blocks[2] = finish(kernel, scratch + COPIED, rest, total, suffix, suffix_length, out)
+
+
+cdef Py_ssize_t assemble(int kernel, const Mkt *mkts, const Segment *segments,
+                         const Hypothesis *rows, Py_ssize_t count, uint8_t *scratch, uint8_t *macs,
+                         tcpao_message *out) noexcept nogil:
+    """The messages of those rows of a batch that want a MAC of this kernel; returns how many.
+
+    Row i has `SCRATCH` bytes of scratch, and its MAC goes to the i-th `DIGEST` bytes of `macs`.
+    """
+    cdef Py_ssize_t i, n = 0
+    cdef const Mkt *mkt
+    cdef const Segment *segment
+    cdef size_t prefix
+    for i in range(count):
+        if rows[i].check == CHECK_NOTHING or mkts[rows[i].mkt].kernel != kernel:
+            continue
+        segment = &segments[i]
+        mkt = &mkts[rows[i].mkt]
+        if rows[i].check == CHECK_MD5:
+            prefix = md5_prefix(segment, scratch + SCRATCH * i)
+            layout(kernel, NULL, scratch + SCRATCH * i, prefix, segment.tcp + segment.header_length,
+                   segment.length - segment.header_length, mkt.master, mkt.master_length,
+                   macs + DIGEST * i, &out[n])
+        elif rows[i].traffic_key >= 0:
+            prefix = ao_prefix(segment, <uint32_t>(rows[i].position >> 32), mkt.exclude_options,
+                               scratch + SCRATCH * i)
+            layout(kernel, rows[i].key, scratch + SCRATCH * i, prefix,
+                   segment.tcp + segment.header_length, segment.length - segment.header_length,
+                   NULL, 0, macs + DIGEST * i, &out[n])
+        else:
+            continue
+        n += 1
+    return n
 
 
 def message(frame, sne=0, exclude_options=False, linktype=1):

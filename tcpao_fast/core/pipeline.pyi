@@ -1,27 +1,20 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from tcpao_fast.core.buffers import Records
-from tcpao_fast.core.connections import ConnectionTable
-from tcpao_fast.core.keys import KeyTable
+from tcpao_fast.core.shard import Shard
+
+T = TypeVar("T")
 
 class Pipeline:
-    connections: ConnectionTable
-    keys: KeyTable
+    shards: list[Shard]
     threads: int
     rows_seen: int
-    def __init__(
-        self,
-        keys: KeyTable,
-        max_connections: int,
-        ao_required: bool = False,
-        threads: int = 1,
-        pool: Executor | None = None,
-    ) -> None: ...
+    def __init__(self, shards: list[Shard], pool: Executor | None = None) -> None: ...
     def verify(
         self, records: Records, final: bool = True
     ) -> tuple[
@@ -31,7 +24,11 @@ class Pipeline:
         npt.NDArray[np.uint32],
         npt.NDArray[np.int64],
     ]: ...
-    def run_part(self, kernel: int, first: int, count: int, thread: int) -> None: ...
+    def all_threads(self, part: Callable[[int], T]) -> list[T]: ...
+    def parse_part(self, thread: int) -> int: ...
+    def verify_part(self, thread: int) -> None: ...
+    def shards_of(self, records: Records) -> npt.NDArray[np.uint16]: ...
+    def settle_ids(self, ids: npt.NDArray[np.int32], shards: npt.NDArray[np.uint16]) -> None: ...
     def connection_rows(self, first_id: int = 0) -> list[dict[str, Any]]: ...
     def restore(
         self,

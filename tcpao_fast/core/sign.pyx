@@ -10,10 +10,12 @@ from libc.string cimport memcpy, memset
 import numpy as np
 
 from tcpao_fast.core.buffers cimport Records
-from tcpao_fast.core.connections cimport NONE, Connection, Incarnation
+from tcpao_fast.core.connections cimport NONE, Connection, Incarnation, advance
 from tcpao_fast.core.hypothesis cimport CHECK_AO, CHECK_MD5, CHECK_NOTHING, Hypothesis
-from tcpao_fast.core.keys cimport Mkt, matches, within
+from tcpao_fast.core.keys cimport matches
 from tcpao_fast.core.kernels cimport TCPAO_MD5
+from tcpao_fast.core.messages cimport DIGEST
+from tcpao_fast.core.mkt cimport Mkt, within
 from tcpao_fast.core.parse cimport (
     LAYER_AH,
     LAYER_GRE,
@@ -21,9 +23,10 @@ from tcpao_fast.core.parse cimport (
     LAYER_IPV6,
     LAYER_LENGTH,
     Layers,
+    parse_batch,
     parse_frame,
 )
-from tcpao_fast.core.pipeline cimport DIGEST, Pipeline
+from tcpao_fast.core.pipeline cimport Pipeline
 from tcpao_fast.core.segment cimport (
     AUTH_AO,
     AUTH_MD5,
@@ -39,6 +42,7 @@ from tcpao_fast.core.segment cimport (
     is_syn_ack,
     put16,
 )
+from tcpao_fast.core.shard cimport Shard
 from tcpao_fast.core.sne cimport extend
 
 cdef enum:
@@ -64,16 +68,16 @@ cdef enum Outcome:
 
 # -- which ISNs and which key -------------------------------------------------------------------
 
-cdef bint expects(Pipeline pipeline, Hypothesis *row, const Segment *segment) noexcept nogil:
+cdef bint expects(Shard shard, Hypothesis *row, const Segment *segment) noexcept nogil:
     """Fill in ISNs and position of a segment to sign; False when they are not known."""
-    cdef Connection *connection = &pipeline.connections.connections[row.connection]
+    cdef Connection *connection = &shard.connections.connections[row.connection]
     cdef Incarnation *half
     cdef uint32_t isn_destination
     cdef int direction = row.direction
     cdef int32_t at = connection.live
     row.incarnation = NONE
     if is_syn(segment):
-        pipeline.connections.note_syn(row.connection, direction, segment.seq, True)
+        shard.connections.note_syn(row.connection, direction, segment.seq, True)
         row.isn_source = segment.seq
         row.isn_destination = 0
         row.position = segment.seq
@@ -81,21 +85,21 @@ cdef bint expects(Pipeline pipeline, Hypothesis *row, const Segment *segment) no
     if is_syn_ack(segment):
         isn_destination = segment.ack - 1
         if connection.newest != NONE:
-            half = &pipeline.connections.incarnations[connection.newest]
+            half = &shard.connections.incarnations[connection.newest]
             if half.known == 2 >> direction and (
                     isn_destination - half.isn[1 - direction] < MAX_SYN_DATA):
                 isn_destination = half.isn[1 - direction]    # it acknowledges the SYN's data too
-        at = pipeline.connections.note_pair(row.connection, direction, segment.seq,
+        at = shard.connections.note_pair(row.connection, direction, segment.seq,
                                             isn_destination, True)
     elif connection.newest != NONE and segment.flags & FLAG_ACK:
-        half = &pipeline.connections.incarnations[connection.newest]
+        half = &shard.connections.incarnations[connection.newest]
         if half.known == 1 << direction and segment.seq == half.isn[direction] + 1:
             # the first segment behind a SYN whose SYN-ACK is not here acknowledges just that
-            at = pipeline.connections.note_pair(row.connection, direction, half.isn[direction],
+            at = shard.connections.note_pair(row.connection, direction, half.isn[direction],
                                                 segment.ack - 1, True)
     if at == NONE:
         return False
-    half = &pipeline.connections.incarnations[at]
+    half = &shard.connections.incarnations[at]
     row.incarnation = at
     row.isn_source = half.isn[direction]
     row.isn_destination = half.isn[1 - direction]
@@ -103,22 +107,22 @@ cdef bint expects(Pipeline pipeline, Hypothesis *row, const Segment *segment) no
     return row.position >= 0
 
 
-cdef int32_t choose_key(Pipeline pipeline, Hypothesis *row, const Segment *segment,
+cdef int32_t choose_key(Shard shard, Hypothesis *row, const Segment *segment,
                         int64_t timestamp, bint *forward) noexcept nogil:
     """The key in use on the connection while it lives, else the first that may send."""
-    cdef Connection *connection = &pipeline.connections.connections[row.connection]
+    cdef Connection *connection = &shard.connections.connections[row.connection]
     cdef int32_t used = NONE
     cdef const Mkt *mkt
     if connection.live != NONE and not is_syn(segment):
-        used = pipeline.connections.incarnations[connection.live].key_in_use[row.direction]
+        used = shard.connections.incarnations[connection.live].key_in_use[row.direction]
         if used != NONE:
-            mkt = &pipeline.keys.mkts[used]
+            mkt = &shard.keys.mkts[used]
             forward[0] = matches(mkt, segment, True)
             if forward[0] and matches(mkt, segment, False):
                 forward[0] = connection.initiator != 1 - row.direction
             if within(mkt.send, timestamp):
                 return used
-    return pipeline.keys.to_send(segment, connection, row.direction, timestamp, forward)
+    return shard.keys.to_send(segment, connection, row.direction, timestamp, forward)
 
 
 cdef Outcome unfit(const Segment *segment) noexcept nogil:
@@ -134,11 +138,11 @@ cdef Outcome unfit(const Segment *segment) noexcept nogil:
     return SIGNED
 
 
-cdef void note_initiator(Pipeline pipeline, Hypothesis *row, const Segment *segment) noexcept nogil:
+cdef void note_initiator(Shard shard, Hypothesis *row, const Segment *segment) noexcept nogil:
     if is_syn(segment):
-        pipeline.connections.connections[row.connection].initiator = row.direction
+        shard.connections.connections[row.connection].initiator = row.direction
     elif is_syn_ack(segment):
-        pipeline.connections.connections[row.connection].initiator = 1 - row.direction
+        shard.connections.connections[row.connection].initiator = 1 - row.direction
 
 
 # -- headers and checksums ----------------------------------------------------------------------
@@ -244,26 +248,26 @@ cdef void write_option(uint8_t *to, const Mkt *mkt, bint forward) noexcept nogil
         to[3] = mkt.recv_id if forward else mkt.send_id
 
 
-cdef Outcome plan(Pipeline pipeline, Records records, Py_ssize_t i, Py_ssize_t at,
+cdef Outcome plan(Shard shard, Records records, Py_ssize_t i, Py_ssize_t at,
                   bint *forward) noexcept nogil:
     """Decide on row i of the batch (record `at`) whether and with what an option is inserted."""
-    cdef const Segment *segment = &pipeline.segments[i]
-    cdef Hypothesis *row = &pipeline.rows[i]
+    cdef const Segment *segment = &shard.segments[i]
+    cdef Hypothesis *row = &shard.rows[i]
     cdef Segment again
     cdef Layers layers
     cdef int growth
     cdef Outcome why = unfit(segment)
     row.mkt = row.traffic_key = row.incarnation = NONE
     if row.connection != NONE:
-        note_initiator(pipeline, row, segment)
+        note_initiator(shard, row, segment)
     if why != SIGNED:
         return why
     if segment.auth != AUTH_NONE:
         return ALREADY_SIGNED
-    row.mkt = choose_key(pipeline, row, segment, records.timestamp(at), forward)
+    row.mkt = choose_key(shard, row, segment, records.timestamp(at), forward)
     if row.mkt == NONE:
         return NO_KEY
-    growth = option_bytes(&pipeline.keys.mkts[row.mkt])
+    growth = option_bytes(&shard.keys.mkts[row.mkt])
     parse_frame(records.start(at), records.length(at), records.wire_length(at),
                 records.linktype(at), &again, &layers)
     if segment.header_length + growth > MAX_HEADER:
@@ -272,109 +276,99 @@ cdef Outcome plan(Pipeline pipeline, Records records, Py_ssize_t i, Py_ssize_t a
         why = TOO_LONG
     elif has_ipsec(&layers):
         why = IPSEC
-    if pipeline.keys.mkts[row.mkt].kernel == TCPAO_MD5:
+    if shard.keys.mkts[row.mkt].kernel == TCPAO_MD5:
         row.check = CHECK_MD5 if why == SIGNED else CHECK_NOTHING
         return why
     # the ISNs are learned even from a segment that has no room for the option
-    if not expects(pipeline, row, segment):
+    if not expects(shard, row, segment):
         return MISSING_ISN if why == SIGNED else why
     row.check = CHECK_AO if why == SIGNED else CHECK_NOTHING
     return why
 
 
-cdef Outcome plan_inplace(Pipeline pipeline, Records records, Py_ssize_t i, Py_ssize_t at,
+cdef Outcome plan_inplace(Shard shard, Records records, Py_ssize_t i, Py_ssize_t at,
                           bint *forward, bint *keep_ids) noexcept nogil:
     """Decide on row i of the batch (record `at`) with what its option is filled in."""
-    cdef const Segment *segment = &pipeline.segments[i]
-    cdef Hypothesis *row = &pipeline.rows[i]
+    cdef const Segment *segment = &shard.segments[i]
+    cdef Hypothesis *row = &shard.rows[i]
     cdef Connection *connection
     cdef int32_t found[2]
     cdef Outcome why = unfit(segment)
     cdef int64_t timestamp = records.timestamp(at)
     row.mkt = row.traffic_key = row.incarnation = NONE
     if row.connection != NONE:
-        note_initiator(pipeline, row, segment)
+        note_initiator(shard, row, segment)
     if why != SIGNED:
         return why
     if segment.auth == AUTH_NONE:
         return NO_OPTION
-    connection = &pipeline.connections.connections[row.connection]
+    connection = &shard.connections.connections[row.connection]
     if segment.auth == AUTH_MD5:
-        pipeline.keys.look_up(segment, connection)
+        shard.keys.look_up(segment, connection)
         row.mkt = connection.md5_key
         row.check = CHECK_MD5 if row.mkt != NONE else CHECK_NOTHING
         return SIGNED if row.mkt != NONE else NO_KEY
     keep_ids[0] = True
-    if pipeline.keys.candidates(segment, connection, row.direction, -1, found):
+    if shard.keys.candidates(segment, connection, row.direction, -1, found):
         row.mkt = found[0]
     else:
         keep_ids[0] = False
-        row.mkt = choose_key(pipeline, row, segment, timestamp, forward)
-    if row.mkt == NONE or pipeline.keys.mkts[row.mkt].kernel == TCPAO_MD5:
+        row.mkt = choose_key(shard, row, segment, timestamp, forward)
+    if row.mkt == NONE or shard.keys.mkts[row.mkt].kernel == TCPAO_MD5:
         row.mkt = NONE
         return NO_KEY
-    if segment.auth_length - 4 != pipeline.keys.mkts[row.mkt].mac_length:
+    if segment.auth_length - 4 != shard.keys.mkts[row.mkt].mac_length:
         why = WRONG_MAC_LENGTH
-    if not expects(pipeline, row, segment):
+    if not expects(shard, row, segment):
         return MISSING_ISN if why == SIGNED else why
     row.check = CHECK_AO if why == SIGNED else CHECK_NOTHING
     return why
 
 
-cdef int open_batch(Pipeline pipeline, Records records, Py_ssize_t first,
-                    Py_ssize_t count) except -1:
+cdef int open_batch(Shard shard, Records records, Py_ssize_t first,
+                    Py_ssize_t count) except -1 nogil:
     """Parse `count` records from `first` on into the batch, and find their connections."""
-    cdef Py_ssize_t i, at
-    pipeline.connections.reserve(count)
-    pipeline.keys.reserve(count)
-    with nogil:
-        for i in range(count):
-            at = first + i
-            parse_frame(records.start(at), records.length(at), records.wire_length(at),
-                        records.linktype(at), &pipeline.segments[i], NULL)
-        pipeline.locate_batch(count)
-    return 0
+    parse_batch(records, first, count, shard.segments)
+    return shard.open_batch(count)
 
 
-cdef int32_t connection_id(Pipeline pipeline, const Hypothesis *row) noexcept nogil:
-    return pipeline.connections.connections[row.connection].id if row.connection != NONE else -1
+cdef int32_t connection_id(Shard shard, const Hypothesis *row) noexcept nogil:
+    return shard.connections.connections[row.connection].id if row.connection != NONE else -1
 
 
-cdef int write_macs(Pipeline pipeline, Py_ssize_t count) except -1:
+cdef int write_macs(Shard shard, Py_ssize_t count) except -1 nogil:
     """Compute the MACs of the rows that have a check, write them where they belong."""
     cdef Py_ssize_t i
     cdef const Segment *segment
     cdef int skip
-    with nogil:
-        pipeline.derive_wanted()
-    pipeline.mac_batch(count)
-    with nogil:
-        for i in range(count):
-            if pipeline.rows[i].check == CHECK_NOTHING:
-                continue
-            segment = &pipeline.segments[i]
-            skip = 4 if segment.auth == AUTH_AO else 2
-            memcpy(<uint8_t *>segment.tcp + segment.auth_offset + skip, pipeline.macs + DIGEST * i,
-                   segment.auth_length - skip)
+    shard.derive_wanted()
+    shard.mac_batch(count)
+    for i in range(count):
+        if shard.rows[i].check == CHECK_NOTHING:
+            continue
+        segment = &shard.segments[i]
+        skip = 4 if segment.auth == AUTH_AO else 2
+        memcpy(<uint8_t *>segment.tcp + segment.auth_offset + skip, shard.macs + DIGEST * i,
+               segment.auth_length - skip)
     return 0
 
 
-cdef void schedule(Pipeline pipeline, Py_ssize_t i) noexcept nogil:
+cdef void schedule(Shard shard, Py_ssize_t i) noexcept nogil:
     """Take row i's traffic key and count the segment as sent."""
-    cdef Hypothesis *row = &pipeline.rows[i]
+    cdef Hypothesis *row = &shard.rows[i]
     if row.check == CHECK_AO:
-        pipeline.key_row(i)
+        shard.key_row(i)
         if row.incarnation != NONE:
-            pipeline.connections.advance(row.incarnation, &pipeline.segments[i], row)
+            advance(&shard.connections.incarnations[row.incarnation], &shard.segments[i], row)
 
 
-cdef Py_ssize_t insert(Pipeline pipeline, Records records, Py_ssize_t i, Py_ssize_t at,
+cdef Py_ssize_t insert(Shard shard, Records records, Py_ssize_t i, Py_ssize_t at,
                        uint8_t *to, bint forward) noexcept nogil:
     """Write record `at` with its option to `to`; row i then lies there.  Returns the bytes."""
-    cdef const Mkt *mkt = &pipeline.keys.mkts[pipeline.rows[i].mkt]
+    cdef const Mkt *mkt = &shard.keys.mkts[shard.rows[i].mkt]
     cdef const uint8_t *frame = records.start(at)
     cdef size_t length = records.length(at), grown
-    cdef size_t before = pipeline.segments[i].tcp - frame + 20
+    cdef size_t before = shard.segments[i].tcp - frame + 20
     cdef int growth = option_bytes(mkt)
     cdef Layers layers
     memcpy(to, frame, before)
@@ -383,11 +377,11 @@ cdef Py_ssize_t insert(Pipeline pipeline, Records records, Py_ssize_t i, Py_ssiz
     grown = length + growth
     # where the headers are is known from the record; the copy has them at the same places
     parse_frame(frame, length, records.wire_length(at), records.linktype(at),
-                &pipeline.segments[i], &layers)
+                &shard.segments[i], &layers)
     move_layers(&layers, to - frame)
-    to[before - 8] = <uint8_t>((to[before - 8] & 0x0F) | (pipeline.segments[i].header_length + growth) << 2)
+    to[before - 8] = <uint8_t>((to[before - 8] & 0x0F) | (shard.segments[i].header_length + growth) << 2)
     grow_layers(&layers, growth)
-    parse_frame(to, grown, grown, records.linktype(at), &pipeline.segments[i], NULL)
+    parse_frame(to, grown, grown, records.linktype(at), &shard.segments[i], NULL)
     return grown
 
 
@@ -406,14 +400,8 @@ cdef void finish(uint8_t *frame, size_t length, int linktype) noexcept nogil:
     mend_gre_checksums(&layers, &segment)
 
 
-def sign(Pipeline pipeline not None, Records records not None):
-    """Insert options; see `Engine.sign`.
-
-    Returns
-    -------
-    tuple of (uint8[m], int64[n], int64[n], uint8[n], int32[n], int32[n])
-        Buffer, offsets, lengths, outcomes, MKT indices, connection ids.
-    """
+def sign_records(Shard shard not None, Records records not None):
+    """Insert options into records whose connections are this shard's; see `sign`."""
     cdef Py_ssize_t n = records.count, first = 0, count, i, at
     cdef int64_t total = 0
     for i in range(n):
@@ -435,45 +423,38 @@ def sign(Pipeline pipeline not None, Records records not None):
     cdef bint forward = True
     cdef Py_ssize_t used = 0
     while first < n:
-        count = min(pipeline.batch_rows, n - first)
+        count = min(shard.batch_rows, n - first)
         try:
-            open_batch(pipeline, records, first, count)
             with nogil:
+                open_batch(shard, records, first, count)
                 for i in range(count):
                     at = first + i
-                    row = &pipeline.rows[i]
-                    outcome[at] = plan(pipeline, records, i, at, &forward)
+                    row = &shard.rows[i]
+                    outcome[at] = plan(shard, records, i, at, &forward)
                     offset[at] = used
                     if row.check == CHECK_NOTHING:
                         if records.length(at):
                             memcpy(to + used, records.start(at), records.length(at))
                         length[at] = records.length(at)
                     else:
-                        length[at] = insert(pipeline, records, i, at, to + used, forward)
-                        schedule(pipeline, i)
+                        length[at] = insert(shard, records, i, at, to + used, forward)
+                        schedule(shard, i)
                     used += length[at]
                     mkt[at] = row.mkt
-                    identity[at] = connection_id(pipeline, row)
-            write_macs(pipeline, count)
-            with nogil:
+                    identity[at] = connection_id(shard, row)
+                write_macs(shard, count)
                 for i in range(count):
-                    if pipeline.rows[i].check != CHECK_NOTHING:
+                    if shard.rows[i].check != CHECK_NOTHING:
                         at = first + i
                         finish(to + offset[at], length[at], records.linktype(at))
         finally:
-            pipeline.end_batch(count)
+            shard.end_batch()
         first += count
     return buffer[:used], offsets, lengths, outcomes, mkts, ids
 
 
-def sign_inplace(Pipeline pipeline not None, Records records not None):
-    """Fill in options that are there; see `Engine.sign_inplace`.  `records` must be writable.
-
-    Returns
-    -------
-    tuple of (uint8[n], int32[n], int32[n])
-        Outcomes, MKT indices, connection ids.
-    """
+def sign_records_inplace(Shard shard not None, Records records not None):
+    """Fill in options of records whose connections are this shard's; see `sign_inplace`."""
     cdef Py_ssize_t n = records.count, first = 0, count, i, at
     outcomes = np.empty(n, np.uint8)
     mkts = np.empty(n, np.int32)
@@ -486,36 +467,104 @@ def sign_inplace(Pipeline pipeline not None, Records records not None):
     cdef uint8_t *option
     cdef bint forward = True, keep_ids = True
     while first < n:
-        count = min(pipeline.batch_rows, n - first)
+        count = min(shard.batch_rows, n - first)
         try:
-            open_batch(pipeline, records, first, count)
             with nogil:
+                open_batch(shard, records, first, count)
                 for i in range(count):
                     at = first + i
-                    row = &pipeline.rows[i]
-                    segment = &pipeline.segments[i]
-                    outcome[at] = plan_inplace(pipeline, records, i, at, &forward, &keep_ids)
+                    row = &shard.rows[i]
+                    segment = &shard.segments[i]
+                    outcome[at] = plan_inplace(shard, records, i, at, &forward, &keep_ids)
                     if row.check == CHECK_AO and not keep_ids:
                         option = <uint8_t *>segment.tcp + segment.auth_offset
-                        option[2] = (pipeline.keys.mkts[row.mkt].send_id if forward
-                                     else pipeline.keys.mkts[row.mkt].recv_id)
-                        option[3] = (pipeline.keys.mkts[row.mkt].recv_id if forward
-                                     else pipeline.keys.mkts[row.mkt].send_id)
+                        option[2] = (shard.keys.mkts[row.mkt].send_id if forward
+                                     else shard.keys.mkts[row.mkt].recv_id)
+                        option[3] = (shard.keys.mkts[row.mkt].recv_id if forward
+                                     else shard.keys.mkts[row.mkt].send_id)
                         segment.key_id = option[2]
                         segment.rnext_key_id = option[3]
-                    schedule(pipeline, i)
+                    schedule(shard, i)
                     mkt[at] = row.mkt
-                    identity[at] = connection_id(pipeline, row)
-            write_macs(pipeline, count)
-            with nogil:
+                    identity[at] = connection_id(shard, row)
+                write_macs(shard, count)
                 for i in range(count):
-                    if pipeline.rows[i].check != CHECK_NOTHING:
+                    if shard.rows[i].check != CHECK_NOTHING:
                         at = first + i
                         finish(records.start(at), records.length(at), records.linktype(at))
         finally:
-            pipeline.end_batch(count)
+            shard.end_batch()
         first += count
     return outcomes, mkts, ids
+
+
+def by_shard(Pipeline pipeline not None, Records records not None, work):
+    """``work(shard, records)`` of each shard's records, in all threads.
+
+    Returns
+    -------
+    tuple of (uint16[n], list of int64[], list)
+        The shard of each record; the rows of each shard, and what `work` gave for them.
+    """
+    shards = pipeline.shards_of(records)
+    rows = [np.flatnonzero(shards == number) for number in range(pipeline.threads)]
+    return shards, rows, pipeline.all_threads(
+        lambda thread: work(pipeline.shards[thread], records.subset(rows[thread])))
+
+
+def sign(Pipeline pipeline not None, Records records not None):
+    """Insert options; see `Engine.sign`.
+
+    Returns
+    -------
+    tuple of (uint8[m], int64[n], int64[n], uint8[n], int32[n], int32[n])
+        Buffer, offsets, lengths, outcomes, MKT indices, connection ids.
+    """
+    if pipeline.threads == 1:
+        return sign_records(pipeline.shards[0], records)
+    shards, rows, done = by_shard(pipeline, records, sign_records)
+    cdef Py_ssize_t n = records.count, i
+    starts = np.empty(n, np.int64)          # of each record, in the buffer of its shard
+    columns = [np.empty(n, dtype) for dtype in (np.int64, np.uint8, np.int32, np.int32)]
+    for index, (_, offsets, *found) in zip(rows, done):
+        starts[index] = offsets
+        for column, values in zip(columns, found):
+            column[index] = values
+    lengths, outcomes, mkts, ids = columns
+    pipeline.settle_ids(ids, shards)
+    ends = np.cumsum(lengths)
+    buffer = np.empty(int(lengths.sum()), np.uint8)
+    cdef uint8_t[::1] to = buffer
+    cdef const int64_t[::1] end = ends
+    cdef const int64_t[::1] length = lengths
+    cdef const int64_t[::1] start = starts
+    cdef const uint8_t[::1] source
+    for number in range(pipeline.threads):
+        source = done[number][0]
+        index = rows[number]
+        for i in index:
+            if length[i]:
+                memcpy(&to[end[i] - length[i]], &source[start[i]], length[i])
+    return buffer, ends - lengths, lengths, outcomes, mkts, ids
+
+
+def sign_inplace(Pipeline pipeline not None, Records records not None):
+    """Fill in options that are there; see `Engine.sign_inplace`.  `records` must be writable.
+
+    Returns
+    -------
+    tuple of (uint8[n], int32[n], int32[n])
+        Outcomes, MKT indices, connection ids.
+    """
+    if pipeline.threads == 1:
+        return sign_records_inplace(pipeline.shards[0], records)
+    shards, rows, done = by_shard(pipeline, records, sign_records_inplace)
+    columns = [np.empty(records.count, dtype) for dtype in (np.uint8, np.int32, np.int32)]
+    for index, found in zip(rows, done):
+        for column, values in zip(columns, found):
+            column[index] = values
+    pipeline.settle_ids(columns[2], shards)
+    return tuple(columns)
 
 
 cdef size_t strip_frame(const uint8_t *frame, size_t length, size_t wire_length, int linktype,

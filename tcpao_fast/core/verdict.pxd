@@ -2,7 +2,6 @@ from libc.stdint cimport int64_t, uint8_t
 
 from tcpao_fast.core.connections cimport ConnectionTable
 from tcpao_fast.core.hypothesis cimport Hypothesis
-from tcpao_fast.core.kernels cimport tcpao_message
 from tcpao_fast.core.keys cimport KeyTable
 from tcpao_fast.core.segment cimport Segment
 
@@ -21,14 +20,10 @@ cdef enum VerdictCode:
     VERDICT_NOT_TCP = 11
     VERDICT_COUNT = 12
 
-cdef struct Attempts:
-    # what the commit of one segment needs at hand
-    const Segment *segment
-    Hypothesis *row              # the speculation, with its MAC in `mac`
-    const uint8_t *mac
-    uint8_t *scratch
-    int64_t timestamp
-
 cdef void judge(ConnectionTable connections, KeyTable keys, bint ao_required,
                 const Segment *segment, int64_t timestamp, Hypothesis *row) noexcept nogil
-cdef int commit(ConnectionTable connections, KeyTable keys, Attempts *one) except -1 nogil
+cdef bint expected(ConnectionTable connections, KeyTable keys, const Segment *segment,
+                   int64_t timestamp, Hypothesis *row) noexcept nogil
+cdef int commit_batch(ConnectionTable connections, KeyTable keys, const Segment *segments,
+                      Hypothesis *rows, const uint8_t *macs, const int64_t *timestamps,
+                      Py_ssize_t count) except -1 nogil

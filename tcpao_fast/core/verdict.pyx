@@ -7,13 +7,15 @@ forged SYN-ACK in between, two MKTs with one ID) is computed here, for that segm
 verdicts do not depend on how a stream is cut into batches.
 """
 
-from libc.stdint cimport int32_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
-from tcpao_fast.core.connections cimport NONE, PROOF_SYN, Connection, Incarnation
+from tcpao_fast.core.connections cimport NONE, PROOF_SYN, Connection, Incarnation, advance
 from tcpao_fast.core.hypothesis cimport CHECK_AO, CHECK_MD5, CHECK_NOTHING
-from tcpao_fast.core.keys cimport SLABS, Derivation, Mkt, slot_data, within
-from tcpao_fast.core.mac cimport equal, mac_one
-from tcpao_fast.core.messages cimport KERNEL_LIBRARY, ao_prefix, layout
+from tcpao_fast.core.kernels cimport tcpao_equal, tcpao_message
+from tcpao_fast.core.keys cimport IN_USE, SLABS, Derivation, KeySlot, key_data
+from tcpao_fast.core.mac cimport mac_one
+from tcpao_fast.core.messages cimport DIGEST, KERNEL_LIBRARY, SCRATCH, ao_prefix, layout
+from tcpao_fast.core.mkt cimport Mkt, within
 from tcpao_fast.core.segment cimport (
     AUTH_AO,
     AUTH_MD5,
@@ -24,10 +26,63 @@ from tcpao_fast.core.segment cimport (
     KIND_FRAGMENT,
     KIND_MALFORMED,
     KIND_NOT_TCP,
+    KIND_SEGMENT,
     is_syn,
     is_syn_ack,
 )
 from tcpao_fast.core.sne cimport extend
+
+
+cdef struct Attempts:
+    # what the commit of one segment needs at hand
+    const Segment *segment
+    Hypothesis *row              # the speculation, with its MAC in `mac`
+    const uint8_t *mac
+    uint8_t *scratch
+    int64_t timestamp
+
+
+cdef bint expected(ConnectionTable connections, KeyTable keys, const Segment *segment,
+                   int64_t timestamp, Hypothesis *row) noexcept nogil:
+    """The usual case at one go: a signed segment, no SYN, of a connection that is proved, with the
+    KeyID of the one before and a traffic key that is there.  What `judge`, `hypothesize` and the
+    look-up of the key would find, or False: ask them."""
+    cdef const Connection *connection
+    cdef const Incarnation *live
+    cdef const Mkt *mkt
+    cdef KeySlot *slot
+    cdef int direction = row.direction
+    cdef int32_t head
+    if (segment.kind != KIND_SEGMENT or segment.auth != AUTH_AO or segment.flags & FLAG_SYN
+            or segment.captured < segment.length):
+        return False
+    connection = &connections.connections[row.connection]
+    if (connection.live == NONE or connection.speculated != NONE
+            or connection.looked_up & (4 | 1 << direction) != 4 | 1 << direction
+            or connection.candidate_id[direction] != segment.key_id
+            or connection.candidates[direction][0] == NONE):
+        return False
+    mkt = &keys.mkts[connection.candidates[direction][0]]
+    live = &connections.incarnations[connection.live]
+    head = live.keys[direction]
+    if (head == NONE or segment.auth_length - 4 != mkt.mac_length
+            or not within(mkt.accept, timestamp)):
+        return False
+    slot = &keys.slabs[head % SLABS].slots[head // SLABS]
+    row.position = extend(live.anchor[direction], segment.seq)
+    if slot.mkt != connection.candidates[direction][0] or row.position < 0:
+        return False
+    slot.batch = connections.batch | IN_USE
+    row.mkt = slot.mkt
+    row.check = CHECK_AO
+    row.verdict = VERDICT_BAD_MAC
+    row.temporary = 0
+    row.incarnation = connection.live
+    row.isn_source = live.isn[direction]
+    row.isn_destination = live.isn[1 - direction]
+    row.traffic_key = head
+    row.key = key_data(keys.slabs, head)
+    return True
 
 
 cdef void judge(ConnectionTable connections, KeyTable keys, bint ao_required,
@@ -93,32 +148,30 @@ cdef int attempt(ConnectionTable connections, KeyTable keys, Attempts *one, int3
     if (row.traffic_key != NONE and row.mkt == mkt_index and row.isn_source == isn_source
             and row.isn_destination == isn_destination and row.position >> 32 == position >> 32):
         row.position = position
-        return equal(one.mac, segment.tcp + segment.auth_offset + 4, length)
+        return tcpao_equal(one.mac, segment.tcp + segment.auth_offset + 4, length)
     if incarnation != NONE:
         slot = keys.find_slot(connections.incarnations[incarnation].keys[row.direction], mkt_index)
     if slot == NONE:
-        with gil:
-            keys.reserve(1)
-        slot = keys.take_slot(mkt_index)
+        keys.reserve(1)
+        if incarnation != NONE:
+            slot = keys.take_owned_slot(mkt_index, incarnation, row.direction)
+        else:
+            slot = keys.take_slot(mkt_index)
         wanted.segment = segment
         wanted.isn_source = isn_source
         wanted.isn_destination = isn_destination
         wanted.mkt = mkt_index
         wanted.slot = slot
         keys.derive(&wanted, 1)
-        if incarnation != NONE:
-            keys.slabs[slot % SLABS].next[slot // SLABS] = (
-                connections.incarnations[incarnation].keys[row.direction])
-            connections.incarnations[incarnation].keys[row.direction] = slot
     prefix = ao_prefix(segment, <uint32_t>(position >> 32), mkt.exclude_options, one.scratch)
-    layout(mkt.kernel, slot_data(&keys.slabs[slot % SLABS], slot // SLABS), one.scratch, prefix,
+    layout(mkt.kernel, key_data(keys.slabs, slot), one.scratch, prefix,
            segment.tcp + segment.header_length, segment.length - segment.header_length, NULL, 0,
            digest, &message)
     if mkt.kernel == KERNEL_LIBRARY:
         keys.library_mac(mkt_index, &message)
     else:
         mac_one(mkt.kernel, &message)
-    good = equal(digest, segment.tcp + segment.auth_offset + 4, length)
+    good = tcpao_equal(digest, segment.tcp + segment.auth_offset + 4, length)
     if incarnation == NONE:
         keys.free_slot(slot)
     if good:
@@ -141,7 +194,7 @@ cdef int commit_syn(ConnectionTable connections, KeyTable keys, Attempts *one, i
     if good:
         row.verdict = VERDICT_GOOD
         if incarnation != NONE:
-            connections.advance(incarnation, one.segment, row)
+            advance(&connections.incarnations[incarnation], one.segment, row)
     return 0
 
 
@@ -153,7 +206,7 @@ cdef int accept_pair(ConnectionTable connections, KeyTable keys, Attempts *one,
                                                      isn_destination, True)
     row.verdict = VERDICT_GOOD
     if incarnation != NONE:
-        connections.advance(incarnation, one.segment, row)
+        advance(&connections.incarnations[incarnation], one.segment, row)
     return 0
 
 
@@ -255,6 +308,52 @@ cdef int commit_other(ConnectionTable connections, KeyTable keys, Attempts *one,
     return 0
 
 
+cdef bint confirmed(ConnectionTable connections, const Segment *segment, Hypothesis *row,
+                    const uint8_t *mac) noexcept nogil:
+    """The usual case at one go: the first thing that `commit_other` would try is what was
+    speculated on, and its MAC is good.  False: ask `commit`."""
+    cdef Connection *connection
+    cdef Incarnation *live
+    cdef int direction = row.direction
+    cdef int64_t position
+    if (row.check != CHECK_AO or row.incarnation == NONE or row.traffic_key == NONE
+            or segment.flags & FLAG_SYN):
+        return False
+    connection = &connections.connections[row.connection]
+    if connection.live != row.incarnation:
+        return False
+    live = &connections.incarnations[row.incarnation]
+    position = extend(live.anchor[direction], segment.seq)
+    if (live.isn[direction] != row.isn_source or live.isn[1 - direction] != row.isn_destination
+            or position < 0 or position >> 32 != row.position >> 32
+            or not tcpao_equal(mac, segment.tcp + segment.auth_offset + 4, segment.auth_length - 4)):
+        return False
+    row.position = position
+    row.verdict = VERDICT_GOOD
+    connection.referenced = 1
+    advance(live, segment, row)
+    return True
+
+
+cdef int commit_batch(ConnectionTable connections, KeyTable keys, const Segment *segments,
+                      Hypothesis *rows, const uint8_t *macs, const int64_t *timestamps,
+                      Py_ssize_t count) except -1 nogil:
+    """The verdict on each row, in their order; row i's MAC is the i-th `DIGEST` bytes of `macs`."""
+    cdef Attempts one
+    cdef uint8_t scratch[SCRATCH]
+    cdef Py_ssize_t i
+    one.scratch = scratch
+    for i in range(count):
+        if confirmed(connections, &segments[i], &rows[i], macs + DIGEST * i):
+            continue
+        one.segment = &segments[i]
+        one.row = &rows[i]
+        one.mac = macs + DIGEST * i
+        one.timestamp = timestamps[i]
+        commit(connections, keys, &one)
+    return 0
+
+
 cdef int commit(ConnectionTable connections, KeyTable keys, Attempts *one) except -1 nogil:
     """The verdict on one segment, and whatever it proves."""
     cdef Hypothesis *row = one.row
@@ -268,7 +367,7 @@ cdef int commit(ConnectionTable connections, KeyTable keys, Attempts *one) excep
     if segment.flags & FLAG_SYN and (is_syn(segment) or connection.initiator == 2):
         connection.initiator = row.direction if is_syn(segment) else 1 - row.direction
     if row.check == CHECK_MD5:
-        if equal(one.mac, segment.tcp + segment.auth_offset + 2, 16):
+        if tcpao_equal(one.mac, segment.tcp + segment.auth_offset + 2, 16):
             row.verdict = VERDICT_MD5_GOOD
             connection.referenced = 1
         return 0

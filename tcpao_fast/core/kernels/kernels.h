@@ -84,7 +84,5 @@ tcpao_mac_fn tcpao_hmac_sha1_armv8, tcpao_aes_cmac_armv8, tcpao_hmac_sha256_armv
 
 /* Overwrite memory that held a secret; not removed by the optimiser. */
 void tcpao_wipe(void *memory, size_t length);
-/* 1 when the first `length` bytes are equal, in time that depends on `length` only. */
-int tcpao_equal(const uint8_t *a, const uint8_t *b, size_t length);
 
 #endif

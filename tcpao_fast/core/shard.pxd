@@ -1,0 +1,45 @@
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+
+from tcpao_fast.core.connections cimport ConnectionTable
+from tcpao_fast.core.hypothesis cimport Hypothesis
+from tcpao_fast.core.kernels cimport tcpao_message
+from tcpao_fast.core.keys cimport Derivation, KeyTable
+from tcpao_fast.core.mac cimport Scheduler
+from tcpao_fast.core.segment cimport Segment
+from tcpao_fast.core.verdict cimport VERDICT_COUNT
+
+cdef struct Columns:
+    # the results of a call, one entry a record
+    uint8_t *verdict
+    int32_t *mkt
+    int32_t *connection
+    uint32_t *sne
+
+
+cdef class Shard:
+    cdef readonly ConnectionTable connections
+    cdef readonly KeyTable keys
+    cdef bint ao_required
+    cdef Py_ssize_t batch_rows            # the most rows that go through the stages together
+    cdef Segment *segments                # the columns of a batch, `batch_rows` of each
+    cdef Hypothesis *rows
+    cdef int64_t *timestamps
+    cdef int64_t *origins                 # the record that each row is
+    cdef int32_t *speculated              # connections to clean up
+    cdef Derivation *derivations
+    cdef uint8_t *scratch
+    cdef uint8_t *macs
+    cdef tcpao_message *messages
+    cdef Scheduler scheduler
+    cdef int64_t tally[VERDICT_COUNT + 1] # verdicts, and how many segments have TCP-AO
+    cdef Py_ssize_t in_flight             # rows of the batch that runs
+    cdef Py_ssize_t speculated_count
+    cdef Py_ssize_t wanted                # how many derivations
+    cdef int open_batch(self, Py_ssize_t count) except -1 nogil
+    cdef int verify_batch(self, Py_ssize_t count, const Columns *out) except -1 nogil
+    cdef void judge_batch(self, Py_ssize_t count) noexcept nogil
+    cdef void key_row(self, Py_ssize_t i) noexcept nogil
+    cdef int derive_wanted(self) except -1 nogil
+    cdef int mac_batch(self, Py_ssize_t count) except -1 nogil
+    cdef void report(self, Py_ssize_t count, const Columns *out) noexcept nogil
+    cdef void end_batch(self) noexcept nogil
