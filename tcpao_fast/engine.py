@@ -146,9 +146,9 @@ def _outcome_counts(outcome: npt.NDArray[np.uint8], done: str) -> dict[str, int]
 
 
 def _shard(
-    keys: Iterable[MasterKey], max_connections: int, ao_required: bool, provisional: bool
+    keys: Iterable[MasterKey], max_connections: int, ao_required: bool, number: int, shards: int
 ) -> Shard:
-    table = KeyTable(ConnectionTable(max_connections, provisional))
+    table = KeyTable(ConnectionTable(max_connections, shards > 1))
     for key in keys:
         table.add(
             algorithm=find(key.algorithm),
@@ -165,7 +165,7 @@ def _shard(
             accept_lifetime=lifetime_ns(key.accept_lifetime),
         )
     table.freeze()
-    return Shard(table, ao_required)
+    return Shard(table, ao_required, number, shards)
 
 
 def _side(network: object, ports: object) -> tuple[bytes | None, int, int, int]:
@@ -227,7 +227,8 @@ class Engine:
         self._lock = threading.Lock()
         share = max(2, -(-max_connections // threads))
         shards = [
-            _shard(self.keys, share, self.policy.ao_required, threads > 1) for _ in range(threads)
+            _shard(self.keys, share, self.policy.ao_required, number, threads)
+            for number in range(threads)
         ]
         pool = ThreadPoolExecutor(threads - 1, thread_name_prefix="tcpao") if threads > 1 else None
         self._pipeline = Pipeline(shards, pool)

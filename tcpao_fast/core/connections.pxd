@@ -52,9 +52,11 @@ cdef struct Slot:
     int32_t connection        # NONE: empty
 
 
+# A connection whose id is provisional.
 cdef struct Fresh:
+    int64_t origin            # the record that it appeared in
     int32_t connection
-    int32_t number            # NONE: not settled
+    int32_t number            # its id to be
 
 
 cdef inline void advance(Incarnation *one, const Segment *segment,
@@ -94,11 +96,11 @@ cdef class ConnectionTable:
     cdef Fresh *fresh                     # the connections with ids -2, -3, ...
     cdef int32_t fresh_count
     cdef int32_t fresh_capacity
-    cdef void locate_batch(self, const Segment *segments, Hypothesis *rows,
+    cdef void locate_batch(self, const Segment *segments, Hypothesis *rows, const int64_t *origins,
                            Py_ssize_t count) noexcept nogil
     cdef void identify(self, const Segment *segment, Hypothesis *row) noexcept nogil
-    cdef int32_t locate(self, const Segment *segment, Hypothesis *row) noexcept nogil
-    cdef int32_t settle(self, int32_t provisional, int32_t next_id) noexcept nogil
+    cdef int32_t locate(self, const Segment *segment, Hypothesis *row, int64_t origin) noexcept nogil
+    cdef void settle(self, int32_t which, int32_t number) noexcept nogil
     cdef int32_t find_pair(self, int32_t connection, int direction, uint32_t isn_source,
                            uint32_t isn_destination) noexcept nogil
     cdef int32_t new_incarnation(self) noexcept nogil

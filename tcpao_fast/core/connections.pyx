@@ -225,7 +225,7 @@ cdef class ConnectionTable:
             self.fresh_capacity = <int32_t>wanted
         return 0
 
-    cdef void locate_batch(self, const Segment *segments, Hypothesis *rows,
+    cdef void locate_batch(self, const Segment *segments, Hypothesis *rows, const int64_t *origins,
                            Py_ssize_t count) noexcept nogil:
         """The connection of each segment that states ports, made when it is new.
 
@@ -254,7 +254,7 @@ cdef class ConnectionTable:
                 row = &rows[i - AHEAD]
                 segment = &segments[i - AHEAD]
                 if has_endpoints(segment):
-                    row.connection = self.locate(segment, row)
+                    row.connection = self.locate(segment, row, origins[i - AHEAD])
                     live = self.connections[row.connection].live
                     if live != NONE:
                         tcpao_prefetch(&self.incarnations[live])
@@ -271,7 +271,7 @@ cdef class ConnectionTable:
                                       segment.destination, segment.source_port,
                                       segment.destination_port, segment.vrf)
 
-    cdef int32_t locate(self, const Segment *segment, Hypothesis *row) noexcept nogil:
+    cdef int32_t locate(self, const Segment *segment, Hypothesis *row, int64_t origin) noexcept nogil:
         """The connection of one segment, of which the row has hash and direction."""
         cdef Connection *found
         cdef int size, direction = row.direction
@@ -301,7 +301,7 @@ cdef class ConnectionTable:
         if self.provisional:
             found.id = -2 - self.fresh_count
             self.fresh[self.fresh_count].connection = index
-            self.fresh[self.fresh_count].number = NONE
+            self.fresh[self.fresh_count].origin = origin
             self.fresh_count += 1
         else:
             found.id = self.next_id
@@ -313,15 +313,13 @@ cdef class ConnectionTable:
         self.count += 1
         return index
 
-    cdef int32_t settle(self, int32_t provisional, int32_t next_id) noexcept nogil:
-        """The number of the connection with a provisional id: `next_id`, if it has none yet."""
-        cdef Fresh *it = &self.fresh[-2 - provisional]
+    cdef void settle(self, int32_t which, int32_t number) noexcept nogil:
+        """Give the connection with the provisional id -2 - `which` its number."""
+        cdef Fresh *it = &self.fresh[which]
         cdef Connection *one = &self.connections[it.connection]
-        if it.number == NONE:
-            it.number = next_id
-            if one.used and one.id == provisional:      # else it was evicted meanwhile
-                one.id = next_id
-        return it.number
+        it.number = number
+        if one.used and one.id == -2 - which:      # else it was evicted meanwhile
+            one.id = number
 
     cdef void release_keys(self, int32_t incarnation) noexcept nogil:
         cdef Incarnation *old = &self.incarnations[incarnation]

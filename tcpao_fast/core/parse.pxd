@@ -1,6 +1,5 @@
 from libc.stdint cimport uint8_t, uint32_t
 
-from tcpao_fast.core.buffers cimport Records
 from tcpao_fast.core.segment cimport Segment
 
 cdef enum:
@@ -23,5 +22,3 @@ cdef void parse_frame(const uint8_t *frame, size_t length, size_t wire_length, i
                       Segment *out, Layers *layers) noexcept nogil
 cdef void parse_ip(const uint8_t *ip, const uint8_t *end, size_t missing, int depth, uint32_t vrf,
                    Segment *out, Layers *layers) noexcept nogil
-cdef Py_ssize_t parse_batch(Records records, Py_ssize_t first, Py_ssize_t count,
-                            Segment *out) noexcept nogil

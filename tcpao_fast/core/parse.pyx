@@ -10,7 +10,6 @@ from libc.string cimport memset
 import numpy as np
 
 from tcpao_fast.core.buffers cimport Records
-from tcpao_fast.core.kernels cimport tcpao_prefetch
 from tcpao_fast.core.segment cimport (
     AUTH_AO,
     AUTH_MD5,
@@ -64,7 +63,6 @@ cdef enum Protocol:
 
 cdef enum:
     MAX_DEPTH = 8          # headers inside headers; real stacks have three
-    AHEAD = 8              # records between a prefetch and its use
 
 #: Link types (as in pcap files) that `parse` understands, by name.
 LINK_TYPES = {
@@ -393,20 +391,6 @@ cdef void parse_frame(const uint8_t *frame, size_t length, size_t wire_length, i
             parse_ip(frame + 4, end, missing, 0, 0, out, layers)
     elif linktype == LINK_PPP:
         parse_ppp(frame, end, missing, 0, 0, out, layers)
-
-
-cdef Py_ssize_t parse_batch(Records records, Py_ssize_t first, Py_ssize_t count,
-                            Segment *out) noexcept nogil:
-    """Parse `count` records from `first` on; returns how many are fragments."""
-    cdef Py_ssize_t i, fragments = 0
-    for i in range(count):
-        if i + AHEAD < count:
-            tcpao_prefetch(records.start(first + i + AHEAD))
-            tcpao_prefetch(records.start(first + i + AHEAD) + 64)
-        parse_frame(records.start(first + i), records.length(first + i),
-                    records.wire_length(first + i), records.linktype(first + i), &out[i], NULL)
-        fragments += out[i].kind == KIND_FRAGMENT
-    return fragments
 
 
 #: The columns of `parse`. Offsets count from the record's first byte, -1 where there is none.

@@ -1,41 +1,77 @@
-"""The way of a batch through the stages: parse and fragments here, all others in the shards.
+"""A call's records through the shards: each thread takes those of its own flows.
 
-With one thread there is one shard, and records go through it a batch at a time.  With more, a
-window of records is parsed by all threads, each taking a part; then each thread takes the segments
-of its own flows through the other stages.  Which shard a flow belongs to depends on its endpoints
-alone, and connections are numbered as they first appear, so results are the same for any number of
-threads (until `max_connections` is reached, which each shard has its share of).
+Connections are numbered as they first appear in the records, so results are the same for any number
+of threads (until `max_connections` is reached, of which each shard has its share).
 """
 
-from libc.stdlib cimport free, malloc
-from libc.stdint cimport uint32_t, uint64_t, uint8_t
-from libc.string cimport memcpy, memset
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.string cimport memset
 
 import numpy as np
 
-from tcpao_fast.core.parse cimport parse_batch
-from tcpao_fast.core.segment cimport KIND_FRAGMENT, be32
-from tcpao_fast.core.shard cimport Shard
+from tcpao_fast.core.segment cimport Segment
+from tcpao_fast.core.shard cimport Columns, Shard, choose_shard, shard_of
 from tcpao_fast.core.verdict cimport VERDICT_COUNT, VERDICT_NOT_TCP, VERDICT_TRUNCATED
 
-cdef uint64_t ODD = 0x9E3779B97F4A7C15ULL    # spreads what it multiplies over the high bits
 
-cdef enum:
-    WINDOW = 32768        # for each thread, so that its work outweighs waking it
+cdef class Results:
+    """Columns of results with their memory.
+
+    Parameters
+    ----------
+    rows : int
+    own_order : bool
+        Whether rows are not records, so that each says which record it is.
+    """
+
+    cdef readonly object verdict          # uint8[rows]
+    cdef readonly object mkt              # int32[rows]
+    cdef readonly object connection       # int32[rows]
+    cdef readonly object sne              # uint32[rows]
+    cdef readonly object origin           # int64[rows], or None
+    cdef Columns columns
+
+    def __cinit__(self, Py_ssize_t rows, bint own_order):
+        cdef uint8_t[::1] verdict
+        cdef int32_t[::1] mkt, connection
+        cdef uint32_t[::1] sne
+        cdef int64_t[::1] origin
+        self.verdict = verdict = np.empty(rows, np.uint8)
+        self.mkt = mkt = np.empty(rows, np.int32)
+        self.connection = connection = np.empty(rows, np.int32)
+        self.sne = sne = np.empty(rows, np.uint32)
+        if not rows:
+            return
+        self.columns.verdict = &verdict[0]
+        self.columns.mkt = &mkt[0]
+        self.columns.connection = &connection[0]
+        self.columns.sne = &sne[0]
+        if own_order:
+            self.origin = origin = np.empty(rows, np.int64)
+            self.columns.origin = &origin[0]
 
 
-cdef uint16_t choose_shard(const Segment *segment, uint32_t shards) noexcept nogil:
-    """The same for both directions, in every process; no secret: two flows share nothing but time."""
-    cdef uint64_t mixed = 0
-    cdef int i = 0, size = 16 if segment.version == 6 else 4
-    if segment.kind == KIND_FRAGMENT or not segment.has_ports:
-        return 0
-    while i < size:
-        mixed = mixed * ODD + (be32(segment.source + i) ^ be32(segment.destination + i))
-        i += 4
-    mixed = mixed * ODD + (<uint32_t>segment.source_port + segment.destination_port)
-    mixed = (mixed + segment.vrf) * ODD
-    return <uint16_t>((mixed >> 32) * shards >> 32)
+cdef void scatter(const Columns *rows, Py_ssize_t count, int64_t start, int64_t end,
+                  Shard shard, const Columns *out) noexcept nogil:
+    """Put the rows of records from `start` to before `end` where their records are."""
+    cdef Py_ssize_t low = 0, high = count, middle
+    cdef int64_t at
+    cdef int32_t connection
+    while low < high:
+        middle = (low + high) // 2
+        if rows.origin[middle] < start:
+            low = middle + 1
+        else:
+            high = middle
+    while low < count and rows.origin[low] < end:
+        at = rows.origin[low]
+        connection = rows.connection[low]
+        out.verdict[at] = rows.verdict[low]
+        out.mkt[at] = rows.mkt[low]
+        out.sne[at] = rows.sne[low]
+        out.connection[at] = (shard.connections.fresh[-2 - connection].number
+                              if connection < -1 else connection)
+        low += 1
 
 
 cdef class Pipeline:
@@ -44,7 +80,7 @@ cdef class Pipeline:
     Parameters
     ----------
     shards : list of Shard
-        One, or with ``provisional`` connection tables one a thread.
+        One, or with ``provisional`` connection tables one a thread, in the order of their numbers.
     pool : concurrent.futures.Executor or None
         Where the shards but the first run.
     """
@@ -53,56 +89,6 @@ cdef class Pipeline:
         self.shards = shards
         self.threads = len(shards)
         self.pool = pool
-        self.fragments = Reassembler()
-        if self.threads == 1:
-            self.window = (<Shard>shards[0]).batch_rows
-            return
-        self.window = WINDOW * self.threads
-        self.segments = <Segment *>malloc(self.window * sizeof(Segment))
-        self.shard_of = <uint16_t *>malloc(self.window * sizeof(uint16_t))
-        if self.segments == NULL or self.shard_of == NULL:
-            raise MemoryError()
-
-    def __dealloc__(self):
-        free(self.segments)
-        free(self.shard_of)
-
-    # -- the window ------------------------------------------------------------------------------
-
-    cdef int join_fragments(self, Segment *segments, Py_ssize_t count) except -1:
-        """Stage `fragments`."""
-        cdef Py_ssize_t i
-        for i in range(count):
-            if segments[i].kind == KIND_FRAGMENT:
-                self.fragments.add(&segments[i], self.rows_seen + self.first + i,
-                                   self.records.timestamp(self.first + i))
-        return 0
-
-    cdef int verify_window(self) except -1:
-        cdef Shard shard = self.shards[0]
-        cdef Py_ssize_t i, fragments
-        cdef int status
-        if self.threads > 1:
-            fragments = sum(self.all_threads(self.parse_part))
-            if fragments:
-                self.join_fragments(self.segments, self.count)
-                for i in range(self.count):
-                    self.shard_of[i] = choose_shard(&self.segments[i], self.threads)
-            self.all_threads(self.verify_part)
-            return self.settle(self.columns.connection + self.first, self.shard_of, self.count)
-        with nogil:
-            fragments = parse_batch(self.records, self.first, self.count, shard.segments)
-            for i in range(self.count):
-                shard.origins[i] = self.first + i
-                shard.timestamps[i] = self.records.timestamp(self.first + i)
-        if fragments:
-            self.join_fragments(shard.segments, self.count)
-        try:
-            with nogil:
-                shard.verify_batch(self.count, &self.columns)
-        finally:
-            shard.end_batch()
-        return 0
 
     def all_threads(self, part):
         """``part(thread)`` of every thread, here and in the pool; their results."""
@@ -110,61 +96,73 @@ cdef class Pipeline:
         try:
             results = [part(0)]
         finally:
-            results_elsewhere = [one.exception() or one.result() for one in running]
-        for one in results_elsewhere:
-            if isinstance(one, BaseException):
-                raise one
-        return results + results_elsewhere
+            errors = [one.exception() for one in running]      # all have ended then
+        for error in errors:
+            if error is not None:
+                raise error
+        return results + [one.result() for one in running]
 
-    def parse_part(self, Py_ssize_t thread):
-        """Parse a thread's part of the window; how many fragments are there."""
-        cdef Py_ssize_t start = self.count * thread // self.threads
-        cdef Py_ssize_t end = self.count * (thread + 1) // self.threads
-        cdef Py_ssize_t i, fragments
-        with nogil:
-            fragments = parse_batch(self.records, self.first + start, end - start,
-                                    self.segments + start)
-            for i in range(start, end):
-                self.shard_of[i] = choose_shard(&self.segments[i], self.threads)
-        return fragments
-
-    def verify_part(self, Py_ssize_t thread):
-        """Take the segments of a shard through the stages."""
-        cdef Shard shard = self.shards[thread]
-        cdef Py_ssize_t i, n = 0
-        try:
-            with nogil:
-                for i in range(self.count):
-                    if self.shard_of[i] != thread:
-                        continue
-                    shard.segments[n] = self.segments[i]
-                    shard.origins[n] = self.first + i
-                    shard.timestamps[n] = self.records.timestamp(self.first + i)
-                    n += 1
-                    if n == shard.batch_rows:
-                        shard.verify_batch(n, &self.columns)
-                        n = 0
-                if n:
-                    shard.verify_batch(n, &self.columns)
-        finally:
-            shard.end_batch()
-
-    cdef int settle(self, int32_t *ids, const uint16_t *shard_of, Py_ssize_t count) except -1:
-        """Number the connections that are new, in the order in which they appear."""
+    cdef int number_connections(self) except -1:
+        """Number the connections that are new in this call, in the order in which they appear."""
         cdef Shard shard
-        cdef Py_ssize_t i
-        cdef int32_t number
-        if any((<Shard>one).connections.fresh_count for one in self.shards):
-            for i in range(count):
-                if ids[i] < -1:
-                    shard = self.shards[shard_of[i]]
-                    ids[i] = shard.connections.settle(ids[i], self.next_id)
-                    self.next_id += ids[i] == self.next_id
-            for shard in self.shards:
-                shard.connections.fresh_count = 0
+        cdef int32_t i
+        fresh = []
+        for shard in self.shards:
+            for i in range(shard.connections.fresh_count):
+                fresh.append((shard.connections.fresh[i].origin, shard.number, i))
+        fresh.sort()
+        for _, number, which in fresh:
+            shard = self.shards[number]
+            shard.connections.settle(which, self.next_id)
+            self.next_id += 1
         return 0
 
-    # -- whole calls ------------------------------------------------------------------------------
+    def settle(self, ids, shards):
+        """The numbers of connections that have provisional ids.
+
+        Parameters
+        ----------
+        ids : int32[n], changed
+        shards : list of (int64[]): the indices in `ids` of each shard
+        """
+        cdef int32_t[::1] identity = ids
+        cdef const int64_t[::1] rows
+        cdef Shard shard
+        cdef Py_ssize_t i
+        self.number_connections()
+        for shard, indices in zip(self.shards, shards):
+            rows = indices
+            for i in range(len(rows)):
+                if identity[rows[i]] < -1:
+                    identity[rows[i]] = shard.connections.fresh[-2 - identity[rows[i]]].number
+            shard.connections.fresh_count = 0
+
+    cdef list parts_for(self, Py_ssize_t rows):
+        """Memory for each shard's results, kept from call to call: new memory is paged in slowly."""
+        if self.parts is None or rows > self.part_rows:
+            self.part_rows = rows
+            self.parts = [Results(rows, True) for _ in self.shards]
+        return self.parts
+
+    def verify_part(self, Shard shard, Records records, Results out):
+        """Verify a shard's records; how many they are."""
+        cdef Py_ssize_t count
+        try:
+            with nogil:
+                count = shard.verify(records, self.rows_seen, &out.columns)
+        finally:
+            with nogil:
+                shard.end_batch()
+        return count
+
+    def scatter_part(self, int64_t start, int64_t end, list parts, list counts, Results out):
+        """Gather the results of the records from `start` to before `end` from all shards."""
+        cdef Results rows
+        cdef Shard shard
+        cdef Py_ssize_t count
+        for shard, rows, count in zip(self.shards, parts, counts):
+            with nogil:
+                scatter(&rows.columns, count, start, end, shard, &out.columns)
 
     def verify(self, Records records not None, bint final=True):
         """Verify records; see `Engine.verify`.
@@ -177,70 +175,49 @@ cdef class Pipeline:
         """
         cdef Py_ssize_t n = records.count, i
         cdef Shard shard
-        verdicts = np.empty(n, np.uint8)
-        mkts = np.empty(n, np.int32)
-        ids = np.empty(n, np.int32)
-        snes = np.empty(n, np.uint32)
-        counts = np.zeros(VERDICT_COUNT + 1, np.int64)
-        cdef uint8_t[::1] verdict = verdicts
-        cdef int32_t[::1] mkt = mkts
-        cdef int32_t[::1] identity = ids
-        cdef uint32_t[::1] sne = snes
-        cdef int64_t[::1] tally = counts
+        cdef Results out = Results(n, False)
         cdef int64_t given_up
-        self.records = records
-        if n:
-            self.columns.verdict = &verdict[0]
-            self.columns.mkt = &mkt[0]
-            self.columns.connection = &identity[0]
-            self.columns.sne = &sne[0]
-        for shard in self.shards:
-            memset(shard.tally, 0, sizeof(shard.tally))
-        self.first = 0
-        try:
-            while self.first < n:
-                self.count = min(self.window, n - self.first)
-                self.verify_window()
-                self.fragments.release()
-                self.first += self.count
-        finally:
-            self.fragments.release()
-            self.records = None      # lets go of the caller's buffer
+        if self.threads == 1:
+            self.verify_part(self.shards[0], records, out)
+        else:
+            parts = self.parts_for(n)
+            counts = self.all_threads(
+                lambda thread: self.verify_part(self.shards[thread], records, parts[thread]))
+            self.number_connections()
+            share = (n + self.threads - 1) // self.threads
+            self.all_threads(
+                lambda thread: self.scatter_part(share * thread, share * (thread + 1), parts, counts, out))
+            for shard in self.shards:
+                shard.connections.fresh_count = 0
+        counts = np.zeros(VERDICT_COUNT + 1, np.int64)
+        cdef int64_t[::1] tally = counts
         for shard in self.shards:
             for i in range(VERDICT_COUNT + 1):
                 tally[i] += shard.tally[i]
         if final:
-            self.fragments.give_up_all()
-        for given_up in self.fragments.given_up:
+            for shard in self.shards:
+                shard.fragments.give_up_all()
+        shard = self.shards[0]           # all have seen all fragments
+        for given_up in shard.fragments.given_up:
             tally[<int>VERDICT_TRUNCATED] += 1
             given_up -= self.rows_seen
             if given_up >= 0:            # else an earlier call reported that row already
                 tally[<int>VERDICT_NOT_TCP] -= 1
-                verdict[given_up] = VERDICT_TRUNCATED
-        self.fragments.given_up.clear()
+                out.verdict[given_up] = VERDICT_TRUNCATED
+        for shard in self.shards:
+            shard.fragments.given_up.clear()
         self.rows_seen += n
-        return verdicts, mkts, ids, snes, counts
+        return out.verdict, out.mkt, out.connection, out.sne, counts
 
     def shards_of(self, Records records not None):
-        """The shard of each record: uint16[n]."""
-        cdef Py_ssize_t i, first = 0, count
+        """The indices of each shard's records, fragments not joined: list of int64[]."""
+        cdef Py_ssize_t i
         shards = np.empty(records.count, np.uint16)
         cdef uint16_t[::1] out = shards
-        while first < records.count:
-            count = min(self.window, records.count - first)
-            with nogil:
-                parse_batch(records, first, count, self.segments)
-                for i in range(count):
-                    out[first + i] = choose_shard(&self.segments[i], self.threads)
-            first += count
-        return shards
-
-    def settle_ids(self, ids, shards):
-        """Number new connections in `ids` (int32[n], changed) of records of these shards."""
-        cdef int32_t[::1] identity = ids
-        cdef const uint16_t[::1] shard_of = shards
-        if len(ids):
-            self.settle(&identity[0], &shard_of[0], len(ids))
+        with nogil:
+            for i in range(records.count):
+                out[i] = shard_of(records, i, self.threads)
+        return [np.flatnonzero(shards == number) for number in range(self.threads)]
 
     def connection_rows(self, int first_id=0):
         """As `Shard.connection_rows`, of all shards."""
@@ -252,7 +229,6 @@ cdef class Pipeline:
         """As `Shard.restore`, of the shard that the connection belongs to."""
         cdef Segment segment
         cdef const uint8_t[::1] low = address[0], high = address[1]
-        cdef int32_t[::1] ids
         memset(&segment, 0, sizeof(Segment))
         segment.has_ports = True
         segment.version = version
@@ -261,10 +237,8 @@ cdef class Pipeline:
         segment.source_port = port[0]
         segment.destination_port = port[1]
         segment.vrf = vrf
-        cdef uint16_t shard = choose_shard(&segment, self.threads)
-        ids = np.array(
-            [self.shards[shard].restore(version=version, address=address, port=port, vrf=vrf, **state)],
-            np.int32,
-        )
+        cdef uint16_t number = choose_shard(&segment, self.threads)
+        self.shards[number].restore(version=version, address=address, port=port, vrf=vrf, **state)
         if self.threads > 1:
-            self.settle(&ids[0], &shard, 1)
+            self.number_connections()
+            (<Shard>self.shards[number]).connections.fresh_count = 0

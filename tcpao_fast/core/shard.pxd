@@ -1,6 +1,8 @@
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 
+from tcpao_fast.core.buffers cimport Records
 from tcpao_fast.core.connections cimport ConnectionTable
+from tcpao_fast.core.fragments cimport Reassembler
 from tcpao_fast.core.hypothesis cimport Hypothesis
 from tcpao_fast.core.kernels cimport tcpao_message
 from tcpao_fast.core.keys cimport Derivation, KeyTable
@@ -9,22 +11,27 @@ from tcpao_fast.core.segment cimport Segment
 from tcpao_fast.core.verdict cimport VERDICT_COUNT
 
 cdef struct Columns:
-    # the results of a call, one entry a record
+    # results, one entry a row
     uint8_t *verdict
     int32_t *mkt
     int32_t *connection
     uint32_t *sne
+    int64_t *origin           # the record that a row is; NULL: rows and records are the same
 
 
 cdef class Shard:
+    cdef readonly int number              # of `shards`
+    cdef readonly int shards
     cdef readonly ConnectionTable connections
     cdef readonly KeyTable keys
+    cdef readonly Reassembler fragments
     cdef bint ao_required
     cdef Py_ssize_t batch_rows            # the most rows that go through the stages together
     cdef Segment *segments                # the columns of a batch, `batch_rows` of each
     cdef Hypothesis *rows
     cdef int64_t *timestamps
     cdef int64_t *origins                 # the record that each row is
+    cdef bint has_fragments               # in this batch, and they are joined
     cdef int32_t *speculated              # connections to clean up
     cdef Derivation *derivations
     cdef uint8_t *scratch
@@ -36,10 +43,16 @@ cdef class Shard:
     cdef Py_ssize_t speculated_count
     cdef Py_ssize_t wanted                # how many derivations
     cdef int open_batch(self, Py_ssize_t count) except -1 nogil
-    cdef int verify_batch(self, Py_ssize_t count, const Columns *out) except -1 nogil
+    cdef Py_ssize_t fill(self, Records records, Py_ssize_t *at, int64_t rows_seen) except -1 nogil
+    cdef int verify_batch(self, Py_ssize_t count) except -1 nogil
     cdef void judge_batch(self, Py_ssize_t count) noexcept nogil
     cdef void key_row(self, Py_ssize_t i) noexcept nogil
     cdef int derive_wanted(self) except -1 nogil
     cdef int mac_batch(self, Py_ssize_t count) except -1 nogil
-    cdef void report(self, Py_ssize_t count, const Columns *out) noexcept nogil
+    cdef Py_ssize_t verify(self, Records records, int64_t rows_seen,
+                           const Columns *out) except -1 nogil
+    cdef void report(self, Py_ssize_t count, Py_ssize_t first, const Columns *out) noexcept nogil
     cdef void end_batch(self) noexcept nogil
+
+cdef uint16_t shard_of(Records records, Py_ssize_t i, uint32_t shards) noexcept nogil
+cdef uint16_t choose_shard(const Segment *segment, uint32_t shards) noexcept nogil

@@ -2,12 +2,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from tcpao_fast.core.connections import ConnectionTable
+from tcpao_fast.core.fragments import Reassembler
 from tcpao_fast.core.keys import KeyTable
 
 class Shard:
+    number: int
+    shards: int
     connections: ConnectionTable
+    fragments: Reassembler
     keys: KeyTable
-    def __init__(self, keys: KeyTable, ao_required: bool = False) -> None: ...
+    def __init__(
+        self, keys: KeyTable, ao_required: bool = False, number: int = 0, shards: int = 1
+    ) -> None: ...
     def connection_rows(self, first_id: int = 0) -> list[dict[str, Any]]: ...
     def restore(
         self,

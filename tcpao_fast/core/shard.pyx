@@ -1,24 +1,76 @@
-"""The stages from `connections` to `verdict` over a batch of parsed segments, and the state that
-lives from batch to batch: connections and traffic keys of all flows, or with several threads of
-those that are this shard's.  Two flows share nothing, so shards need no locks.
+"""The way of a batch through the stages, and the state that lives from batch to batch.
+
+With several threads each has a shard of its own: connections, traffic keys and fragments of the
+flows whose endpoints choose that shard.  Two flows share nothing, so shards need no locks, and what
+becomes of a segment does not depend on how many there are.
 """
 
 cimport cython
+from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from tcpao_fast.core.connections cimport NONE, Connection, Incarnation
 from tcpao_fast.core.hypothesis cimport CHECK_AO, CHECK_NOTHING
+from tcpao_fast.core.kernels cimport tcpao_prefetch
 from tcpao_fast.core.keys cimport key_data
 from tcpao_fast.core.mac cimport wipe
 from tcpao_fast.core.messages cimport DIGEST, KERNEL_LIBRARY, SCRATCH, assemble
-from tcpao_fast.core.segment cimport AUTH_AO, KIND_SEGMENT
+from tcpao_fast.core.parse cimport parse_frame
+from tcpao_fast.core.segment cimport AUTH_AO, KIND_FRAGMENT, KIND_SEGMENT, be16, be32
 from tcpao_fast.core.verdict cimport commit_batch, expected, judge
 
 from tcpao_fast.errors import InvalidArgumentError
 
+cdef uint64_t ODD = 0x9E3779B97F4A7C15ULL    # spreads what it multiplies over the high bits
+
 cdef enum:
     ROWS = 1024           # the memory of a batch stays in the second-level cache
+    AHEAD = 8             # records between a prefetch and its use
+
+
+cdef inline uint16_t mix(uint64_t addresses, uint32_t ports, uint32_t vrf, uint32_t shards) noexcept nogil:
+    """A shard from what both directions of a flow have in common; the same in every process.  It
+    holds no secret: who fills one shard gains nothing but that shard's time."""
+    cdef uint64_t mixed = (addresses * ODD + ports + (<uint64_t>vrf << 32)) * ODD
+    return <uint16_t>((mixed >> 32) * shards >> 32)
+
+
+cdef uint16_t choose_shard(const Segment *segment, uint32_t shards) noexcept nogil:
+    """The shard of a parsed segment; 0 for what is none."""
+    cdef uint64_t addresses = 0
+    cdef int i = 0, size = 16 if segment.version == 6 else 4
+    if segment.kind == KIND_FRAGMENT or not segment.has_ports:
+        return 0
+    while i < size:
+        addresses = addresses * ODD + (be32(segment.source + i) ^ be32(segment.destination + i))
+        i += 4
+    return mix(addresses, <uint32_t>segment.source_port + segment.destination_port, segment.vrf, shards)
+
+
+cdef inline bint elsewhere(Records records, Py_ssize_t i, uint16_t number, uint32_t shards) noexcept nogil:
+    """Whether a record is surely another shard's: told from the plainest of headers alone, TCP in
+    IPv4 without options.  What `choose_shard` says of it, at a fraction of the cost."""
+    cdef const uint8_t *ip = records.start(i)
+    cdef size_t length = records.length(i)
+    if records.linktype(i) == 1:
+        if length < 38 or be16(ip + 12) != 0x0800:
+            return False
+        ip += 14
+    elif records.linktype(i) != 101 or length < 24:
+        return False
+    if ip[0] != 0x45 or ip[9] != 6 or be16(ip + 6) & 0x3FFF or 0 < be16(ip + 2) < 24:
+        return False
+    return mix(be32(ip + 12) ^ be32(ip + 16), <uint32_t>be16(ip + 20) + be16(ip + 22), 0,
+               shards) != number
+
+
+cdef uint16_t shard_of(Records records, Py_ssize_t i, uint32_t shards) noexcept nogil:
+    """The shard of a record, where fragments are not joined."""
+    cdef Segment segment
+    parse_frame(records.start(i), records.length(i), records.wire_length(i), records.linktype(i),
+                &segment, NULL)
+    return choose_shard(&segment, shards)
 
 
 @cython.final
@@ -31,14 +83,19 @@ cdef class Shard:
         Frozen.
     ao_required : bool
         Whether an unsigned segment is `ao_required` even where no MKT matches.
+    number, shards : int
+        Which of how many shards this is.
     """
 
-    def __cinit__(self, KeyTable keys not None, bint ao_required=False):
+    def __cinit__(self, KeyTable keys not None, bint ao_required=False, int number=0, int shards=1):
         if keys.owners.limit < 2:
             raise InvalidArgumentError(f"max_connections is {keys.owners.limit}; it must be 2 or more")
         self.keys = keys
         self.connections = keys.owners
+        self.fragments = Reassembler()
         self.ao_required = ao_required
+        self.number = number
+        self.shards = shards
         # a batch touches at most half of the table, so that eviction always finds another
         self.batch_rows = min(<Py_ssize_t>ROWS, <Py_ssize_t>self.connections.limit // 2)
         self.scheduler = Scheduler()
@@ -73,25 +130,63 @@ cdef class Shard:
 
     # -- the stages over a batch ------------------------------------------------------------------
 
+    cdef Py_ssize_t fill(self, Records records, Py_ssize_t *at, int64_t rows_seen) except -1 nogil:
+        """Stages `parse` and `fragments`: take this shard's records from `at` on into the batch,
+        until it is full.  Returns how many; `at` is where to go on."""
+        cdef Py_ssize_t i = at[0], n = 0
+        cdef Segment *segment
+        while n < self.batch_rows and i < records.count:
+            if i + AHEAD < records.count:
+                tcpao_prefetch(records.start(i + AHEAD))
+                tcpao_prefetch(records.start(i + AHEAD) + 64)
+            if self.shards > 1 and elsewhere(records, i, self.number, self.shards):
+                i += 1
+                continue
+            segment = &self.segments[n]
+            parse_frame(records.start(i), records.length(i), records.wire_length(i),
+                        records.linktype(i), segment, NULL)
+            if segment.kind == KIND_FRAGMENT:
+                self.has_fragments = True
+                with gil:               # every shard joins all fragments: whose they are shows then
+                    self.fragments.add(segment, rows_seen + i, records.timestamp(i))
+            if self.shards == 1 or choose_shard(segment, self.shards) == self.number:
+                self.origins[n] = i
+                self.timestamps[n] = records.timestamp(i)
+                n += 1
+            i += 1
+        at[0] = i
+        return n
+
     cdef int open_batch(self, Py_ssize_t count) except -1 nogil:
         """Make room for what `count` segments may add, and find their connections."""
         self.connections.reserve(count)
         self.keys.reserve(count)
         self.in_flight = count
-        self.connections.locate_batch(self.segments, self.rows, count)
+        self.connections.locate_batch(self.segments, self.rows, self.origins, count)
         return 0
 
-    cdef int verify_batch(self, Py_ssize_t count, const Columns *out) except -1 nogil:
-        """All stages over the first `count` of `segments`; results to their `origins` in `out`."""
+    cdef int verify_batch(self, Py_ssize_t count) except -1 nogil:
+        """The stages from `connections` on over the first `count` of `segments`."""
         self.open_batch(count)
         self.judge_batch(count)
         self.derive_wanted()
         self.mac_batch(count)
-        commit_batch(self.connections, self.keys, self.segments, self.rows, self.macs,
-                     self.timestamps, count)
-        self.report(count, out)
-        self.end_batch()
-        return 0
+        return commit_batch(self.connections, self.keys, self.segments, self.rows, self.macs,
+                            self.timestamps, count)
+
+    cdef Py_ssize_t verify(self, Records records, int64_t rows_seen,
+                           const Columns *out) except -1 nogil:
+        """Verify this shard's records of a call; returns how many, in that many rows of `out`."""
+        cdef Py_ssize_t at = 0, done = 0, count
+        memset(self.tally, 0, sizeof(self.tally))
+        while at < records.count:
+            count = self.fill(records, &at, rows_seen)
+            if count:
+                self.verify_batch(count)
+                self.report(count, done, out)
+                done += count
+            self.end_batch()
+        return done
 
     cdef void judge_batch(self, Py_ssize_t count) noexcept nogil:
         """What needs no MAC, and for the others their ISNs, SNE and traffic key."""
@@ -164,22 +259,22 @@ cdef class Shard:
                     n += 1
         return 0
 
-    cdef void report(self, Py_ssize_t count, const Columns *out) noexcept nogil:
-        """Write the rows' results where their records' are."""
+    cdef void report(self, Py_ssize_t count, Py_ssize_t first, const Columns *out) noexcept nogil:
+        """Write the batch's results to the rows of `out` from `first` on."""
         cdef Py_ssize_t i
-        cdef int64_t at
         cdef const Hypothesis *row
         for i in range(count):
             row = &self.rows[i]
-            at = self.origins[i]
-            out.verdict[at] = row.verdict
-            out.mkt[at] = row.mkt
-            out.sne[at] = <uint32_t>(row.position >> 32) if row.mkt != NONE else 0
-            out.connection[at] = (self.connections.connections[row.connection].id
-                                  if row.connection != NONE else -1)
+            out.verdict[first + i] = row.verdict
+            out.mkt[first + i] = row.mkt
+            out.sne[first + i] = <uint32_t>(row.position >> 32) if row.mkt != NONE else 0
+            out.connection[first + i] = (self.connections.connections[row.connection].id
+                                         if row.connection != NONE else -1)
             self.tally[row.verdict] += 1
             self.tally[<int>VERDICT_COUNT] += (self.segments[i].kind == KIND_SEGMENT
                                                and self.segments[i].auth == AUTH_AO)
+        if out.origin != NULL:
+            memcpy(out.origin + first, self.origins, count * sizeof(int64_t))
 
     cdef void end_batch(self) noexcept nogil:
         """Give back what was only for this batch; again, also after an error."""
@@ -195,6 +290,10 @@ cdef class Shard:
         for i in range(self.connections.released_count):
             self.keys.free_list(self.connections.released[i])
         self.connections.released_count = 0
+        if self.has_fragments:
+            self.has_fragments = False
+            with gil:
+                self.fragments.release()
 
     # -- the state, to look at and to restore -----------------------------------------------------
 
@@ -266,7 +365,7 @@ cdef class Shard:
         self.connections.batch += 1
         self.connections.reserve(1)
         self.connections.identify(&segment, &row)
-        row.connection = self.connections.locate(&segment, &row)
+        row.connection = self.connections.locate(&segment, &row, 0)
         direction = row.direction
         incarnation = self.connections.note_pair(row.connection, direction, isn[0], isn[1], True)
         if initiator is not None:

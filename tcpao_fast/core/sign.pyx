@@ -23,7 +23,6 @@ from tcpao_fast.core.parse cimport (
     LAYER_IPV6,
     LAYER_LENGTH,
     Layers,
-    parse_batch,
     parse_frame,
 )
 from tcpao_fast.core.pipeline cimport Pipeline
@@ -325,10 +324,15 @@ cdef Outcome plan_inplace(Shard shard, Records records, Py_ssize_t i, Py_ssize_t
     return why
 
 
-cdef int open_batch(Shard shard, Records records, Py_ssize_t first,
-                    Py_ssize_t count) except -1 nogil:
+cdef int open_batch(Shard shard, Records records, Py_ssize_t first, Py_ssize_t count,
+                    const int64_t *origins) except -1 nogil:
     """Parse `count` records from `first` on into the batch, and find their connections."""
-    parse_batch(records, first, count, shard.segments)
+    cdef Py_ssize_t i
+    for i in range(count):
+        parse_frame(records.start(first + i), records.length(first + i),
+                    records.wire_length(first + i), records.linktype(first + i),
+                    &shard.segments[i], NULL)
+        shard.origins[i] = first + i if origins == NULL else origins[first + i]
     return shard.open_batch(count)
 
 
@@ -400,8 +404,9 @@ cdef void finish(uint8_t *frame, size_t length, int linktype) noexcept nogil:
     mend_gre_checksums(&layers, &segment)
 
 
-def sign_records(Shard shard not None, Records records not None):
-    """Insert options into records whose connections are this shard's; see `sign`."""
+def sign_records(Shard shard not None, Records records not None, origins=None):
+    """Insert options into records whose connections are this shard's; see `sign`.  `origins`: the
+    number of each record, int64[n]."""
     cdef Py_ssize_t n = records.count, first = 0, count, i, at
     cdef int64_t total = 0
     for i in range(n):
@@ -422,11 +427,16 @@ def sign_records(Shard shard not None, Records records not None):
     cdef Hypothesis *row
     cdef bint forward = True
     cdef Py_ssize_t used = 0
+    cdef const int64_t[::1] numbers
+    cdef const int64_t *number = NULL
+    if origins is not None and n:
+        numbers = origins
+        number = &numbers[0]
     while first < n:
         count = min(shard.batch_rows, n - first)
         try:
             with nogil:
-                open_batch(shard, records, first, count)
+                open_batch(shard, records, first, count, number)
                 for i in range(count):
                     at = first + i
                     row = &shard.rows[i]
@@ -448,12 +458,13 @@ def sign_records(Shard shard not None, Records records not None):
                         at = first + i
                         finish(to + offset[at], length[at], records.linktype(at))
         finally:
-            shard.end_batch()
+            with nogil:
+                shard.end_batch()
         first += count
     return buffer[:used], offsets, lengths, outcomes, mkts, ids
 
 
-def sign_records_inplace(Shard shard not None, Records records not None):
+def sign_records_inplace(Shard shard not None, Records records not None, origins=None):
     """Fill in options of records whose connections are this shard's; see `sign_inplace`."""
     cdef Py_ssize_t n = records.count, first = 0, count, i, at
     outcomes = np.empty(n, np.uint8)
@@ -466,11 +477,16 @@ def sign_records_inplace(Shard shard not None, Records records not None):
     cdef Segment *segment
     cdef uint8_t *option
     cdef bint forward = True, keep_ids = True
+    cdef const int64_t[::1] numbers
+    cdef const int64_t *number = NULL
+    if origins is not None and n:
+        numbers = origins
+        number = &numbers[0]
     while first < n:
         count = min(shard.batch_rows, n - first)
         try:
             with nogil:
-                open_batch(shard, records, first, count)
+                open_batch(shard, records, first, count, number)
                 for i in range(count):
                     at = first + i
                     row = &shard.rows[i]
@@ -493,7 +509,8 @@ def sign_records_inplace(Shard shard not None, Records records not None):
                         at = first + i
                         finish(records.start(at), records.length(at), records.linktype(at))
         finally:
-            shard.end_batch()
+            with nogil:
+                shard.end_batch()
         first += count
     return outcomes, mkts, ids
 
@@ -503,13 +520,13 @@ def by_shard(Pipeline pipeline not None, Records records not None, work):
 
     Returns
     -------
-    tuple of (uint16[n], list of int64[], list)
-        The shard of each record; the rows of each shard, and what `work` gave for them.
+    tuple of (list of int64[], list)
+        The rows of each shard, and what `work` gave for them.
     """
-    shards = pipeline.shards_of(records)
-    rows = [np.flatnonzero(shards == number) for number in range(pipeline.threads)]
-    return shards, rows, pipeline.all_threads(
-        lambda thread: work(pipeline.shards[thread], records.subset(rows[thread])))
+    rows = pipeline.shards_of(records)
+    done = pipeline.all_threads(
+        lambda thread: work(pipeline.shards[thread], records.subset(rows[thread]), rows[thread]))
+    return rows, done
 
 
 def sign(Pipeline pipeline not None, Records records not None):
@@ -522,7 +539,7 @@ def sign(Pipeline pipeline not None, Records records not None):
     """
     if pipeline.threads == 1:
         return sign_records(pipeline.shards[0], records)
-    shards, rows, done = by_shard(pipeline, records, sign_records)
+    rows, done = by_shard(pipeline, records, sign_records)
     cdef Py_ssize_t n = records.count, i
     starts = np.empty(n, np.int64)          # of each record, in the buffer of its shard
     columns = [np.empty(n, dtype) for dtype in (np.int64, np.uint8, np.int32, np.int32)]
@@ -531,7 +548,7 @@ def sign(Pipeline pipeline not None, Records records not None):
         for column, values in zip(columns, found):
             column[index] = values
     lengths, outcomes, mkts, ids = columns
-    pipeline.settle_ids(ids, shards)
+    pipeline.settle(ids, rows)
     ends = np.cumsum(lengths)
     buffer = np.empty(int(lengths.sum()), np.uint8)
     cdef uint8_t[::1] to = buffer
@@ -558,12 +575,12 @@ def sign_inplace(Pipeline pipeline not None, Records records not None):
     """
     if pipeline.threads == 1:
         return sign_records_inplace(pipeline.shards[0], records)
-    shards, rows, done = by_shard(pipeline, records, sign_records_inplace)
+    rows, done = by_shard(pipeline, records, sign_records_inplace)
     columns = [np.empty(records.count, dtype) for dtype in (np.uint8, np.int32, np.int32)]
     for index, found in zip(rows, done):
         for column, values in zip(columns, found):
             column[index] = values
-    pipeline.settle_ids(columns[2], shards)
+    pipeline.settle(columns[2], rows)
     return tuple(columns)
 
 

@@ -24,15 +24,18 @@ typedef uint8_t lane_blocks[LANES * BLOCK] __attribute__((aligned(64)));
 
 static inline void aes_encrypt(aes_reg x[REGISTERS], const lane_blocks round_keys[ROUNDS + 1]);
 
-/* `count` blocks of every lane: x = AES(x ^ block). */
+/* `count` blocks of every lane: x = AES(x ^ block); `ahead` (or NULL) is what comes afterwards. */
 static inline void cbc_blocks(lane_blocks state, const lane_blocks round_keys[ROUNDS + 1],
-                              const uint8_t *const at[LANES], uint32_t count)
+                              const uint8_t *const at[LANES], const uint8_t *const *ahead,
+                              uint32_t count)
 {
     aes_reg x[REGISTERS];
 
     for (int i = 0; i < REGISTERS; i++)
         x[i] = reg_load(state + BLOCK * PER_REGISTER * i);
     for (size_t offset = 0; count--; offset += BLOCK) {
+        if (ahead && offset % 64 == 0) /* a cache line is four blocks */
+            lanes_prefetch(ahead, offset);
         for (int i = 0; i < REGISTERS; i++)
             x[i] = reg_xor(x[i], reg_gather(at + PER_REGISTER * i, offset));
         aes_encrypt(x, round_keys);
@@ -56,9 +59,9 @@ static void cmac_many(const tcpao_message *const *messages, size_t count)
                 reg_store(round_keys[round] + BLOCK * PER_REGISTER * i,
                           reg_gather(keys + PER_REGISTER * i, (size_t)BLOCK * (size_t)round));
         memset(state, 0, sizeof state);
-        group_start(&group, messages, n);
+        group_start(&group, messages, count);
         while (group.live) {
-            cbc_blocks(state, round_keys, group.at, group.together);
+            cbc_blocks(state, round_keys, group.at, group_ahead(&group), group.together);
             const uint32_t ended = group_step(&group, BLOCK);
             for (int i = 0; i < LANES; i++)
                 if (ended >> i & 1)

@@ -3,12 +3,16 @@
  * Included once by each kernel that works in lanes, after it has defined LANES.
  */
 #include "lanes.h"
+#include "prefetch.h"
+
+enum { WORTH_PREFETCHING = 4 }; /* blocks at a time */
 
 typedef struct {
     tcpao_lane lanes[LANES];
     const uint8_t *at[LANES]; /* where each lane reads; one that has ended reads along with another */
     uint32_t live;            /* bit i: lane i has blocks left */
     uint32_t together;        /* blocks that all live lanes can take */
+    const uint8_t *next[LANES]; /* the middle of each message of the next group, or NULL */
 } lane_group;
 
 /* Find `at` and `together`. */
@@ -29,13 +33,30 @@ static inline void group_arrange(lane_group *group)
             group->at[i] = any;
 }
 
-/* Begin with 1 to LANES messages. */
+/* Begin with the first messages of `count`, up to LANES. */
 static inline void group_start(lane_group *group, const tcpao_message *const *messages, size_t count)
 {
+    for (size_t i = 0; i < LANES; i++)
+        group->next[i] = LANES + i < count ? messages[LANES + i]->piece[1] : NULL;
+    if (count > LANES)
+        count = LANES;
     group->live = (uint32_t)((1ull << count) - 1);
     for (size_t i = 0; i < count; i++)
         lane_start(&group->lanes[i], messages[i]);
     group_arrange(group);
+}
+
+/* Where the next group's lanes will read: to be asked for, block by block, while this group's long
+ * pieces are worked on, as so many streams at once are more than the hardware looks ahead for. */
+static inline const uint8_t *const *group_ahead(const lane_group *group)
+{
+    return group->together >= WORTH_PREFETCHING && group->next[0] ? group->next : NULL;
+}
+
+static inline void lanes_prefetch(const uint8_t *const ahead[LANES], size_t offset)
+{
+    for (int i = 0; i < LANES; i++)
+        tcpao_prefetch(ahead[i] + offset);
 }
 
 /* All lanes took `together` blocks: go on.  Returns which lanes have ended with that. */

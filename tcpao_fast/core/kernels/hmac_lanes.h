@@ -39,13 +39,16 @@ static inline void midstates_load(vec state[HASH_WORDS], const uint8_t *const ke
         state[i] = last[i - HASH_WORDS + 4];
 }
 
-/* Compress `count` blocks of every lane. */
-static void hash_blocks(lane_words words, const uint8_t *const at[LANES], uint32_t count)
+/* Compress `count` blocks of every lane; `ahead` (or NULL) is what comes afterwards. */
+static void hash_blocks(lane_words words, const uint8_t *const at[LANES],
+                        const uint8_t *const *ahead, uint32_t count)
 {
     vec state[HASH_WORDS], w[16];
 
     words_load(state, words);
     for (size_t offset = 0; count--; offset += 64) {
+        if (ahead)
+            lanes_prefetch(ahead, offset);
         for (int i = 0; i < 16; i += 4)
             vec_gather4(w + i, at, offset + 4 * (size_t)i);
         for (int i = 0; i < 16; i++)
@@ -94,12 +97,12 @@ static void hmac_many(const tcpao_message *const *messages, size_t count)
         n = count < LANES ? count : LANES;
         for (size_t i = 0; i < LANES; i++)
             keys[i] = messages[i < n ? i : 0]->key;
-        group_start(&group, messages, n);
+        group_start(&group, messages, count);
         midstates_load(state, keys, 0);
         words_store(state, words);
         while (group.live) {
             const uint32_t before = group.live;
-            hash_blocks(words, group.at, group.together);
+            hash_blocks(words, group.at, group_ahead(&group), group.together);
             const uint32_t ended = group_step(&group, 64);
             if (ended == before && before == (uint32_t)((1ull << n) - 1))
                 memcpy(digests, words, sizeof digests);
@@ -126,7 +129,7 @@ static void hash_compress(uint32_t state[HASH_WORDS], const uint8_t block[64])
     for (int word = 0; word < HASH_WORDS; word++)
         for (int i = 0; i < LANES; i++)
             words[word][i] = state[word];
-    hash_blocks(words, at, 1);
+    hash_blocks(words, at, NULL, 1);
     for (int word = 0; word < HASH_WORDS; word++)
         state[word] = words[word][0];
 }
@@ -150,7 +153,7 @@ static void hmac_prepare_lanes(const uint8_t *raw, size_t raw_length, size_t cou
             }
             for (int word = 0; word < HASH_WORDS; word++)
                 vec_store(words[word], vec_set(HASH_INITIAL[word]));
-            hash_blocks(words, at, 1);
+            hash_blocks(words, at, NULL, 1);
             for (size_t i = 0; i < n; i++)
                 for (int word = 0; word < HASH_WORDS; word++)
                     memcpy(prepared + (i * 2 + (size_t)outer) * HASH_BYTES + 4 * word, &words[word][i], 4);

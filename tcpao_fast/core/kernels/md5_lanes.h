@@ -48,7 +48,8 @@ static inline void md5_rounds(vec state[SIDES][4], vec w[SIDES][16])
     MD5_SIXTEEN(48, md5_i, 7, 0, 6, 10, 15, 21)
 }
 
-static void md5_blocks(lane_words words, const uint8_t *const at[LANES], uint32_t count)
+static void md5_blocks(lane_words words, const uint8_t *const at[LANES],
+                       const uint8_t *const *ahead, uint32_t count)
 {
     vec state[SIDES][4], w[SIDES][16];
 
@@ -56,6 +57,8 @@ static void md5_blocks(lane_words words, const uint8_t *const at[LANES], uint32_
         for (int i = 0; i < 4; i++)
             state[side][i] = vec_load(words[i] + VEC_LANES * side);
     for (size_t offset = 0; count--; offset += 64) {
+        if (ahead)
+            lanes_prefetch(ahead, offset);
         for (int side = 0; side < SIDES; side++)
             for (int i = 0; i < 16; i += 4)
                 vec_gather4(w[side] + i, at + VEC_LANES * side, offset + 4 * (size_t)i);
@@ -79,9 +82,9 @@ static void md5_many(const tcpao_message *const *messages, size_t count)
         for (int i = 0; i < 4; i++)
             for (int at = 0; at < LANES; at += VEC_LANES)
                 vec_store(words[i] + at, vec_set(md5_initial[i]));
-        group_start(&group, messages, n);
+        group_start(&group, messages, count);
         while (group.live) {
-            md5_blocks(words, group.at, group.together);
+            md5_blocks(words, group.at, group_ahead(&group), group.together);
             const uint32_t ended = group_step(&group, 64);
             for (int i = 0; i < LANES; i++)
                 for (int word = 0; ended >> i & 1 && word < 4; word++)
