@@ -46,23 +46,23 @@ cdef inline void sip_round(uint64_t *v) noexcept nogil:
     v[2] = rotl(v[2], 32)
 
 
-cdef inline uint32_t hash_words(const uint64_t *secret, const uint64_t *words, int count) noexcept nogil:
-    """SipHash-1-3."""
-    cdef uint64_t v[4]
-    cdef uint64_t word
-    cdef int i
-    v[0] = secret[0] ^ 0x736F6D6570736575ULL
+cdef inline void sip_begin(uint64_t *v, const uint64_t *secret, uint64_t words) noexcept nogil:
+    """SipHash-1-3.  All inputs have one of two known lengths, so that it is enough to begin
+    differently with each, where SipHash ends with the length."""
+    v[0] = secret[0] ^ 0x736F6D6570736575ULL ^ words
     v[1] = secret[1] ^ 0x646F72616E646F6DULL
     v[2] = secret[0] ^ 0x6C7967656E657261ULL
     v[3] = secret[1] ^ 0x7465646279746573ULL
-    for i in range(count):
-        v[3] ^= words[i]
-        sip_round(v)
-        v[0] ^= words[i]
-    word = <uint64_t>(8 * count) << 56
+
+
+cdef inline void sip_word(uint64_t *v, uint64_t word) noexcept nogil:
     v[3] ^= word
     sip_round(v)
     v[0] ^= word
+
+
+cdef inline uint32_t sip_end(uint64_t *v) noexcept nogil:
+    cdef uint64_t word
     v[2] ^= 0xFF
     sip_round(v)
     sip_round(v)
@@ -71,58 +71,54 @@ cdef inline uint32_t hash_words(const uint64_t *secret, const uint64_t *words, i
     return <uint32_t>(word ^ word >> 32)
 
 
-cdef inline uint32_t hash_endpoints(const uint64_t *secret, int version, const uint8_t *low,
-                                    const uint8_t *high, uint16_t low_port, uint16_t high_port,
-                                    uint32_t vrf) noexcept nogil:
-    """The hash of a 4-tuple and VLAN, the lower endpoint first: two words for IPv4, five for IPv6."""
-    cdef uint64_t words[5]
-    cdef uint64_t rest = <uint64_t>vrf << 32 | <uint64_t>high_port << 16 | low_port
-    if version == 6:
-        memcpy(&words[0], low, 16)
-        memcpy(&words[2], high, 16)
-        words[4] = rest
-        return hash_words(secret, words, 5)
-    memcpy(<uint8_t *>words, low, 4)
-    memcpy(<uint8_t *>words + 4, high, 4)
-    words[1] = rest
-    return hash_words(secret, words, 2)
+cdef inline uint32_t hash_v4(const uint64_t *secret, uint64_t low, uint64_t high,
+                             uint64_t vrf) noexcept nogil:
+    """Of two endpoints, each the address before the port in 48 bits, the lower one first."""
+    cdef uint64_t v[4]
+    sip_begin(v, secret, 2)
+    sip_word(v, low | vrf << 48)
+    sip_word(v, high | vrf >> 16 << 48)
+    return sip_end(v)
 
 
-cdef inline uint32_t hash_of(const uint64_t *secret, const Connection *key) noexcept nogil:
-    return hash_endpoints(secret, key.version, key.address[0], key.address[1], key.port[0],
-                          key.port[1], key.vrf)
+cdef uint32_t hash_v6(const uint64_t *secret, const uint8_t *low, const uint8_t *high,
+                      uint16_t low_port, uint16_t high_port, uint64_t vrf) noexcept nogil:
+    cdef uint64_t v[4]
+    cdef uint64_t words[4]
+    cdef int i
+    memcpy(&words[0], low, 16)
+    memcpy(&words[2], high, 16)
+    sip_begin(v, secret, 5)
+    for i in range(4):
+        sip_word(v, words[i])
+    sip_word(v, vrf << 32 | <uint32_t>high_port << 16 | low_port)
+    return sip_end(v)
+
+
+cdef inline uint64_t endpoint_v4(const uint8_t *address, uint16_t port) noexcept nogil:
+    return <uint64_t>be32(address) << 16 | port
+
+
+cdef uint32_t hash_of(const uint64_t *secret, const Connection *key) noexcept nogil:
+    if key.version == 6:
+        return hash_v6(secret, key.address[0], key.address[1], key.port[0], key.port[1], key.vrf)
+    return hash_v4(secret, endpoint_v4(key.address[0], key.port[0]),
+                   endpoint_v4(key.address[1], key.port[1]), key.vrf)
 
 
 cdef inline bint has_endpoints(const Segment *segment) noexcept nogil:
     return segment.has_ports and segment.kind != KIND_FRAGMENT
 
 
-cdef inline int lower_end(const Segment *segment) noexcept nogil:
-    """The direction of a segment: 0 where its source is the lower endpoint."""
-    cdef uint32_t source, destination
-    cdef int order
-    if segment.version == 4:
-        source = be32(segment.source)
-        destination = be32(segment.destination)
-        if source != destination:
-            return source > destination
-    else:
-        order = memcmp(segment.source, segment.destination, 16)
-        if order:
-            return order > 0
-    return segment.source_port > segment.destination_port
-
-
 cdef inline bint same_endpoints(const Connection *one, const Segment *segment,
                                 int direction) noexcept nogil:
-    cdef int size = 16 if segment.version == 6 else 4
     if (one.port[direction] != segment.source_port
             or one.port[1 - direction] != segment.destination_port or one.vrf != segment.vrf
             or one.version != segment.version):
         return False
-    if size == 4:
-        return (memcmp(one.address[direction], segment.source, 4) == 0
-                and memcmp(one.address[1 - direction], segment.destination, 4) == 0)
+    if segment.version == 4:
+        return (be32(one.address[direction]) == be32(segment.source)
+                and be32(one.address[1 - direction]) == be32(segment.destination))
     return (memcmp(one.address[direction], segment.source, 16) == 0
             and memcmp(one.address[1 - direction], segment.destination, 16) == 0)
 
@@ -240,7 +236,7 @@ cdef class ConnectionTable:
         self.batch = self.batch + 1 & 0x7FFFFFFF
         memset(rows, 0, count * sizeof(Hypothesis))
         for i in range(count):
-            rows[i].connection = NONE
+            rows[i].connection = rows[i].id = NONE
             if has_endpoints(&segments[i]):
                 self.identify(&segments[i], &rows[i])
                 tcpao_prefetch(&self.slots[rows[i].hash & self.mask])
@@ -255,21 +251,31 @@ cdef class ConnectionTable:
                 segment = &segments[i - AHEAD]
                 if has_endpoints(segment):
                     row.connection = self.locate(segment, row, origins[i - AHEAD])
+                    row.id = self.connections[row.connection].id
                     live = self.connections[row.connection].live
                     if live != NONE:
                         tcpao_prefetch(&self.incarnations[live])
 
     cdef void identify(self, const Segment *segment, Hypothesis *row) noexcept nogil:
-        """Direction and hash of a segment."""
-        row.direction = <uint8_t>lower_end(segment)
+        """Direction (0: from the lower endpoint) and hash of a segment."""
+        cdef uint64_t source, destination
+        cdef int order
+        if segment.version == 4:
+            source = endpoint_v4(segment.source, segment.source_port)
+            destination = endpoint_v4(segment.destination, segment.destination_port)
+            row.direction = source > destination
+            row.hash = hash_v4(self.secret, min(source, destination), max(source, destination),
+                               segment.vrf)
+            return
+        order = memcmp(segment.source, segment.destination, 16)
+        row.direction = order > 0 or (
+            order == 0 and segment.source_port > segment.destination_port)
         if row.direction:
-            row.hash = hash_endpoints(self.secret, segment.version, segment.destination,
-                                      segment.source, segment.destination_port,
-                                      segment.source_port, segment.vrf)
+            row.hash = hash_v6(self.secret, segment.destination, segment.source,
+                               segment.destination_port, segment.source_port, segment.vrf)
         else:
-            row.hash = hash_endpoints(self.secret, segment.version, segment.source,
-                                      segment.destination, segment.source_port,
-                                      segment.destination_port, segment.vrf)
+            row.hash = hash_v6(self.secret, segment.source, segment.destination,
+                               segment.source_port, segment.destination_port, segment.vrf)
 
     cdef int32_t locate(self, const Segment *segment, Hypothesis *row, int64_t origin) noexcept nogil:
         """The connection of one segment, of which the row has hash and direction."""

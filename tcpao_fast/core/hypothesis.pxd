@@ -14,6 +14,7 @@ cdef struct Hypothesis:
     uint32_t isn_source
     uint32_t isn_destination
     int32_t connection        # slot in the table, -1 without
+    int32_t id                # of the connection, -1 without
     int32_t incarnation       # -1: ISNs that the segment itself states
     int32_t mkt               # -1 without
     int32_t traffic_key       # slot in the MKT's slab, -1 without

@@ -10,6 +10,7 @@ from tcpao_fast.core.segment cimport Segment
 
 cdef enum:
     SLABS = 5                 # one a compiled kernel, one for the library algorithms
+    SLAB_BITS = 3             # of a key's number that say in which slab it is
     CHUNK = 1024
     IN_USE = 0x80000000       # in KeySlot.batch
 
@@ -70,11 +71,19 @@ cdef class KeyTable:
     cdef int derive_library(self, Derivation *wanted, Py_ssize_t count) except -1
     cdef int library_mac(self, int32_t mkt, const tcpao_message *message) except -1 nogil
 
-cdef inline uint8_t *slot_data(const Slab *slab, int32_t slot) noexcept nogil:
-    return slab.chunks[slot // CHUNK] + slab.stride * <size_t>(slot % CHUNK)
+cdef inline int slab_of(int32_t key) noexcept nogil:
+    return key & ((1 << SLAB_BITS) - 1)
 
-cdef inline uint8_t *key_data(const Slab *slabs, int32_t slot) noexcept nogil:
-    """The prepared key of a slot number that carries its slab."""
-    return slot_data(&slabs[slot % SLABS], slot // SLABS)
+cdef inline int32_t slot_of(int32_t key) noexcept nogil:
+    return key >> SLAB_BITS
+
+cdef inline KeySlot *key_slot(const Slab *slabs, int32_t key) noexcept nogil:
+    return &slabs[slab_of(key)].slots[slot_of(key)]
+
+cdef inline uint8_t *key_data(const Slab *slabs, int32_t key) noexcept nogil:
+    """The prepared traffic key with a number."""
+    cdef const Slab *slab = &slabs[slab_of(key)]
+    cdef uint32_t slot = <uint32_t>slot_of(key)
+    return slab.chunks[slot // CHUNK] + slab.stride * (slot % CHUNK)
 
 cdef bint matches(const Mkt *mkt, const Segment *segment, bint forward) noexcept nogil

@@ -7,8 +7,8 @@ direction are chained; the first is where `connections` keeps it.
 A slab does not grow for ever: beyond its limit a key that was not used lately gives way (a clock
 with a second chance), and is derived again when it is needed.
 
-A slot number alone does not say in which slab it lies, so lists carry the slab in the number:
-``slot * SLABS + kernel``.
+A slot number alone does not say in which slab it lies, so the number of a key carries both:
+``slot << SLAB_BITS | kernel``.
 """
 
 cimport cython
@@ -306,7 +306,7 @@ cdef class KeyTable:
             if slot.batch & IN_USE:
                 slot.batch &= ~<uint32_t>IN_USE
             elif self.disown(slab, kernel, slab.hand):
-                self.free_slot(slab.hand * SLABS + kernel)
+                self.free_slot(slab.hand << SLAB_BITS | kernel)
                 self.evicted += 1
                 return True
         return False
@@ -316,10 +316,10 @@ cdef class KeyTable:
         cdef int32_t owner = slab.slots[slot].owner
         cdef int32_t *link = &self.owners.incarnations[owner >> 1].keys[owner & 1]
         while link[0] != NONE:
-            if link[0] == slot * SLABS + kernel:
+            if link[0] == (slot << SLAB_BITS | kernel):
                 link[0] = slab.slots[slot].next
                 return True
-            link = &self.slabs[link[0] % SLABS].slots[link[0] // SLABS].next
+            link = &key_slot(self.slabs, link[0]).next
         return False
 
     cdef int32_t take_slot(self, int32_t mkt) noexcept nogil:
@@ -332,21 +332,21 @@ cdef class KeyTable:
         slab.slots[slot].mkt = mkt
         slab.slots[slot].next = slab.slots[slot].owner = NONE
         slab.slots[slot].batch = self.owners.batch | IN_USE
-        return slot * SLABS + kernel
+        return slot << SLAB_BITS | kernel
 
     cdef int32_t take_owned_slot(self, int32_t mkt, int32_t incarnation, int direction) noexcept nogil:
         """The same, first in the chain of an incarnation and direction."""
         cdef int32_t slot = self.take_slot(mkt)
         cdef int32_t *chain = &self.owners.incarnations[incarnation].keys[direction]
-        cdef KeySlot *it = &self.slabs[slot % SLABS].slots[slot // SLABS]
+        cdef KeySlot *it = key_slot(self.slabs, slot)
         it.owner = 2 * incarnation + direction
         it.next = chain[0]
         chain[0] = slot
         return slot
 
     cdef void free_slot(self, int32_t slot) noexcept nogil:
-        cdef Slab *slab = &self.slabs[slot % SLABS]
-        slot //= SLABS
+        cdef Slab *slab = &self.slabs[slab_of(slot)]
+        slot = slot_of(slot)
         slab.slots[slot].owner = NONE
         slab.slots[slot].next = slab.free
         slab.free = slot
@@ -355,7 +355,7 @@ cdef class KeyTable:
     cdef void free_list(self, int32_t head) noexcept nogil:
         cdef int32_t following
         while head != NONE:
-            following = self.slabs[head % SLABS].slots[head // SLABS].next
+            following = key_slot(self.slabs, head).next
             self.free_slot(head)
             head = following
 
@@ -363,7 +363,7 @@ cdef class KeyTable:
         """The traffic key of an MKT in a chain, or NONE."""
         cdef KeySlot *slot
         while head != NONE:
-            slot = &self.slabs[head % SLABS].slots[head // SLABS]
+            slot = key_slot(self.slabs, head)
             if slot.mkt == mkt:
                 slot.batch = self.owners.batch | IN_USE
                 return head
@@ -407,7 +407,7 @@ cdef class KeyTable:
             length = context(wanted[i].segment, wanted[i].isn_source, wanted[i].isn_destination, text)
             algorithm = self.algorithms[wanted[i].mkt]
             key = algorithm.derive(self.library_secrets[wanted[i].mkt], text[:length])
-            memcpy(slot_data(&self.slabs[KERNEL_LIBRARY], wanted[i].slot // SLABS),
+            memcpy(key_data(self.slabs, wanted[i].slot),
                    <const uint8_t *><bytes>key, len(key))
         return 0
 
@@ -491,7 +491,7 @@ cdef void derive_compiled(KeyTable table, int kernel, Derivation *wanted,
             memcpy(raw + length * i, raw + RAW * i, length)
         prepare(kernel, raw, length, n, prepared)
         for i in range(n):
-            memcpy(slot_data(slab, chosen[i].slot // SLABS), prepared + slab.stride * i, slab.stride)
+            memcpy(key_data(table.slabs, chosen[i].slot), prepared + slab.stride * i, slab.stride)
 
 
 def derive_traffic_keys(algorithm, secret, contexts):

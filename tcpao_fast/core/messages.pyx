@@ -65,8 +65,10 @@ cdef inline void copy_options(uint8_t *out, const uint8_t *options, uint32_t len
 
 
 cdef inline void zero_mac(uint8_t *mac, uint32_t length) noexcept nogil:
-    if length == 12:                     # RFC 5926
-        memset(mac, 0, 12)
+    if length == 12:                     # RFC 5926: three stores are quicker than a call
+        put32(mac, 0)
+        put32(mac + 4, 0)
+        put32(mac + 8, 0)
     else:
         memset(mac, 0, length)
 

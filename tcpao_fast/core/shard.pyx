@@ -25,7 +25,7 @@ from tcpao_fast.errors import InvalidArgumentError
 cdef uint64_t ODD = 0x9E3779B97F4A7C15ULL    # spreads what it multiplies over the high bits
 
 cdef enum:
-    ROWS = 1024           # the memory of a batch stays in the second-level cache
+    ROWS = 512           # the memory of a batch stays in the second-level cache
     AHEAD = 8             # records between a prefetch and its use
 
 
@@ -268,8 +268,7 @@ cdef class Shard:
             out.verdict[first + i] = row.verdict
             out.mkt[first + i] = row.mkt
             out.sne[first + i] = <uint32_t>(row.position >> 32) if row.mkt != NONE else 0
-            out.connection[first + i] = (self.connections.connections[row.connection].id
-                                         if row.connection != NONE else -1)
+            out.connection[first + i] = row.id
             self.tally[row.verdict] += 1
             self.tally[<int>VERDICT_COUNT] += (self.segments[i].kind == KIND_SEGMENT
                                                and self.segments[i].auth == AUTH_AO)

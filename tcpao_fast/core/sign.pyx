@@ -336,10 +336,6 @@ cdef int open_batch(Shard shard, Records records, Py_ssize_t first, Py_ssize_t c
     return shard.open_batch(count)
 
 
-cdef int32_t connection_id(Shard shard, const Hypothesis *row) noexcept nogil:
-    return shard.connections.connections[row.connection].id if row.connection != NONE else -1
-
-
 cdef int write_macs(Shard shard, Py_ssize_t count) except -1 nogil:
     """Compute the MACs of the rows that have a check, write them where they belong."""
     cdef Py_ssize_t i
@@ -451,7 +447,7 @@ def sign_records(Shard shard not None, Records records not None, origins=None):
                         schedule(shard, i)
                     used += length[at]
                     mkt[at] = row.mkt
-                    identity[at] = connection_id(shard, row)
+                    identity[at] = row.id
                 write_macs(shard, count)
                 for i in range(count):
                     if shard.rows[i].check != CHECK_NOTHING:
@@ -502,7 +498,7 @@ def sign_records_inplace(Shard shard not None, Records records not None, origins
                         segment.rnext_key_id = option[3]
                     schedule(shard, i)
                     mkt[at] = row.mkt
-                    identity[at] = connection_id(shard, row)
+                    identity[at] = row.id
                 write_macs(shard, count)
                 for i in range(count):
                     if shard.rows[i].check != CHECK_NOTHING:

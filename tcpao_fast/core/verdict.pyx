@@ -12,7 +12,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from tcpao_fast.core.connections cimport NONE, PROOF_SYN, Connection, Incarnation, advance
 from tcpao_fast.core.hypothesis cimport CHECK_AO, CHECK_MD5, CHECK_NOTHING
 from tcpao_fast.core.kernels cimport tcpao_equal, tcpao_message
-from tcpao_fast.core.keys cimport IN_USE, SLABS, Derivation, KeySlot, key_data
+from tcpao_fast.core.keys cimport IN_USE, Derivation, KeySlot, key_data, key_slot
 from tcpao_fast.core.mac cimport mac_one
 from tcpao_fast.core.messages cimport DIGEST, KERNEL_LIBRARY, SCRATCH, ao_prefix, layout
 from tcpao_fast.core.mkt cimport Mkt, within
@@ -68,7 +68,7 @@ cdef bint expected(ConnectionTable connections, KeyTable keys, const Segment *se
     if (head == NONE or segment.auth_length - 4 != mkt.mac_length
             or not within(mkt.accept, timestamp)):
         return False
-    slot = &keys.slabs[head % SLABS].slots[head // SLABS]
+    slot = key_slot(keys.slabs, head)
     row.position = extend(live.anchor[direction], segment.seq)
     if slot.mkt != connection.candidates[direction][0] or row.position < 0:
         return False
