@@ -15,7 +15,7 @@ cdef enum Proof:
     PROOF_SYN = 1             # the MAC of the SYN was good: one ISN is certain
     PROOF_BOTH = 2            # a MAC over both ISNs was good
 
-# Either direction is 0 (from the lower endpoint) or 1.
+# Either direction is 0 (from the lower endpoint) or 1.  64 bytes: one line of the cache.
 cdef struct Incarnation:
     int64_t anchor[2]         # the highest proved position of each direction's sender
     uint32_t isn[2]
@@ -26,26 +26,35 @@ cdef struct Incarnation:
     uint8_t proof
     uint8_t listed            # among its connection's incarnations; else only speculated on
     uint8_t rnext_key_id[2]   # of the last good segment
+    uint8_t unused[15]
 
-# What every segment asks for stands in the first 64 bytes.
+cdef enum LookedUp:
+    HAS_CANDIDATES = 1        # << direction: `Aside.candidates` is valid
+    HAS_DETAILS = 4           # has_mkt and `Aside.md5_key` are valid
+    IS_SPECULATED = 8         # `Aside.speculated` is an incarnation
+
+# What every segment asks for: one line of the cache.
 cdef struct Connection:
     uint8_t address[2][16]    # IPv4 in the first 4 bytes; the lower endpoint first
     uint16_t port[2]          # host order
     uint32_t vrf
     int32_t live              # the incarnation proved last
-    int32_t speculated        # incarnation that this batch's SYN-ACK would make
+    int32_t newest            # head of the list of incarnations
     int32_t id                # never used twice
     uint32_t batch            # that last touched it: not evicted while it runs
     uint8_t candidate_id[2]
-    uint8_t looked_up         # bit d: candidates[d] is valid; bit 2: has_mkt and md5_key are
+    uint8_t looked_up         # bits of LookedUp
     uint8_t has_mkt
     uint8_t version
     uint8_t initiator         # the direction of the SYN
     uint8_t referenced        # verified since the eviction hand passed
     uint8_t used
-    int32_t candidates[2][2]  # MKTs that the KeyID above may mean (stage `keys`)
+
+# What the usual segment does not ask for.
+cdef struct Aside:
+    int32_t candidates[2][2]  # MKTs that candidate_id may mean (stage `keys`)
     int32_t md5_key           # MKT for TCP-MD5
-    int32_t newest            # head of the list of incarnations
+    int32_t speculated        # incarnation that this batch's SYN-ACK would make
 
 cdef struct Slot:
     uint32_t hash
@@ -74,6 +83,7 @@ cdef inline void advance(Incarnation *one, const Segment *segment,
 
 cdef class ConnectionTable:
     cdef Connection *connections
+    cdef Aside *asides                    # of each connection
     cdef Incarnation *incarnations
     cdef Slot *slots
     cdef uint64_t secret[2]               # of the keyed hash

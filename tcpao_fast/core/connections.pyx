@@ -15,7 +15,7 @@ from libc.stdint cimport uint32_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
-from tcpao_fast.core.kernels cimport tcpao_prefetch
+from tcpao_fast.core.kernels cimport tcpao_big_pages, tcpao_grow_table, tcpao_prefetch
 from tcpao_fast.core.segment cimport FLAG_RST, KIND_FRAGMENT, be32, is_syn, is_syn_ack
 from tcpao_fast.core.sne cimport extend
 
@@ -146,6 +146,7 @@ cdef class ConnectionTable:
 
     def __dealloc__(self):
         free(self.connections)
+        free(self.asides)
         free(self.incarnations)
         free(self.slots)
         free(self.released)
@@ -157,6 +158,7 @@ cdef class ConnectionTable:
         cdef int32_t i
         if slots == NULL:
             out_of_memory()
+        tcpao_big_pages(slots, size * sizeof(Slot))
         memset(slots, 0xFF, size * sizeof(Slot))
         free(self.slots)
         self.slots = slots
@@ -177,10 +179,16 @@ cdef class ConnectionTable:
         while capacity < wanted:
             capacity = min(2 * capacity, <Py_ssize_t>self.limit)
         if capacity > self.capacity:
-            grown = realloc(self.connections, capacity * sizeof(Connection))
+            grown = tcpao_grow_table(self.connections, self.capacity * sizeof(Connection),
+                                     capacity * sizeof(Connection))
             if grown == NULL:
                 out_of_memory()
             self.connections = <Connection *>grown
+            grown = tcpao_grow_table(self.asides, self.capacity * sizeof(Aside),
+                                     capacity * sizeof(Aside))
+            if grown == NULL:
+                out_of_memory()
+            self.asides = <Aside *>grown
             memset(self.connections + self.capacity, 0,
                    (capacity - self.capacity) * sizeof(Connection))
             for i in range(capacity - 1, self.capacity - 1, -1):
@@ -195,7 +203,9 @@ cdef class ConnectionTable:
         # each segment adds at most two incarnations (one speculated, one noted)
         if self.free_incarnations < 2 * more:
             wanted = max(self.incarnation_capacity + 2 * more, self.incarnation_capacity * 3 // 2)
-            grown = realloc(self.incarnations, wanted * sizeof(Incarnation))
+            grown = tcpao_grow_table(self.incarnations,
+                                     self.incarnation_capacity * sizeof(Incarnation),
+                                     wanted * sizeof(Incarnation))
             if grown == NULL:
                 out_of_memory()
             self.incarnations = <Incarnation *>grown
@@ -245,7 +255,6 @@ cdef class ConnectionTable:
                 slot = &self.slots[rows[i].hash & self.mask]
                 if slot.hash == rows[i].hash and slot.connection != NONE:
                     tcpao_prefetch(&self.connections[slot.connection])
-                    tcpao_prefetch(<const uint8_t *>&self.connections[slot.connection] + 64)
             if i >= AHEAD:
                 row = &rows[i - AHEAD]
                 segment = &segments[i - AHEAD]
@@ -312,7 +321,8 @@ cdef class ConnectionTable:
         else:
             found.id = self.next_id
             self.next_id += 1
-        found.live = found.newest = found.speculated = found.md5_key = NONE
+        found.live = found.newest = NONE
+        self.asides[index].speculated = self.asides[index].md5_key = NONE
         found.initiator = INITIATOR_UNKNOWN
         found.used = 1
         slots_put(self.slots, self.mask, row.hash, index)
@@ -380,7 +390,7 @@ cdef class ConnectionTable:
                 return False
             at = unproved if unproved != NONE else proved
             self.unlist(connection, at)
-            if owner.speculated != at:       # the batch in flight still points at that one
+            if self.asides[connection].speculated != at:       # the batch in flight still points at that one
                 self.drop_incarnation(at)
         self.incarnations[incarnation].next = owner.newest
         self.incarnations[incarnation].listed = 1
@@ -399,7 +409,7 @@ cdef class ConnectionTable:
                     one.isn[1 - direction] == isn_destination):
                 return at
             at = one.next
-        at = owner.speculated
+        at = self.asides[connection].speculated
         if at != NONE:
             one = &self.incarnations[at]
             if one.isn[direction] == isn_source and one.isn[1 - direction] == isn_destination:
@@ -467,7 +477,7 @@ cdef class ConnectionTable:
                         self.drop_incarnation(at)
                     at = following
             if not self.enlist(connection, found):
-                if owner.speculated != found:
+                if self.asides[connection].speculated != found:
                     self.drop_incarnation(found)
                 return NONE
         if proved:
@@ -493,13 +503,15 @@ cdef class ConnectionTable:
             row.isn_destination = segment.ack - 1
             row.position = segment.seq
             row.incarnation = self.find_pair(row.connection, direction, segment.seq, segment.ack - 1)
-            if row.incarnation != NONE or owner.speculated != NONE:
+            if row.incarnation != NONE or owner.looked_up & IS_SPECULATED:
                 return False
             row.incarnation = self.make_pair(row.connection, direction, segment.seq,
                                              segment.ack - 1)
-            owner.speculated = row.incarnation
+            self.asides[row.connection].speculated = row.incarnation
+            owner.looked_up |= IS_SPECULATED
             return True
-        at = owner.speculated if owner.speculated != NONE else owner.live
+        at = (self.asides[row.connection].speculated if owner.looked_up & IS_SPECULATED
+              else owner.live)
         if at == NONE:
             at = owner.newest
             while at != NONE and self.incarnations[at].known != 3:
@@ -525,8 +537,9 @@ cdef class ConnectionTable:
 
     cdef void end_speculation(self, int32_t connection) noexcept nogil:
         """Give back the incarnation that was speculated on, unless it was kept."""
-        cdef int32_t at = self.connections[connection].speculated
-        self.connections[connection].speculated = NONE
+        cdef int32_t at = self.asides[connection].speculated
+        self.asides[connection].speculated = NONE
+        self.connections[connection].looked_up &= ~IS_SPECULATED
         if at != NONE and not self.incarnations[at].listed:
             self.drop_incarnation(at)
 
@@ -535,8 +548,9 @@ cdef class ConnectionTable:
         cdef Connection *old = &self.connections[connection]
         cdef int32_t at = old.newest, following
         cdef uint32_t hole, probe, home
-        if old.speculated != NONE and not self.incarnations[old.speculated].listed:
-            self.drop_incarnation(old.speculated)
+        if old.looked_up & IS_SPECULATED and (
+                not self.incarnations[self.asides[connection].speculated].listed):
+            self.drop_incarnation(self.asides[connection].speculated)
         while at != NONE:
             following = self.incarnations[at].next
             self.drop_incarnation(at)

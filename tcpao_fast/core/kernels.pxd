@@ -44,3 +44,7 @@ cdef extern from "kernels/equal.h" nogil:
 
 cdef extern from "kernels/prefetch.h" nogil:
     void tcpao_prefetch(const void *)
+
+cdef extern from "kernels/pages.h" nogil:
+    void tcpao_big_pages(void *, size_t)
+    void *tcpao_grow_table(void *, size_t, size_t)

@@ -3,6 +3,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
 from tcpao_fast.core.connections cimport Connection, ConnectionTable
+from tcpao_fast.core.hypothesis cimport Hypothesis
 from tcpao_fast.core.kernels cimport tcpao_message
 from tcpao_fast.core.mac cimport Scheduler
 from tcpao_fast.core.mkt cimport Mkt, Side
@@ -11,12 +12,16 @@ from tcpao_fast.core.segment cimport Segment
 cdef enum:
     SLABS = 5                 # one a compiled kernel, one for the library algorithms
     SLAB_BITS = 3             # of a key's number that say in which slab it is
-    CHUNK = 1024
+    CHUNK = 16384             # untouched memory costs nothing
     IN_USE = 0x80000000       # in KeySlot.batch
+    TAG_BITS = 9
+    # in KeySlot.tagged: a segment of its connection and direction with that KeyID means this MKT,
+    # or another only where this one may not be used at that time
+    FIRST_CHOICE = 0x100
 
 # Where a traffic key stands, and whose it is.
 cdef struct KeySlot:
-    int32_t mkt
+    uint32_t tagged           # MKT << TAG_BITS | FIRST_CHOICE | KeyID: see `slot_mkt`
     int32_t next              # next key of the same incarnation and direction, or free slot
     int32_t owner             # 2 x incarnation + direction; -1: the row that asked for it, or free
     uint32_t batch            # that last used it; the highest bit: since the eviction hand passed
@@ -54,12 +59,13 @@ cdef class KeyTable:
     cdef uint8_t *scratch
     cdef tcpao_message *messages
     cdef void match(self, const Segment *segment, uint8_t key_id, int32_t *found) noexcept nogil
-    cdef void look_up(self, const Segment *segment, Connection *connection) noexcept nogil
-    cdef int candidates(self, const Segment *segment, Connection *connection, int direction,
+    cdef void look_up(self, const Segment *segment, int32_t connection) noexcept nogil
+    cdef int candidates(self, const Segment *segment, int32_t connection, int direction,
                         int64_t timestamp, int32_t *found) noexcept nogil
     cdef int32_t to_send(self, const Segment *segment, const Connection *connection, int direction,
                          int64_t timestamp, bint *forward) noexcept nogil
     cdef int reserve(self, Py_ssize_t more) except -1 nogil
+    cdef void prefetch(self, const Hypothesis *row) noexcept nogil
     cdef int32_t take_slot(self, int32_t mkt) noexcept nogil
     cdef int32_t take_owned_slot(self, int32_t mkt, int32_t incarnation, int direction) noexcept nogil
     cdef bint evict(self, Slab *slab) noexcept nogil
@@ -76,6 +82,9 @@ cdef inline int slab_of(int32_t key) noexcept nogil:
 
 cdef inline int32_t slot_of(int32_t key) noexcept nogil:
     return key >> SLAB_BITS
+
+cdef inline int32_t slot_mkt(const KeySlot *slot) noexcept nogil:
+    return <int32_t>(slot.tagged >> TAG_BITS)
 
 cdef inline KeySlot *key_slot(const Slab *slabs, int32_t key) noexcept nogil:
     return &slabs[slab_of(key)].slots[slot_of(key)]

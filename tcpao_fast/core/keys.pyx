@@ -18,8 +18,8 @@ from libc.string cimport memcmp, memcpy, memset
 
 import numpy as np
 
-from tcpao_fast.core.connections cimport NONE
-from tcpao_fast.core.kernels cimport TCPAO_MD5
+from tcpao_fast.core.connections cimport HAS_CANDIDATES, HAS_DETAILS, NONE, Aside
+from tcpao_fast.core.kernels cimport TCPAO_MD5, tcpao_big_pages, tcpao_grow_table, tcpao_prefetch
 from tcpao_fast.core.mac cimport Scheduler, prepare, prepared_length, wipe
 from tcpao_fast.core.mkt cimport within
 from tcpao_fast.core.messages cimport KERNEL_LIBRARY, MAX_SUFFIX, SCRATCH, context, layout
@@ -34,7 +34,8 @@ cdef enum:
     DERIVE_CHUNK = 256    # derived side by side
     KEY_BYTES = 200       # kept for the traffic keys of a connection, if all are there
     FEWEST_SLOTS = 16384  # and at least so many keys: more than a batch can use
-    MOST_SLOTS = 0x7fffffff // 8
+    MOST_SLOTS = 0x7fffffff >> 3
+    MOST_MKTS = 1 << 22
 
 
 cdef bint side_matches(const Side *side, const uint8_t *address, uint16_t port) noexcept nogil:
@@ -142,6 +143,8 @@ cdef class KeyTable:
         send_lifetime, accept_lifetime : tuple of (int, int)
             Nanoseconds since 1970, both included.
         """
+        if self.count >= MOST_MKTS:
+            raise InvalidArgumentError(f"more than {MOST_MKTS} keys")
         cdef Mkt *mkts = <Mkt *>realloc(self.mkts, (self.count + 1) * sizeof(Mkt))
         cdef Mkt *mkt
         cdef const uint8_t[::1] key
@@ -226,31 +229,34 @@ cdef class KeyTable:
             found[0] = found[1]
             found[1] = NONE
 
-    cdef void look_up(self, const Segment *segment, Connection *connection) noexcept nogil:
+    cdef void look_up(self, const Segment *segment, int32_t connection) noexcept nogil:
         """Note on the connection, once, whether it has an MKT and which TCP-MD5 key."""
+        cdef Connection *it = &self.owners.connections[connection]
+        cdef Aside *aside = &self.owners.asides[connection]
         cdef int32_t i
-        if connection.looked_up & 4:
+        if it.looked_up & HAS_DETAILS:
             return
-        connection.looked_up |= 4
-        connection.has_mkt = 0
-        connection.md5_key = NONE
+        it.looked_up |= HAS_DETAILS
+        it.has_mkt = 0
+        aside.md5_key = NONE
         for i in range(self.count):
             if matches(&self.mkts[i], segment, True) or matches(&self.mkts[i], segment, False):
                 if self.mkts[i].kernel != TCPAO_MD5:
-                    connection.has_mkt = 1
-                elif connection.md5_key == NONE:
-                    connection.md5_key = i
+                    it.has_mkt = 1
+                elif aside.md5_key == NONE:
+                    aside.md5_key = i
 
-    cdef int candidates(self, const Segment *segment, Connection *connection, int direction,
+    cdef int candidates(self, const Segment *segment, int32_t connection, int direction,
                         int64_t timestamp, int32_t *found) noexcept nogil:
         """How many MKTs a signed segment's KeyID may mean (0 to 2), and which."""
-        cdef int32_t *cached = connection.candidates[direction]
+        cdef Connection *it = &self.owners.connections[connection]
+        cdef int32_t *cached = self.owners.asides[connection].candidates[direction]
         cdef int i, count = 0
-        if not connection.looked_up >> direction & 1 or (
-                connection.candidate_id[direction] != segment.key_id):
+        if not it.looked_up & HAS_CANDIDATES << direction or (
+                it.candidate_id[direction] != segment.key_id):
             self.match(segment, segment.key_id, cached)
-            connection.candidate_id[direction] = segment.key_id
-            connection.looked_up |= 1 << direction
+            it.candidate_id[direction] = segment.key_id
+            it.looked_up |= HAS_CANDIDATES << direction
         for i in range(2):
             if cached[i] != NONE and within(self.mkts[cached[i]].accept, timestamp):
                 found[count] = cached[i]
@@ -322,6 +328,25 @@ cdef class KeyTable:
             link = &key_slot(self.slabs, link[0]).next
         return False
 
+    cdef void prefetch(self, const Hypothesis *row) noexcept nogil:
+        """Ask for the traffic key that a row of a proved connection will probably use."""
+        cdef int32_t live, key
+        cdef const uint8_t *data
+        cdef size_t at = 0
+        if row.connection == NONE:
+            return
+        live = self.owners.connections[row.connection].live
+        if live == NONE:
+            return
+        key = self.owners.incarnations[live].keys[row.direction]
+        if key == NONE:
+            return
+        tcpao_prefetch(key_slot(self.slabs, key))
+        data = key_data(self.slabs, key)
+        while at < self.slabs[slab_of(key)].stride:
+            tcpao_prefetch(data + at)
+            at += 64
+
     cdef int32_t take_slot(self, int32_t mkt) noexcept nogil:
         """A free slot for a traffic key of the MKT (`reserve` has made room)."""
         cdef int kernel = self.mkts[mkt].kernel
@@ -329,7 +354,7 @@ cdef class KeyTable:
         cdef int32_t slot = slab.free
         slab.free = slab.slots[slot].next
         slab.available -= 1
-        slab.slots[slot].mkt = mkt
+        slab.slots[slot].tagged = <uint32_t>mkt << TAG_BITS
         slab.slots[slot].next = slab.slots[slot].owner = NONE
         slab.slots[slot].batch = self.owners.batch | IN_USE
         return slot << SLAB_BITS | kernel
@@ -364,7 +389,7 @@ cdef class KeyTable:
         cdef KeySlot *slot
         while head != NONE:
             slot = key_slot(self.slabs, head)
-            if slot.mkt == mkt:
+            if slot_mkt(slot) == mkt:
                 slot.batch = self.owners.batch | IN_USE
                 return head
             head = slot.next
@@ -430,15 +455,17 @@ cdef int grow(Slab *slab) except -1 nogil:
     if grown == NULL:
         out_of_memory()
     slab.chunks = <uint8_t **>grown
-    # doubling, as a big block that grows is moved by the page tables and not copied
-    if chunk & (chunk - 1) == 0:
-        grown = realloc(slab.slots, max(1, 2 * chunk) * CHUNK * sizeof(KeySlot))
+    if chunk & (chunk - 1) == 0:         # the slots stand together, and double
+        grown = tcpao_grow_table(slab.slots, chunk * CHUNK * sizeof(KeySlot),
+                                 max(1, 2 * chunk) * CHUNK * sizeof(KeySlot))
         if grown == NULL:
             out_of_memory()
         slab.slots = <KeySlot *>grown
     slab.chunks[chunk] = <uint8_t *>calloc(CHUNK, slab.stride)
     if slab.chunks[chunk] == NULL:
         out_of_memory()
+    if chunk:                            # where there are few keys, big pages would be a waste
+        tcpao_big_pages(slab.chunks[chunk], CHUNK * slab.stride)
     for i in range(slab.capacity + CHUNK - 1, slab.capacity - 1, -1):
         slab.slots[i].owner = NONE
         slab.slots[i].next = slab.free

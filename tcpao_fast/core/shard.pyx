@@ -13,7 +13,7 @@ from libc.string cimport memcpy, memset
 from tcpao_fast.core.connections cimport NONE, Connection, Incarnation
 from tcpao_fast.core.hypothesis cimport CHECK_AO, CHECK_NOTHING
 from tcpao_fast.core.kernels cimport tcpao_prefetch
-from tcpao_fast.core.keys cimport key_data
+from tcpao_fast.core.keys cimport FIRST_CHOICE, TAG_BITS, key_data, key_slot
 from tcpao_fast.core.mac cimport wipe
 from tcpao_fast.core.messages cimport DIGEST, KERNEL_LIBRARY, SCRATCH, assemble
 from tcpao_fast.core.parse cimport parse_frame
@@ -27,6 +27,7 @@ cdef uint64_t ODD = 0x9E3779B97F4A7C15ULL    # spreads what it multiplies over t
 cdef enum:
     ROWS = 512           # the memory of a batch stays in the second-level cache
     AHEAD = 8             # records between a prefetch and its use
+    KEYS_AHEAD = 16
 
 
 cdef inline uint16_t mix(uint64_t addresses, uint32_t ports, uint32_t vrf, uint32_t shards) noexcept nogil:
@@ -193,6 +194,8 @@ cdef class Shard:
         cdef Py_ssize_t i
         cdef Hypothesis *row
         for i in range(count):
+            if i + KEYS_AHEAD < count:
+                self.keys.prefetch(&self.rows[i + KEYS_AHEAD])
             row = &self.rows[i]
             if expected(self.connections, self.keys, &self.segments[i], self.timestamps[i], row):
                 continue
@@ -203,6 +206,11 @@ cdef class Shard:
                     self.speculated[self.speculated_count] = row.connection
                     self.speculated_count += 1
                 self.key_row(i)
+                # for the next segment with this KeyID: see `expected`
+                if row.traffic_key != NONE and row.mkt == (
+                        self.connections.asides[row.connection].candidates[row.direction][0]):
+                    key_slot(self.keys.slabs, row.traffic_key).tagged = (
+                        <uint32_t>row.mkt << TAG_BITS | FIRST_CHOICE | self.segments[i].key_id)
 
     cdef void key_row(self, Py_ssize_t i) noexcept nogil:
         """Stage `keys` for one row: find its traffic key, or note that it is wanted."""

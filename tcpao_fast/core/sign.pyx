@@ -290,7 +290,6 @@ cdef Outcome plan_inplace(Shard shard, Records records, Py_ssize_t i, Py_ssize_t
     """Decide on row i of the batch (record `at`) with what its option is filled in."""
     cdef const Segment *segment = &shard.segments[i]
     cdef Hypothesis *row = &shard.rows[i]
-    cdef Connection *connection
     cdef int32_t found[2]
     cdef Outcome why = unfit(segment)
     cdef int64_t timestamp = records.timestamp(at)
@@ -301,14 +300,13 @@ cdef Outcome plan_inplace(Shard shard, Records records, Py_ssize_t i, Py_ssize_t
         return why
     if segment.auth == AUTH_NONE:
         return NO_OPTION
-    connection = &shard.connections.connections[row.connection]
     if segment.auth == AUTH_MD5:
-        shard.keys.look_up(segment, connection)
-        row.mkt = connection.md5_key
+        shard.keys.look_up(segment, row.connection)
+        row.mkt = shard.connections.asides[row.connection].md5_key
         row.check = CHECK_MD5 if row.mkt != NONE else CHECK_NOTHING
         return SIGNED if row.mkt != NONE else NO_KEY
     keep_ids[0] = True
-    if shard.keys.candidates(segment, connection, row.direction, -1, found):
+    if shard.keys.candidates(segment, row.connection, row.direction, -1, found):
         row.mkt = found[0]
     else:
         keep_ids[0] = False

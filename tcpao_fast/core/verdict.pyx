@@ -9,10 +9,19 @@ verdicts do not depend on how a stream is cut into batches.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
-from tcpao_fast.core.connections cimport NONE, PROOF_SYN, Connection, Incarnation, advance
+from tcpao_fast.core.connections cimport IS_SPECULATED, NONE, PROOF_SYN, Connection, Incarnation, advance
 from tcpao_fast.core.hypothesis cimport CHECK_AO, CHECK_MD5, CHECK_NOTHING
 from tcpao_fast.core.kernels cimport tcpao_equal, tcpao_message
-from tcpao_fast.core.keys cimport IN_USE, Derivation, KeySlot, key_data, key_slot
+from tcpao_fast.core.keys cimport (
+    FIRST_CHOICE,
+    IN_USE,
+    TAG_BITS,
+    Derivation,
+    KeySlot,
+    key_data,
+    key_slot,
+    slot_mkt,
+)
 from tcpao_fast.core.mac cimport mac_one
 from tcpao_fast.core.messages cimport DIGEST, KERNEL_LIBRARY, SCRATCH, ao_prefix, layout
 from tcpao_fast.core.mkt cimport Mkt, within
@@ -44,9 +53,9 @@ cdef struct Attempts:
 
 cdef bint expected(ConnectionTable connections, KeyTable keys, const Segment *segment,
                    int64_t timestamp, Hypothesis *row) noexcept nogil:
-    """The usual case at one go: a signed segment, no SYN, of a connection that is proved, with the
-    KeyID of the one before and a traffic key that is there.  What `judge`, `hypothesize` and the
-    look-up of the key would find, or False: ask them."""
+    """The usual case at one go: a signed segment, no SYN, of a connection that is proved, with a
+    KeyID that is known to mean the traffic key at hand.  What `judge`, `hypothesize` and the look-up
+    of the key would find, or False: ask them."""
     cdef const Connection *connection
     cdef const Incarnation *live
     cdef const Mkt *mkt
@@ -57,26 +66,23 @@ cdef bint expected(ConnectionTable connections, KeyTable keys, const Segment *se
             or segment.captured < segment.length):
         return False
     connection = &connections.connections[row.connection]
-    if (connection.live == NONE or connection.speculated != NONE
-            or connection.looked_up & (4 | 1 << direction) != 4 | 1 << direction
-            or connection.candidate_id[direction] != segment.key_id
-            or connection.candidates[direction][0] == NONE):
+    if connection.live == NONE or connection.looked_up & IS_SPECULATED:
         return False
-    mkt = &keys.mkts[connection.candidates[direction][0]]
     live = &connections.incarnations[connection.live]
     head = live.keys[direction]
-    if (head == NONE or segment.auth_length - 4 != mkt.mac_length
-            or not within(mkt.accept, timestamp)):
+    if head == NONE:
         return False
     slot = key_slot(keys.slabs, head)
+    mkt = &keys.mkts[slot_mkt(slot)]
     row.position = extend(live.anchor[direction], segment.seq)
-    if slot.mkt != connection.candidates[direction][0] or row.position < 0:
+    if (slot.tagged & ((1 << TAG_BITS) - 1) != (FIRST_CHOICE | segment.key_id)
+            or segment.auth_length - 4 != mkt.mac_length or row.position < 0
+            or not within(mkt.accept, timestamp)):
         return False
     slot.batch = connections.batch | IN_USE
-    row.mkt = slot.mkt
+    row.mkt = slot_mkt(slot)
     row.check = CHECK_AO
     row.verdict = VERDICT_BAD_MAC
-    row.temporary = 0
     row.incarnation = connection.live
     row.isn_source = live.isn[direction]
     row.isn_destination = live.isn[1 - direction]
@@ -89,8 +95,9 @@ cdef void judge(ConnectionTable connections, KeyTable keys, bint ao_required,
                 const Segment *segment, int64_t timestamp, Hypothesis *row) noexcept nogil:
     """Everything that is asked before the MAC, in order.  Sets verdict and check; for TCP-AO the
     first MKT that the KeyID may mean."""
-    cdef Connection *connection
+    cdef const Connection *connection
     cdef int32_t found[2]
+    cdef int32_t md5_key
     row.mkt = row.traffic_key = NONE
     row.check = CHECK_NOTHING
     row.temporary = 0
@@ -105,20 +112,20 @@ cdef void judge(ConnectionTable connections, KeyTable keys, bint ao_required,
         row.verdict = VERDICT_TRUNCATED
         return
     connection = &connections.connections[row.connection]
-    keys.look_up(segment, connection)
+    keys.look_up(segment, row.connection)
     if segment.auth == AUTH_AO:
-        if keys.candidates(segment, connection, row.direction, timestamp, found) == 0:
+        if keys.candidates(segment, row.connection, row.direction, timestamp, found) == 0:
             row.verdict = VERDICT_KEY_NOT_FOUND
             return
         row.mkt = found[0]
         row.check = CHECK_AO
         row.verdict = VERDICT_BAD_MAC
     elif segment.auth == AUTH_MD5:
-        if connection.md5_key == NONE or (
-                not within(keys.mkts[connection.md5_key].accept, timestamp)):
+        md5_key = connections.asides[row.connection].md5_key
+        if md5_key == NONE or not within(keys.mkts[md5_key].accept, timestamp):
             row.verdict = VERDICT_MD5_UNCHECKED
             return
-        row.mkt = connection.md5_key
+        row.mkt = md5_key
         row.check = CHECK_MD5
         row.verdict = VERDICT_MD5_BAD
     else:
@@ -379,7 +386,7 @@ cdef int commit(ConnectionTable connections, KeyTable keys, Attempts *one) excep
                 connections.note_pair(row.connection, row.direction, segment.seq, segment.ack - 1,
                                       False)
         return 0
-    count = keys.candidates(segment, connection, row.direction, one.timestamp, mkts)
+    count = keys.candidates(segment, row.connection, row.direction, one.timestamp, mkts)
     if is_syn(segment):
         return commit_syn(connections, keys, one, mkts, count)
     if is_syn_ack(segment):
