@@ -1,0 +1,436 @@
+"""Everything against everybody in one run: writes RESULTS.md and a plot beside this file.
+
+    python bench/results.py [--cpu N] [--rounds N] [--quick]
+
+The contestants of a row take turns, round by round, on the same bytes and one core; a figure is the
+median of its rounds.  Whatever a contestant computes is compared before it is timed.
+"""
+
+from __future__ import annotations
+
+import hmac
+import importlib
+import os
+import platform
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+from cryptography.hazmat.primitives.ciphers.algorithms import AES  # noqa: E402
+from cryptography.hazmat.primitives.cmac import CMAC  # noqa: E402
+from peers import Contestant, UnavailableError  # noqa: E402
+from scale import scale  # noqa: E402
+from traffic import ALGORITHMS, Traffic  # noqa: E402
+
+import tcpao_fast as ao  # noqa: E402
+from tcpao_fast.core.mac import active_kernels  # noqa: E402
+from tcpao_fast.core.messages import message  # noqa: E402
+from tcpao_fast.core.store import pcap_header, pcap_records  # noqa: E402
+
+SIZES = (52, 64, 80, 256, 576, 1480, 4096, 9000)
+MAC_PEERS = ("ipsec_mb", "openssl_evp", "python_loop")
+FLOW_PEERS = ("dpkt_hmac", "scapy_ao")
+KEYS = (1, 1024)
+PAYLOADS = (0, 1448)
+VOLUME = 8 << 20
+OURS = "tcpao_fast mac_batch"
+OUR_ENGINE = "tcpao_fast Engine.verify"
+KERNEL_OF = {"hmac-sha-1-96": "hmac-sha1", "aes-128-cmac-96": "aes-128-cmac"}
+
+skipped: dict[str, None] = {}
+
+
+def count_for(size):
+    return max(1024, min(16384, VOLUME // max(size, 1)))
+
+
+@dataclass
+class MacWork:
+    """Messages for naked MACs: `buffer`, `offsets`, `lengths`, and which of `raw` keys each has."""
+
+    algorithm: str
+    raw: np.ndarray
+    buffer: np.ndarray
+    offsets: np.ndarray
+    lengths: np.ndarray
+    index: np.ndarray
+
+    @classmethod
+    def random(cls, algorithm, lengths, keys):
+        rng = np.random.default_rng(29)
+        lengths = np.asarray(lengths, np.int64)
+        raw = rng.integers(0, 256, (keys, 20 if algorithm == "hmac-sha-1-96" else 16), np.uint8)
+        index = (np.arange(len(lengths)) % keys).astype(np.int32)
+        buffer = rng.integers(0, 256, int(lengths.sum()), np.uint8)
+        return cls(algorithm, raw, buffer, np.cumsum(lengths) - lengths, lengths, index)
+
+    def messages(self, most):
+        """The first of them, as (key index, bytes)."""
+        return [
+            (int(i), bytes(self.buffer[at : at + n]))
+            for i, at, n in zip(
+                self.index[:most], self.offsets[:most], self.lengths[:most], strict=True
+            )
+        ]
+
+    def expected(self, most):
+        found = []
+        for i, text in self.messages(most):
+            key = bytes(self.raw[i])
+            if self.algorithm == "hmac-sha-1-96":
+                found.append(hmac.digest(key, text, "sha1")[:12])
+            else:
+                mac = CMAC(AES(key))
+                mac.update(text)
+                found.append(mac.finalize()[:12])
+        return np.frombuffer(b"".join(found), np.uint8).reshape(-1, 12)
+
+    def ours(self):
+        keys = ao.TrafficKeys(self.algorithm, self.raw)
+        return Contestant(
+            OURS,
+            lambda: ao.mac_batch(keys, self.index, self.buffer, self.offsets, self.lengths),
+            len(self.lengths),
+        )
+
+
+class FlowWork:
+    """Signed segments of 1,024 connections, and the traffic key of each."""
+
+    def __init__(self, algorithm, payload):
+        self.algorithm = algorithm
+        self.payload = payload
+        self.traffic = Traffic(algorithm, payload, 1024, count_for(payload + 52))
+        self.buffer, self.offsets, self.lengths = self.traffic.segments
+        self.bytes = bytes(self.buffer)
+        self.flows, contexts = [], []
+        for frame in self.frames(1024):
+            source, target, ports = frame[12:16], frame[16:20], frame[20:24]
+            self.flows.append((source, target, *struct.unpack(">HH", ports)))
+            contexts.append(source + target + ports + struct.pack(">II", 1000, 5000))
+        self.traffic_keys = ao.derive_traffic_keys(
+            algorithm, self.traffic.key.secret,
+            np.frombuffer(b"".join(contexts), np.uint8).reshape(-1, 20),
+        )  # fmt: skip
+
+    def frames(self, most):
+        return [
+            self.bytes[at : at + n]
+            for at, n in zip(self.offsets[:most], self.lengths[:most], strict=True)
+        ]
+
+    def mac_work(self):
+        """What the MACs of these segments cover, as naked messages."""
+        texts = [message(frame, 0, False, 101) for frame in self.frames(len(self.offsets))]
+        lengths = np.array([len(text) for text in texts], np.int64)
+        return MacWork(
+            self.algorithm, self.traffic_keys, np.frombuffer(b"".join(texts), np.uint8),
+            np.cumsum(lengths) - lengths, lengths,
+            (np.arange(len(texts)) % 1024).astype(np.int32),
+        )  # fmt: skip
+
+    def engine(self, threads=1):
+        engine = self.traffic.engine(threads=threads)
+        return Contestant(
+            OUR_ENGINE if threads == 1 else f"{OUR_ENGINE}, {threads} threads",
+            lambda: engine.verify(self.buffer, self.offsets, self.lengths, 101).counts["good"],
+            self.traffic.count,
+        )
+
+
+def peers_of(names, work):
+    found = []
+    for name in names:
+        try:
+            found += importlib.import_module(f"peers.{name}").contestants(work)
+        except UnavailableError as reason:
+            if str(reason) not in skipped:
+                click.echo(f"skipped: {reason}", err=True)
+            skipped[str(reason)] = None
+    return found
+
+
+def race(contestants, rounds):
+    """Median ns an item of each contestant, in turns."""
+    times = {one.name: [] for one in contestants}
+    for one in contestants:
+        one.run()
+    for _ in range(rounds):
+        for one in contestants:
+            start = time.perf_counter()
+            one.run()
+            times[one.name].append((time.perf_counter() - start) / one.items * 1e9)
+    return {name: statistics.median(taken) for name, taken in times.items()}
+
+
+def race_macs(work, rounds):
+    contestants = [work.ours(), *peers_of(MAC_PEERS, work)]
+    expected = work.expected(256)
+    for one in contestants:
+        macs = np.array(one.run())[:256, :12]
+        assert (macs == expected[: len(macs)]).all(), f"{one.name} is wrong"
+    return race(contestants, rounds)
+
+
+def race_flows(work, rounds, others=True):
+    contestants = [work.engine(), *(peers_of(FLOW_PEERS, work) if others else [])]
+    for one in contestants:
+        assert one.run() == one.items, f"{one.name} is wrong"
+    macs = work.mac_work().ours()
+    return race([macs, *contestants], rounds)
+
+
+def mixed_lengths(count):
+    """As in captures: 40 % bare ACKs of 52 to 72 bytes, 50 % full segments, the rest between."""
+    rng = np.random.default_rng(7)
+    kind = rng.random(count)
+    small = rng.choice([52, 56, 60, 64, 68, 72], count)
+    full = rng.choice([1484, 1496, 1504], count)
+    return np.where(kind < 0.4, small, np.where(kind < 0.9, full, rng.integers(76, 1484, count)))
+
+
+def capture_against_engine(algorithm, rounds):
+    """`verify_capture` of a file of 100 MB in the page cache, and the engine alone on its bytes."""
+    work = FlowWork(algorithm, 1448)
+    copies = max(1, 100_000_000 // (len(work.buffer) + 16 * work.traffic.count))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "hundred.pcap"
+        with path.open("wb") as file:
+            file.write(pcap_header(101, 65535, False, False))
+            for records in (work.traffic.handshakes, *[work.traffic.segments] * copies):
+                buffer, offsets, lengths = records
+                stamps = np.zeros(len(offsets), np.int64)
+                file.write(pcap_records(buffer, offsets, lengths, lengths, stamps, False, False))
+        segments = work.traffic.count * copies + len(work.traffic.handshakes[1])
+        whole = np.fromfile(path, np.uint8)
+        offsets, lengths, at = [], [], 24
+        for records in (work.traffic.handshakes, *[work.traffic.segments] * copies):
+            starts = at + 16 * (np.arange(len(records[1])) + 1) + records[1]
+            offsets.append(starts)
+            lengths.append(records[2])
+            at = int(starts[-1] + records[2][-1])
+
+        def capture():
+            report = ao.verify_capture(path, [work.traffic.key])
+            assert report.counts["good"] == segments
+            return segments
+
+        def engine():
+            fresh = ao.Engine([work.traffic.key])
+            done = fresh.verify(whole, np.concatenate(offsets), np.concatenate(lengths), 101)
+            assert done.counts["good"] == segments
+            return segments
+
+        return race(
+            [Contestant("capture", capture, segments), Contestant("engine", engine, segments)],
+            rounds,
+        )
+
+
+def table(header, rows):
+    lines = ["| " + " | ".join(header) + " |", "|" + "|".join("---" for _ in header) + "|"]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def machine(cpu):
+    model, flags = platform.machine(), ""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == "model name":
+            model = value.strip()
+        if name.strip() in ("flags", "Features"):
+            wanted = {
+                "avx2", "avx512f", "avx512bw", "vaes", "sha_ni", "aes", "asimd", "sha1", "sha2",
+            }  # fmt: skip
+            flags = " ".join(one for one in value.split() if one in wanted)
+    commit = subprocess.run(
+        ["git", "-C", str(HERE), "describe", "--always", "--dirty"], capture_output=True, text=True
+    ).stdout.strip()
+    try:
+        ipsec_mb = importlib.import_module("peers.ipsec_mb").version()
+    except UnavailableError:
+        ipsec_mb = "not here"
+    kernels = ", ".join(f"{mac} {kernel}" for mac, kernel in active_kernels().items())
+    return [
+        ("CPU", f"{model}, {os.cpu_count()} of them here; pinned to number {cpu}"),
+        ("CPU flags", flags),
+        ("Kernels in use", kernels),
+        ("System", f"{platform.system()} {platform.release()}, Python {platform.python_version()}"),
+        ("Commit", commit or ao.__version__),
+        ("intel-ipsec-mb", ipsec_mb),
+    ]
+
+
+def best_of(figures, prefix):
+    found = [value for name, value in figures.items() if name.startswith(prefix)]
+    return min(found) if found else None
+
+
+def plot(macs, path):
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "tcpao_fast"
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 2, figsize=(11, 4.5), sharey=True, layout="constrained")
+    for axis, algorithm in zip(axes, ALGORITHMS, strict=True):
+        names = list(macs[algorithm, SIZES[0], 1024])
+        for name in names:
+            axis.plot(
+                SIZES, [macs[algorithm, size, 1024][name] for size in SIZES], marker="o",
+                markersize=4, linewidth=2.5 if name == OURS else 1.2, label=name,
+            )  # fmt: skip
+        axis.set(
+            title=f"{algorithm}, 1,024 keys", xscale="log", yscale="log", xlabel="bytes a message"
+        )
+        axis.set_xticks(SIZES, [str(size) for size in SIZES], minor=False)
+        axis.minorticks_off()
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize="small")
+    axes[0].set_ylabel("ns a message, one core")
+    figure.savefig(path, metadata={"Date": None})
+
+
+@click.command()
+@click.option("--cpu", default=0, show_default=True, help="The core to measure on.")
+@click.option("--rounds", default=9, show_default=True, type=click.IntRange(1))
+@click.option("--quick", is_flag=True, help="One round, few connections: whether all of it works.")
+@click.option("--output", type=click.Path(file_okay=False), default=str(HERE), show_default=True)
+def main(cpu, rounds, quick, output):
+    """Measure, and write RESULTS.md and results.svg."""
+    rounds = 1 if quick else rounds
+    every = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {cpu})
+    out = Path(output)
+    macs, flows, mixes, captures, threads = {}, {}, {}, {}, {}
+    for algorithm in ALGORITHMS:
+        for keys in KEYS:
+            for size in SIZES:
+                work = MacWork.random(algorithm, [size] * count_for(size), keys)
+                macs[algorithm, size, keys] = race_macs(work, rounds)
+        mixes[algorithm] = race_macs(MacWork.random(algorithm, mixed_lengths(8192), 1024), rounds)
+        for payload in PAYLOADS:
+            flows[algorithm, payload] = race_flows(FlowWork(algorithm, payload), rounds)
+        captures[algorithm] = capture_against_engine(algorithm, rounds)
+        click.echo(f"{algorithm}: done on one core", err=True)
+    many = scale(1 << 17 if quick else 1_000_000)
+    if len(every) > 1:
+        os.sched_setaffinity(0, every)
+        for algorithm in ALGORITHMS:
+            for payload in PAYLOADS:
+                work = FlowWork(algorithm, payload)
+                threads[algorithm, payload] = race([work.engine(), work.engine(2)], rounds)
+    out.mkdir(parents=True, exist_ok=True)
+    plot(macs, out / "results.svg")
+    (out / "RESULTS.md").write_text(
+        render(cpu, rounds, macs, mixes, flows, captures, many, threads), encoding="utf-8"
+    )
+    click.echo(f"{out / 'RESULTS.md'}, {out / 'results.svg'}", err=True)
+
+
+def render(cpu, rounds, macs, mixes, flows, captures, many, threads):
+    goals = []
+
+    def goal(what, reached, limit, at_least=False):
+        if reached is None:
+            goals.append((what, "-", f"{limit}", "not measured"))
+            return
+        met = reached >= limit if at_least else reached <= limit
+        sign = ">=" if at_least else "<="
+        goals.append((what, f"{reached:,.2f}", f"{sign} {limit:,}", "yes" if met else "no"))
+
+    for algorithm, sizes in (
+        ("hmac-sha-1-96", ((64, 0.45), (80, 0.45), (1480, 0.85))),
+        ("aes-128-cmac-96", ((64, 0.25), (80, 0.25), (1480, 0.75))),
+    ):
+        for size, limit in sizes:
+            figures = macs[algorithm, size, 1024]
+            peer = best_of(figures, "ipsec-mb")
+            goal(
+                f"`mac_batch` {algorithm}, {size} bytes, x ipsec-mb (its better API)",
+                peer and figures[OURS] / peer, limit,
+            )  # fmt: skip
+    for algorithm, ack, large in (("hmac-sha-1-96", 60, 1.25), ("aes-128-cmac-96", 50, 1.5)):
+        goal(f"`Engine.verify` {algorithm}, bare ACKs, ns", flows[algorithm, 0][OUR_ENGINE], ack)
+        figures = flows[algorithm, 1448]
+        goal(
+            f"`Engine.verify` {algorithm}, 1448-byte payloads, x `mac_batch`",
+            figures[OUR_ENGINE] / figures[OURS], large,
+        )  # fmt: skip
+        figures = captures[algorithm]
+        goal(
+            f"`verify_capture` {algorithm}, 100 MB, x `Engine.verify`",
+            figures["capture"] / figures["engine"], 1.3,
+        )  # fmt: skip
+        for payload in PAYLOADS:
+            figures = threads.get((algorithm, payload))
+            goal(
+                f"two threads {algorithm}, {payload}-byte payloads, x the speed of one",
+                figures and figures[OUR_ENGINE] / figures[f"{OUR_ENGINE}, 2 threads"], 1.8, True,
+            )  # fmt: skip
+    for figures in many:
+        name = figures["algorithm"]
+        goal(f"{figures['connections']:,} connections {name}, bytes each",
+             figures["bytes_per_connection"], 400)  # fmt: skip
+        goal(f"new connections {name}, a second",
+             figures["new_connections_per_second"], 200_000, True)  # fmt: skip
+        for payload in PAYLOADS:
+            goal(f"spread over all of them {name}, {payload}-byte payloads, x one connection",
+                 figures[f"ratio_{payload}"], 2.0)  # fmt: skip
+
+    parts = [
+        "# Results",
+        "Written by `python bench/results.py`. A figure is the median of "
+        f"{rounds} round(s) in ns an item on one core; the contestants of a row took turns on the "
+        "same bytes, and what each computes was compared before it was timed. In brackets: the "
+        "time of `tcpao_fast` divided by that contestant's.",
+        table(("", ""), machine(cpu)),
+        *(f"Skipped: {reason}." for reason in skipped),
+        "![ns a message against its size](results.svg)",
+        "## Goals",
+        "Set for a core with AVX-512 and VAES at 3.6 to 4.1 GHz.",
+        table(("what", "reached", "goal", "met"), goals),
+    ]
+
+    def cells(figures, ours):
+        first = figures[ours]
+        return [
+            f"{value:,.1f}" if name == ours else f"{value:,.1f} ({first / value:.3g})"
+            for name, value in figures.items()
+        ]
+
+    for algorithm in ALGORITHMS:
+        names = list(macs[algorithm, SIZES[0], 1])
+        rows = [
+            [f"{size}", f"{keys:,}", *cells(macs[algorithm, size, keys], OURS)]
+            for keys in KEYS
+            for size in SIZES
+        ]
+        rows.append(["a capture's mix", "1,024", *cells(mixes[algorithm], OURS)])
+        parts += [f"## MACs alone: {algorithm}", table(("bytes", "keys", *names), rows)]
+    parts.append("## End to end, 1,024 connections")
+    names = list(flows[ALGORITHMS[0], 0])
+    rows = [
+        [algorithm, f"{payload}", *cells(flows[algorithm, payload], OUR_ENGINE)]
+        for algorithm in ALGORITHMS
+        for payload in PAYLOADS
+    ]
+    parts.append(table(("algorithm", "payload", *names), rows))
+    return "\n\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    main()
