@@ -18,7 +18,7 @@
 /* name, features, prepare, mac, lanes, least */
 static const tcpao_kernel hmac_sha1_kernels[] = {
     X86({"avx512", TCPAO_CPU_AVX512, tcpao_hmac_sha1_prepare_avx512, tcpao_hmac_sha1_avx512, 16, 5})
-    X86({"avx2", TCPAO_CPU_AVX2, tcpao_hmac_sha1_prepare_avx2, tcpao_hmac_sha1_avx2, 8, 5})
+    X86({"avx2", TCPAO_CPU_AVX2, tcpao_hmac_sha1_prepare_avx2, tcpao_hmac_sha1_avx2, 16, 11})
     X86({"shani", TCPAO_CPU_SHANI, tcpao_hmac_sha1_prepare_shani, tcpao_hmac_sha1_shani, 2, 0})
     ARM({"armv8", TCPAO_CPU_ARM_SHA1, tcpao_hmac_sha1_prepare_armv8, tcpao_hmac_sha1_armv8, 2, 0})
     {"portable", TCPAO_CPU_ANY, tcpao_hmac_sha1_prepare_portable, tcpao_hmac_sha1_portable, 1, 0},

@@ -6,83 +6,99 @@
  *
  * Included once by each kernel that works in lanes, behind a vec_*.h, after the definitions that
  * hmac_keys.h asks for and
- *   hash_rounds    void (vec state[HASH_WORDS], vec w[16]): compress one block, w is used up
+ *   SIDES          vectors of lanes that go side by side
+ *   hash_rounds    void (vec state[SIDES][HASH_WORDS], vec w[SIDES][16]): compress one block of each
+ *                  lane, w is used up
  */
 static void hash_compress(uint32_t state[HASH_WORDS], const uint8_t block[64]);
 
-#define LANES VEC_LANES
+#define LANES (SIDES * VEC_LANES)
 #include "group.h"
 #include "hmac_keys.h"
 
 typedef uint32_t lane_words[HASH_WORDS][LANES] __attribute__((aligned(64)));
 
-static inline void words_load(vec state[HASH_WORDS], lane_words words)
+static inline void words_load(vec state[SIDES][HASH_WORDS], lane_words words)
 {
-    for (int i = 0; i < HASH_WORDS; i++)
-        state[i] = vec_load(words[i]);
+    for (int side = 0; side < SIDES; side++)
+        for (int i = 0; i < HASH_WORDS; i++)
+            state[side][i] = vec_load(words[i] + VEC_LANES * side);
 }
 
-static inline void words_store(const vec state[HASH_WORDS], lane_words words)
+static inline void words_store(vec state[SIDES][HASH_WORDS], lane_words words)
 {
-    for (int i = 0; i < HASH_WORDS; i++)
-        vec_store(words[i], state[i]);
+    for (int side = 0; side < SIDES; side++)
+        for (int i = 0; i < HASH_WORDS; i++)
+            vec_store(words[i] + VEC_LANES * side, state[side][i]);
 }
 
 /* A midstate of every lane's key, which begins `offset` bytes into the prepared key. */
-static inline void midstates_load(vec state[HASH_WORDS], const uint8_t *const keys[LANES], size_t offset)
+static inline void midstates_load(vec state[SIDES][HASH_WORDS], const uint8_t *const keys[LANES],
+                                  size_t offset)
 {
     vec last[4];
 
-    vec_gather4(state, keys, offset);
-    vec_gather4(last, keys, offset + HASH_BYTES - 16); /* overlaps where there are five words */
-    for (int i = 4; i < HASH_WORDS; i++)
-        state[i] = last[i - HASH_WORDS + 4];
+    for (int side = 0; side < SIDES; side++) {
+        vec_gather4(state[side], keys + VEC_LANES * side, offset);
+        /* overlaps where there are five words */
+        vec_gather4(last, keys + VEC_LANES * side, offset + HASH_BYTES - 16);
+        for (int i = 4; i < HASH_WORDS; i++)
+            state[side][i] = last[i - HASH_WORDS + 4];
+    }
 }
 
 /* Compress `count` blocks of every lane; `ahead` (or NULL) is what comes afterwards. */
 static void hash_blocks(lane_words words, const uint8_t *const at[LANES],
                         const uint8_t *const *ahead, uint32_t count)
 {
-    vec state[HASH_WORDS], w[16];
+    vec state[SIDES][HASH_WORDS], w[SIDES][16];
 
     words_load(state, words);
     for (size_t offset = 0; count--; offset += 64) {
         if (ahead)
             lanes_prefetch(ahead, offset);
-        for (int i = 0; i < 16; i += 4)
-            vec_gather4(w + i, at, offset + 4 * (size_t)i);
-        for (int i = 0; i < 16; i++)
-            w[i] = vec_swap(w[i]);
+        for (int side = 0; side < SIDES; side++) {
+            for (int i = 0; i < 16; i += 4)
+                vec_gather4(w[side] + i, at + VEC_LANES * side, offset + 4 * (size_t)i);
+            for (int i = 0; i < 16; i++)
+                w[side][i] = vec_swap(w[side][i]);
+        }
         hash_rounds(state, w);
     }
     words_store(state, words);
 }
 
 /* The outer hash over inner digests, both transposed: see hash_outer_block. */
-static inline void hash_outer(vec state[HASH_WORDS], lane_words digests)
+static inline void hash_outer(vec state[SIDES][HASH_WORDS], lane_words digests)
 {
-    vec w[16];
+    vec digest[SIDES][HASH_WORDS], w[SIDES][16];
 
-    words_load(w, digests);
-    w[HASH_WORDS] = vec_set(0x80000000);
-    for (int i = HASH_WORDS + 1; i < 15; i++)
-        w[i] = vec_set(0);
-    w[15] = vec_set(8 * (64 + HASH_BYTES));
+    words_load(digest, digests);
+    for (int side = 0; side < SIDES; side++) {
+        for (int i = 0; i < HASH_WORDS; i++)
+            w[side][i] = digest[side][i];
+        w[side][HASH_WORDS] = vec_set(0x80000000);
+        for (int i = HASH_WORDS + 1; i < 15; i++)
+            w[side][i] = vec_set(0);
+        w[side][15] = vec_set(8 * (64 + HASH_BYTES));
+    }
     hash_rounds(state, w);
 }
 
-static void digests_store(const vec state[HASH_WORDS], const tcpao_message *const *messages, size_t count)
+static void digests_store(vec state[SIDES][HASH_WORDS], const tcpao_message *const *messages, size_t count)
 {
     uint8_t unused[16];
     uint8_t *to[LANES];
-    vec w[HASH_WORDS];
+    vec w[SIDES][HASH_WORDS];
 
-    for (int i = 0; i < HASH_WORDS; i++)
-        w[i] = vec_swap(state[i]);
+    for (int side = 0; side < SIDES; side++)
+        for (int i = 0; i < HASH_WORDS; i++)
+            w[side][i] = vec_swap(state[side][i]);
     for (int at = 0; at < HASH_WORDS; at = at + 4 < HASH_WORDS ? HASH_WORDS - 4 : HASH_WORDS) {
         for (size_t i = 0; i < LANES; i++)
             to[i] = i < count ? messages[i]->mac + 4 * at : unused;
-        vec_scatter4(w + at, to);
+        for (int side = 0; side < SIDES; side++)
+            vec_scatter4(w[side] + at, to + VEC_LANES * side);
     }
 }
 
@@ -91,7 +107,7 @@ static void hmac_many(const tcpao_message *const *messages, size_t count)
     lane_group group;
     lane_words words, digests;
     const uint8_t *keys[LANES];
-    vec state[HASH_WORDS];
+    vec state[SIDES][HASH_WORDS];
 
     for (size_t n; count; messages += n, count -= n) {
         n = count < LANES ? count : LANES;
@@ -152,7 +168,8 @@ static void hmac_prepare_lanes(const uint8_t *raw, size_t raw_length, size_t cou
                 hmac_pad(key, outer, pads[i]);
             }
             for (int word = 0; word < HASH_WORDS; word++)
-                vec_store(words[word], vec_set(HASH_INITIAL[word]));
+                for (int at_lane = 0; at_lane < LANES; at_lane += VEC_LANES)
+                    vec_store(words[word] + at_lane, vec_set(HASH_INITIAL[word]));
             hash_blocks(words, at, NULL, 1);
             for (size_t i = 0; i < n; i++)
                 for (int word = 0; word < HASH_WORDS; word++)

@@ -3,6 +3,7 @@
 
 #include "vec_avx2.h"
 
+enum { SIDES = 2 };
 #include "md5_lanes.h"
 
 void tcpao_md5_avx2(const tcpao_message *const *messages, size_t count)

@@ -3,6 +3,7 @@
 
 #include "vec_avx512.h"
 
+enum { SIDES = 2 };
 #include "md5_lanes.h"
 
 void tcpao_md5_avx512(const tcpao_message *const *messages, size_t count)

@@ -1,5 +1,5 @@
-/* MD5 (RFC 1321) with a message a lane.  Each step waits for the one before, so two vectors of lanes
- * go side by side to fill the gaps.
+/* MD5 (RFC 1321) with a message a lane.  Each step waits for the one before, so vectors of lanes go
+ * side by side (SIDES of them) to fill the gaps.
  *
  * Included behind a vec_*.h.
  */
@@ -8,7 +8,6 @@
 #include "kernels.h"
 #include "md5.h"
 
-enum { SIDES = 2 };
 #define LANES (SIDES * VEC_LANES)
 #include "group.h"
 

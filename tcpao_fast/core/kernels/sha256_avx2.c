@@ -3,6 +3,7 @@
 
 #include "vec_avx2.h"
 
+enum { SIDES = 1 };
 #include "sha256_lanes.h"
 
 #include "hmac_lanes.h"

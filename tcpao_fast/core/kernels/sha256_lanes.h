@@ -6,7 +6,7 @@
 
 #define rotate_right(x, n) vec_rotate_left(x, 32 - (n))
 
-static inline void hash_rounds(vec state[8], vec w[16])
+static inline void sha256_rounds(vec state[8], vec w[16])
 {
     vec s[8];
 
@@ -34,4 +34,10 @@ static inline void hash_rounds(vec state[8], vec w[16])
     }
     for (int i = 0; i < 8; i++)
         state[i] = vec_add(state[i], s[i]);
+}
+
+static inline void hash_rounds(vec state[SIDES][8], vec w[SIDES][16])
+{
+    for (int side = 0; side < SIDES; side++)
+        sha256_rounds(state[side], w[side]);
 }
