@@ -21,7 +21,8 @@ ROWS = [
 #: The stages in the order in which a batch travels, with what they stand on.
 STAGES = [
     "segment", "kernels", "hypothesis", "mkt", "buffers", "scan", "store", "parse", "fragments",
-    "sne", "connections", "messages", "mac", "keys", "verdict", "shard", "pipeline", "sign",
+    "sne", "connections", "messages", "mac", "keys", "verdict", "tally", "shard",
+    "pipeline", "sign",
 ]  # fmt: skip
 
 

@@ -7,11 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from tcpao_fast.capture.reader import CaptureReader, Chunk
-from tcpao_fast.engine import Engine, VerifyResult, describe_connection
+from tcpao_fast.capture.reader import CHUNK_RECORDS, CaptureReader, Chunk
+from tcpao_fast.core.tally import NOTHING_BAD, Tally
+from tcpao_fast.engine import Engine, VerifyResult, endpoint_of, reached_sne, sides
 from tcpao_fast.errors import CaptureError
 from tcpao_fast.keys import MasterKey
 from tcpao_fast.policy import Policy
@@ -21,7 +19,7 @@ PathLike = str | os.PathLike[str]
 #: Called with the capture's path, bytes read of it, and its size (None: not known).
 Progress = Callable[[str, int, int | None], None]
 
-_VERDICTS = len(Verdict)
+_NAMES = [verdict.name for verdict in Verdict]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +77,7 @@ class CaptureReport:
     counts : dict of str to int
         How many segments got each verdict; all names are there.
     connections : list of ConnectionReport
-        In the order in which they were first seen.
+        In the order in which they were first seen. Built when it is asked for.
     """
 
     captures: list[str] = field(default_factory=list)
@@ -89,7 +87,15 @@ class CaptureReport:
     counts: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys((v.name for v in SEGMENT_VERDICTS), 0)
     )
-    connections: list[ConnectionReport] = field(default_factory=list)
+    _connections: Callable[[], list[ConnectionReport]] = field(default=list, repr=False)
+    _built: list[ConnectionReport] | None = field(default=None, repr=False)
+
+    @property
+    def connections(self) -> list[ConnectionReport]:
+        """What was found of each connection."""
+        if self._built is None:
+            self._built = self._connections()
+        return self._built
 
     @property
     def exit_status(self) -> int:
@@ -117,67 +123,56 @@ def endpoint(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
-class _Tally:
+class _Connections:
     """Adds up chunks by connection, in memory that grows with the connections alone."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.known = 0  # connections below this number are among the rows
-        self.rows: list[dict[str, Any]] = []
-        self.counts = np.zeros((0, _VERDICTS), np.int64)
-        self.first_bad = np.zeros(0, np.int64)
-        self.keys: dict[int, set[int]] = {}
-        self._bad = np.zeros(_VERDICTS, np.bool_)
-        self._bad[[int(v) for v in BAD]] = True
+        self.tally = Tally()
+        self.noted: list[dict[str, Any]] = []
+        self.known = 0  # connections below this number are noted
+        self.safe = engine.max_connections // engine.threads - 2 * CHUNK_RECORDS
 
     def add(self, first: int, result: VerifyResult) -> None:
-        seen = np.flatnonzero(result.connection >= 0)
-        if not len(seen):
-            return
-        connection, verdict = result.connection[seen], result.verdict[seen]
-        top = int(connection.max()) + 1
-        if top > self.known:
-            self._note(top)
-        np.add.at(self.counts, (connection, verdict), 1)
-        bad = self._bad[verdict]
-        np.minimum.at(self.first_bad, connection[bad], first + seen[bad] + 1)
-        good = (verdict == Verdict.good) | (verdict == Verdict.md5_good)
-        pairs = connection[good].astype(np.int64) << 32 | result.key[seen][good]
-        for pair in np.unique(pairs).tolist():
-            self.keys.setdefault(pair >> 32, set()).add(pair & 0xFFFFFFFF)
+        top = self.tally.add(first + 1, result.connection, result.verdict, result.key)
+        if top > max(self.known, self.safe):
+            # the engine may soon forget some: note who they are while it surely remembers
+            self.noted += self.engine.connection_rows(self.known)
+            self.known = top
 
-    def _note(self, top: int) -> None:
-        """Note who the new connections are while the engine surely remembers them."""
-        self.rows += self.engine.connection_rows(self.known)
-        grown = max(top, len(self.counts) * 3 // 2)
-        counts = np.zeros((grown, _VERDICTS), np.int64)
-        counts[: len(self.counts)] = self.counts
-        first_bad: npt.NDArray[np.int64] = np.full(grown, np.iinfo(np.int64).max)
-        first_bad[: len(self.first_bad)] = self.first_bad
-        self.counts, self.first_bad = counts, first_bad
-        self.known = top
+    def report(self) -> Callable[[], list[ConnectionReport]]:
+        """What builds the reports, from what is known now: most who verify want the counts alone."""
+        rows = {row["id"]: row for row in self.noted}
+        rows.update((row["id"], row) for row in self.engine.connection_rows())
+        labels = [key.label for key in self.engine.keys]
+        return lambda: _connection_reports(rows, self.tally, labels)
 
-    def report(self) -> list[ConnectionReport]:
-        final = {row["id"]: row for row in self.engine.connection_rows()}
-        return [
-            self._report_one(describe_connection(final.get(row["id"], row)))
-            for row in self.rows
-            if self.counts[row["id"]].any()
-        ]
 
-    def _report_one(self, entry: dict[str, Any]) -> ConnectionReport:
-        number = entry["id"]
-        row = self.counts[number]
-        first_bad = int(self.first_bad[number])
-        return ConnectionReport(
-            client=entry["client"],
-            server=entry["server"],
-            vrf=entry["vrf"],
-            counts={v.name: int(row[v]) for v in SEGMENT_VERDICTS if row[v]},
-            keys=tuple(self.engine.keys[i].label for i in sorted(self.keys.get(number, ()))),
-            sne=entry["sne"] or {"client": None, "server": None},
-            first_bad=None if first_bad == np.iinfo(np.int64).max else first_bad,
+def _connection_reports(
+    rows: dict[int, dict[str, Any]], tally: Tally, labels: list[str]
+) -> list[ConnectionReport]:
+    counts = tally.counts.tolist()
+    first_bad = tally.first_bad.tolist()
+    found = []
+    for number in sorted(rows):
+        if number >= len(counts) or not any(counts[number]):
+            continue
+        row = rows[number]
+        client, server = (endpoint_of(row, side) for side in sides(row))
+        found.append(
+            ConnectionReport(
+                client=client,
+                server=server,
+                vrf=row["vrf"],
+                counts={
+                    name: count for name, count in zip(_NAMES, counts[number], strict=True) if count
+                },
+                keys=tuple(labels[i] for i in sorted(tally.keys.get(number, ()))),
+                sne=dict(zip(("client", "server"), reached_sne(row), strict=True)),
+                first_bad=None if first_bad[number] == NOTHING_BAD else first_bad[number],
+            )
         )
+    return found
 
 
 def verify_chunk(engine: Engine, chunk: Chunk) -> VerifyResult:
@@ -225,7 +220,7 @@ def verify_capture(
     """
     paths = [path] if isinstance(path, (str, os.PathLike)) else list(path)
     engine = Engine(chain, policy, threads)
-    tally = _Tally(engine)
+    tally = _Connections(engine)
     report = CaptureReport()
     damage: CaptureError | None = None
     for one in paths:
@@ -247,7 +242,7 @@ def verify_capture(
     engine.verify(b"", [], [])  # fragments that are still incomplete are given up
     report.counts = dict(engine.counts)
     report.segments = sum(report.counts.values())
-    report.connections = tally.report()
+    report._connections = tally.report()
     if damage is not None:
         damage.report = report
         raise damage

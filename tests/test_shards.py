@@ -1,0 +1,207 @@
+"""Many flows: shared out over threads, and with more traffic keys than are kept."""
+
+import numpy as np
+import pytest
+import scale
+from guard import GuardedPages
+from test_fragments import fragment4
+from wire import records
+
+import tcpao_fast as ao
+from tcpao_fast.core.tally import NOTHING_BAD, Tally
+
+COLUMNS = ("verdict", "key", "connection", "sne")
+
+
+def ethernet(packet, vlan=None):
+    tag = b"" if vlan is None else b"\x81\x00" + vlan.to_bytes(2, "big")
+    return bytes(12) + tag + (b"\x08\x00" if packet[0] >> 4 == 4 else b"\x86\xdd") + packet
+
+
+def frames_of(buffer, offsets, lengths):
+    data = bytes(buffer)
+    return [data[at : at + n] for at, n in zip(offsets.tolist(), lengths.tolist(), strict=True)]
+
+
+@pytest.fixture(scope="module")
+def key():
+    return scale.key("hmac-sha-1-96")
+
+
+@pytest.fixture(scope="module")
+def stream(key):
+    """Frames and link types: 300 flows in every wrapping, with noise, forgeries and fragments."""
+    rng = np.random.default_rng(5)
+    signer = ao.Engine([key])
+    opening = frames_of(*signer.sign(*scale.handshakes(0, 300), 101))
+    data = frames_of(*signer.sign(*scale.data(rng.integers(0, 300, 1500), 40), 101))
+    for i in rng.choice(len(data), 100, replace=False):
+        data[i] = data[i][:-1] + bytes([data[i][-1] ^ 1])
+    frames, linktypes = [], []
+    for i, packet in enumerate(opening + data):
+        client = packet[12:16] if packet[12:16] != b"\x0a\xff\x00\x01" else packet[16:20]
+        wrapping = client[3] % 4
+        parts = fragment4(packet, 24, number=i % 60000) if i % 97 == 0 else [packet]
+        for part in parts:
+            if wrapping == 0:
+                frames.append(part)
+                linktypes.append(101)
+            else:
+                frames.append(ethernet(part, None if wrapping == 1 else wrapping))
+                linktypes.append(1)
+        if i % 50 == 0:
+            frames.append(rng.bytes(int(rng.integers(0, 90))))
+            linktypes.append(int(rng.choice([1, 101])))
+    return frames, np.array(linktypes, np.int32)
+
+
+def verify(engine, stream, cut):
+    frames, linktypes = stream
+    found = [
+        engine.verify(*records(frames[i : i + cut]), linktypes[i : i + cut], final=False)
+        for i in range(0, len(frames), cut)
+    ]
+    found.append(engine.verify(b"", [], []))
+    return found
+
+
+@pytest.mark.parametrize("threads", [2, 3, 7])
+@pytest.mark.parametrize("cut", [10_000, 333])
+def test_results_do_not_depend_on_threads(key, stream, threads, cut):
+    alone, together = ao.Engine([key]), ao.Engine([key], threads=threads)
+    expected, found = verify(alone, stream, cut), verify(together, stream, cut)
+    for name in COLUMNS:
+        for one, other in zip(expected, found, strict=True):
+            assert (getattr(one, name) == getattr(other, name)).all(), name
+    assert [one.counts for one in expected] == [one.counts for one in found]
+    assert alone.counts == together.counts and alone.counts["good"] > 2000
+    assert alone.counts["bad_mac"] >= 90
+    assert alone.connections() == together.connections()
+    assert alone.export_state() == together.export_state()
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+def test_signing_does_not_depend_on_threads(key, threads):
+    bare = scale.handshakes(0, 400)
+    more = scale.data(np.arange(399, -1, -1), 100)
+    alone, together = ao.Engine([key]), ao.Engine([key], threads=threads)
+    for each in (bare, more):
+        one, other = alone.sign(*each, 101), together.sign(*each, 101)
+        assert bytes(one.buffer) == bytes(other.buffer)
+        for name in ("offsets", "lengths", "outcome", "key", "connection"):
+            assert (getattr(one, name) == getattr(other, name)).all(), name
+        assert one.counts == other.counts
+    assert alone.connections() == together.connections()
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+def test_signing_in_place_does_not_depend_on_threads(key, threads):
+    signed = [np.array(part) for part in ao.Engine([key]).sign(*scale.handshakes(0, 400), 101)]
+    buffers = []
+    for n in (1, threads):
+        blank = signed[0].copy()
+        for at, length in zip(signed[1], signed[2], strict=True):
+            blank[at + length - 12 : at + length] = 0
+        result = ao.Engine([key], threads=n).sign_inplace(blank, signed[1], signed[2], 101)
+        assert result.counts == {"signed": 1200}
+        buffers.append((bytes(blank), result.connection.tolist()))
+    assert buffers[0] == buffers[1]
+    assert buffers[0][0] == bytes(signed[0])
+
+
+def test_state_goes_to_the_shard_of_its_flow(key, stream):
+    alone, together = ao.Engine([key]), ao.Engine([key], threads=4)
+    verify(alone, stream, 10_000)
+    together.import_state(alone.export_state())
+    assert together.export_state() == alone.export_state()
+    again = together.verify(*records(stream[0]), stream[1])
+    assert again.counts["good"] == alone.counts["good"]
+
+
+def test_an_error_in_one_thread_is_raised_and_does_not_hang(key):
+    engine = ao.Engine([key], threads=3)
+
+    def fail(thread):
+        if thread == 2:
+            raise RuntimeError("in a thread")
+
+    with pytest.raises(RuntimeError, match="in a thread"):
+        engine._pipeline.all_threads(fail)
+    assert engine.verify(*scale.handshakes(0, 2), 101).counts["ao_required"] == 6
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_nothing_behind_the_buffer_is_read(key, threads):
+    """Frames of every length at the end of memory, for the look at the plainest headers too."""
+    whole = frames_of(*ao.Engine([key]).sign(*scale.handshakes(0, 1), 101))[0]
+    pages = GuardedPages()
+    for linktype, frame in ((101, whole), (1, ethernet(whole)), (1, ethernet(whole, 5))):
+        for length in range(len(frame) + 1):
+            view = pages.ending_with(frame[:length])
+            ao.Engine([key], threads=threads).verify(view, [0], [length], linktype)
+
+
+@pytest.mark.parametrize("algorithm", ["aes-128-cmac-96", "hmac-sha-1-96"])
+def test_more_traffic_keys_than_are_kept(algorithm):
+    """20,000 connections with two keys each in tables that are too small for them: keys give way
+    and are derived again, and no verdict changes."""
+    count = 20_000
+    master = scale.key(algorithm)
+    signer = ao.Engine([master])
+    opening = signer.sign(*scale.handshakes(0, count), 101)
+    order = np.random.default_rng(3).permutation(count)
+    rounds = [signer.sign(*scale.data(order, 10), 101) for _ in range(2)]
+    engine = ao.Engine([master], max_connections=count)
+    shard = engine._pipeline.shards[0]
+    assert engine.verify(*opening, 101).counts["good"] == 3 * count
+    for buffer, offsets, lengths in rounds:
+        forged = np.array(buffer)
+        bad = offsets[::7] + lengths[::7] - 1
+        forged[bad] ^= 0x80
+        result = engine.verify(forged, offsets, lengths, 101)
+        assert result.counts["bad_mac"] == len(bad)
+        assert result.counts["good"] == count - len(bad)
+        assert (result.verdict[::7] == ao.Verdict.bad_mac).all()
+    # 200 bytes a connection are kept for keys: enough for HMAC's midstates, not for round keys
+    assert (shard.keys.evicted > 0) == (algorithm == "aes-128-cmac-96")
+    assert shard.connections.count == count and shard.connections.evicted == 0
+
+
+class TestTally:
+    def test_adds_up(self):
+        tally = Tally()
+        connection = np.array([0, -1, 2, 0, 2, 2], np.int32)
+        verdict = np.array([0, 11, 1, 0, 3, 0], np.uint8)
+        mkts = np.array([4, -1, 1, 5, -1, 1], np.int32)
+        assert tally.add(10, connection, verdict, mkts) == 3
+        assert tally.counts[0].tolist() == [2] + [0] * 11
+        assert tally.counts[2][[0, 1, 3]].tolist() == [1, 1, 1]
+        assert tally.first_bad.tolist() == [NOTHING_BAD, NOTHING_BAD, 12]
+        assert tally.keys == {0: {4, 5}, 2: {1}}
+        assert tally.add(16, np.array([7, 2], np.int32), verdict[2:4], mkts[2:4]) == 8
+        assert tally.first_bad[7] == 16 and tally.counts[2][0] == 2
+
+    def test_nothing(self):
+        assert (
+            Tally().add(0, *(np.zeros(0, dtype) for dtype in (np.int32, np.uint8, np.int32))) == 0
+        )
+
+
+def test_connections_that_are_forgotten_are_reported(key, tmp_path, monkeypatch):
+    """More connections than the engine remembers: each is in the report all the same."""
+    from tcpao_fast.capture import verify as module
+    from tcpao_fast.core.store import pcap_header, pcap_records
+
+    signed = ao.Engine([key]).sign(*scale.handshakes(0, 300), 101)
+    path = tmp_path / "many.pcap"
+    stamps = np.zeros(900, np.int64)
+    path.write_bytes(
+        pcap_header(101, 65535, False, False)
+        + bytes(pcap_records(*signed, signed[2], stamps, False, False))
+    )
+    monkeypatch.setattr("tcpao_fast.capture.reader.CHUNK_RECORDS", 30)
+    monkeypatch.setattr(module, "Engine", lambda *args: ao.Engine(*args, max_connections=64))
+    report = ao.verify_capture(path, [key])
+    assert report.counts["good"] == 900
+    assert len(report.connections) == 300
+    assert all(one.counts == {"good": 3} for one in report.connections)
