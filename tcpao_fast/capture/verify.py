@@ -141,7 +141,7 @@ class _Connections:
             self.known = top
 
     def report(self) -> Callable[[], list[ConnectionReport]]:
-        """What builds the reports, from what is known now: most who verify want the counts alone."""
+        """What builds the reports, from what is known now: many want the counts alone."""
         rows = {row["id"]: row for row in self.noted}
         rows.update((row["id"], row) for row in self.engine.connection_rows())
         labels = [key.label for key in self.engine.keys]

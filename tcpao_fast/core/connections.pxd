@@ -81,6 +81,8 @@ cdef inline void advance(Incarnation *one, const Segment *segment,
         one.anchor[row.direction] = end
 
 
+cdef int out_of_memory() except -1 with gil
+
 cdef class ConnectionTable:
     cdef Connection *connections
     cdef Aside *asides                    # of each connection

@@ -18,7 +18,13 @@ from libc.string cimport memcmp, memcpy, memset
 
 import numpy as np
 
-from tcpao_fast.core.connections cimport HAS_CANDIDATES, HAS_DETAILS, NONE, Aside
+from tcpao_fast.core.connections cimport (
+    HAS_CANDIDATES,
+    HAS_DETAILS,
+    NONE,
+    Aside,
+    out_of_memory,
+)
 from tcpao_fast.core.kernels cimport TCPAO_MD5, tcpao_big_pages, tcpao_grow_table, tcpao_prefetch
 from tcpao_fast.core.mac cimport Scheduler, prepare, prepared_length, wipe
 from tcpao_fast.core.mkt cimport within
@@ -302,9 +308,8 @@ cdef class KeyTable:
     cdef bint evict(self, Slab *slab) noexcept nogil:
         """Free the slot of a key that was not used lately, and not in this batch."""
         cdef int kernel = <int>(slab - self.slabs)
-        cdef int32_t steps
         cdef KeySlot *slot
-        for steps in range(2 * slab.capacity):
+        for _ in range(2 * slab.capacity):
             slab.hand = slab.hand + 1 if slab.hand + 1 < slab.capacity else 0
             slot = &slab.slots[slab.hand]
             if slot.owner == NONE or slot.batch & ~<uint32_t>IN_USE == self.owners.batch:
@@ -473,10 +478,6 @@ cdef int grow(Slab *slab) except -1 nogil:
     slab.available += CHUNK
     slab.capacity += CHUNK
     return 0
-
-
-cdef int out_of_memory() except -1 with gil:
-    raise MemoryError()
 
 
 cdef void kdf_message(const Mkt *mkt, uint8_t *scratch, size_t context_length, uint8_t *digest,

@@ -40,8 +40,9 @@ from tcpao_fast.errors import InvalidArgumentError
 
 cdef enum:
     MOST_BLOCKS = 1024    # longer messages are sorted as if they had so many blocks
-    CHUNK = 256           # messages laid out at a time: their scratch stays in the cache, and is
-                          # too small to be mapped and paged in anew by every call
+    # messages laid out at a time: their scratch stays in the cache, and is too small to be mapped
+    # and paged in anew by every call
+    CHUNK = 256
 
 #: Name of each compiled MAC, in the order of kernels.h.
 KERNEL_NAMES = ("hmac-sha1", "aes-128-cmac", "hmac-sha256", "md5")

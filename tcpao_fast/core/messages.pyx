@@ -21,8 +21,9 @@ from tcpao_fast.core.segment cimport KIND_SEGMENT
 from tcpao_fast.errors import InvalidArgumentError
 
 cdef enum:
-    COPIED = 128    # a message up to this long is copied, of others the first so many bytes:
-                          # so the heads of a batch are alike, and its lanes change pieces together
+    # a message up to this long is copied, of others the first so many bytes: so the heads of a batch
+    # are alike, and its lanes change pieces together
+    COPIED = 128
 
 
 cdef inline size_t pseudo_header(const Segment *segment, uint8_t *out) noexcept nogil:

@@ -38,7 +38,7 @@ cdef class Shard:
     cdef uint8_t *macs
     cdef tcpao_message *messages
     cdef Scheduler scheduler
-    cdef int64_t tally[VERDICT_COUNT + 1] # verdicts, and how many segments have TCP-AO
+    cdef int64_t tally[VERDICT_COUNT + 1]  # verdicts, and how many segments have TCP-AO
     cdef Py_ssize_t in_flight             # rows of the batch that runs
     cdef Py_ssize_t speculated_count
     cdef Py_ssize_t wanted                # how many derivations

@@ -89,13 +89,13 @@ cdef bint expects(Shard shard, Hypothesis *row, const Segment *segment) noexcept
                     isn_destination - half.isn[1 - direction] < MAX_SYN_DATA):
                 isn_destination = half.isn[1 - direction]    # it acknowledges the SYN's data too
         at = shard.connections.note_pair(row.connection, direction, segment.seq,
-                                            isn_destination, True)
+                                         isn_destination, True)
     elif connection.newest != NONE and segment.flags & FLAG_ACK:
         half = &shard.connections.incarnations[connection.newest]
         if half.known == 1 << direction and segment.seq == half.isn[direction] + 1:
             # the first segment behind a SYN whose SYN-ACK is not here acknowledges just that
             at = shard.connections.note_pair(row.connection, direction, half.isn[direction],
-                                                segment.ack - 1, True)
+                                             segment.ack - 1, True)
     if at == NONE:
         return False
     half = &shard.connections.incarnations[at]
