@@ -94,6 +94,18 @@ def test_signing_does_not_depend_on_threads(key, threads):
     assert alone.connections() == together.connections()
 
 
+def test_signing_of_many_link_types_does_not_depend_on_threads(key, stream):
+    bare = ao.strip(*records(stream[0]), stream[1])
+    stamps = np.arange(len(stream[0]), dtype=np.int64)
+    one, other = (
+        ao.Engine([key], threads=threads).sign(*bare, stream[1], stamps, wire_lengths=bare.lengths)
+        for threads in (1, 3)
+    )
+    assert bytes(one.buffer) == bytes(other.buffer) and one.counts == other.counts
+    assert one.counts["signed"] > 1000
+    assert (one.connection == other.connection).all()
+
+
 @pytest.mark.parametrize("threads", [2, 5])
 def test_signing_in_place_does_not_depend_on_threads(key, threads):
     signed = [np.array(part) for part in ao.Engine([key]).sign(*scale.handshakes(0, 400), 101)]

@@ -53,6 +53,7 @@ cdef class KeyTable:
     cdef list algorithms                  # of each MKT
     cdef list library_secrets             # of each MKT of a library algorithm, else None
     cdef Slab slabs[SLABS]
+    cdef bint in_use[SLABS]               # whether any MKT has traffic keys there
     cdef ConnectionTable owners           # whose incarnations the traffic keys belong to
     cdef readonly int64_t evicted
     cdef Scheduler scheduler              # these three: memory to derive keys in

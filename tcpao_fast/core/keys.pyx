@@ -190,6 +190,7 @@ cdef class KeyTable:
                 memcpy(mkt.master, &key[0], mkt.master_length)
             else:
                 prepare(mkt.kernel, &key[0], key.shape[0], 1, mkt.master)
+        self.in_use[mkt.kernel] = mkt.kernel != TCPAO_MD5
         self.algorithms.append(algorithm)
         self.library_secrets.append(secret if mkt.kernel == KERNEL_LIBRARY else None)
         self.count += 1
@@ -293,14 +294,10 @@ cdef class KeyTable:
     cdef int reserve(self, Py_ssize_t more) except -1 nogil:
         """Make room for `more` traffic keys of each kernel in use."""
         cdef int kernel
-        cdef int32_t i
         cdef Slab *slab
-        for i in range(self.count):
-            kernel = self.mkts[i].kernel
+        for kernel in range(SLABS):
             slab = &self.slabs[kernel]
-            if kernel == TCPAO_MD5:
-                continue
-            while slab.available < more:
+            while self.in_use[kernel] and slab.available < more:
                 if slab.capacity < slab.limit or not self.evict(slab):
                     grow(slab)
         return 0
