@@ -64,10 +64,11 @@ def run(*command):
 
 def objects(work, compiler, *flags):
     """The kernels and their check, compiled once for each way to compile them."""
+    parts = [*sources(), HERE / "check_kernels.c"]
     folder = work / "-".join([compiler, *flags]).replace("=", "")
     if not folder.exists():
         folder.mkdir()
-        for source in [*sources(), HERE / "check_kernels.c"]:
+        for source in parts:
             run(
                 compiler, "-std=c11", "-O2", *flags, f"-I{KERNELS}", f"-I{HERE}",
                 "-c", source, "-o", folder / f"{Path(source).stem}.o",
