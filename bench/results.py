@@ -43,6 +43,8 @@ MAC_PEERS = ("ipsec_mb", "openssl_evp", "python_loop")
 FLOW_PEERS = ("dpkt_hmac", "scapy_ao")
 KEYS = (1, 1024)
 PAYLOADS = (0, 1448)
+#: Payloads of the end-to-end table and of the plot.
+FLOW_PAYLOADS = (0, 204, 524, 1448, 8948)
 VOLUME = 8 << 20
 OURS = "tcpao_fast mac_batch"
 OUR_ENGINE = "tcpao_fast Engine.verify"
@@ -51,7 +53,12 @@ COLOURS = {
     "ipsec-mb, jobs": "tab:orange",
     "ipsec-mb, bursts": "tab:green",
     "OpenSSL EVP through ctypes": "tab:red",
+    OUR_ENGINE: "tab:cyan",
+    "dpkt and hmac": "tab:brown",
+    "scapy": "tab:pink",
 }
+#: Bytes that the MAC of an IPv4 segment without other options covers besides the payload.
+PREFIX = 52
 
 skipped: dict[str, None] = {}
 
@@ -116,7 +123,7 @@ class FlowWork:
     def __init__(self, algorithm, payload, count=None):
         self.algorithm = algorithm
         self.payload = payload
-        self.traffic = Traffic(algorithm, payload, 1024, count or count_for(payload + 52))
+        self.traffic = Traffic(algorithm, payload, 1024, count or count_for(payload + PREFIX))
         self.buffer, self.offsets, self.lengths = self.traffic.segments
         self.bytes = bytes(self.buffer)
         self.flows, contexts = [], []
@@ -188,8 +195,8 @@ def race_macs(work, rounds):
     return race(contestants, rounds)
 
 
-def race_flows(work, rounds, others=True):
-    contestants = [work.engine(), *(peers_of(FLOW_PEERS, work) if others else [])]
+def race_flows(work, rounds):
+    contestants = [work.engine(), *peers_of(FLOW_PEERS, work)]
     for one in contestants:
         assert one.run() == one.items, f"{one.name} is wrong"
     macs = work.mac_work().ours()
@@ -283,7 +290,7 @@ def best_of(figures, prefix):
     return min(found) if found else None
 
 
-def plot(macs, path):
+def plot(macs, flows, path):
     import matplotlib
 
     matplotlib.use("svg")
@@ -298,6 +305,16 @@ def plot(macs, path):
                 SIZES, [macs[algorithm, size, 1024][name] for size in SIZES], marker="o",
                 markersize=4, linewidth=2.5 if name == OURS else 1.2, label=name,
                 color=COLOURS.get(name, "tab:purple"),
+            )  # fmt: skip
+        for name in flows[algorithm, FLOW_PAYLOADS[0]]:
+            if name == OURS:
+                continue
+            axis.plot(
+                [payload + PREFIX for payload in FLOW_PAYLOADS],
+                [flows[algorithm, payload][name] for payload in FLOW_PAYLOADS],
+                marker="s", markersize=4, linestyle="--",
+                linewidth=2.5 if name == OUR_ENGINE else 1.2, label=f"{name}, end to end",
+                color=COLOURS.get(name, "tab:gray"),
             )  # fmt: skip
         axis.set(
             title=f"{algorithm}, 1,024 keys", xscale="log", yscale="log", xlabel="bytes a message"
@@ -329,7 +346,7 @@ def main(cpu, rounds, quick, output):
                 work = MacWork.random(algorithm, [size] * count_for(size), keys)
                 macs[algorithm, size, keys] = race_macs(work, rounds)
         mixes[algorithm] = race_macs(MacWork.random(algorithm, mixed_lengths(8192), 1024), rounds)
-        for payload in PAYLOADS:
+        for payload in FLOW_PAYLOADS:
             flows[algorithm, payload] = race_flows(FlowWork(algorithm, payload), rounds)
         captures[algorithm] = capture_against_engine(algorithm, rounds)
         click.echo(f"{algorithm}: done on one core", err=True)
@@ -343,7 +360,7 @@ def main(cpu, rounds, quick, output):
                 # two cores are quiet at the same time less often than one: more rounds
                 threads[algorithm, payload] = race([work.engine(), work.engine(2)], 3 * rounds)
     out.mkdir(parents=True, exist_ok=True)
-    plot(macs, out / "results.svg")
+    plot(macs, flows, out / "results.svg")
     (out / "RESULTS.md").write_text(
         render(cpu, rounds, macs, mixes, flows, captures, many, threads), encoding="utf-8"
     )
@@ -435,7 +452,7 @@ def render(cpu, rounds, macs, mixes, flows, captures, many, threads):
     rows = [
         [algorithm, f"{payload}", *cells(flows[algorithm, payload], OUR_ENGINE)]
         for algorithm in ALGORITHMS
-        for payload in PAYLOADS
+        for payload in FLOW_PAYLOADS
     ]
     parts.append(table(("algorithm", "payload", *names), rows))
     return "\n\n".join(parts) + "\n"

@@ -5,12 +5,11 @@ of threads (until `max_connections` is reached, of which each shard has its shar
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
-from libc.string cimport memset
 
 import numpy as np
 
 from tcpao_fast.core.segment cimport Segment
-from tcpao_fast.core.shard cimport Columns, Shard, choose_shard, shard_of
+from tcpao_fast.core.shard cimport Columns, Shard, between, choose_shard, shard_of
 from tcpao_fast.core.verdict cimport VERDICT_COUNT, VERDICT_NOT_TCP, VERDICT_TRUNCATED
 
 
@@ -229,14 +228,7 @@ cdef class Pipeline:
         """As `Shard.restore`, of the shard that the connection belongs to."""
         cdef Segment segment
         cdef const uint8_t[::1] low = address[0], high = address[1]
-        memset(&segment, 0, sizeof(Segment))
-        segment.has_ports = True
-        segment.version = version
-        segment.source = &low[0]
-        segment.destination = &high[0]
-        segment.source_port = port[0]
-        segment.destination_port = port[1]
-        segment.vrf = vrf
+        between(&segment, version, &low[0], &high[0], port[0], port[1], vrf)
         cdef uint16_t number = choose_shard(&segment, self.threads)
         self.shards[number].restore(version=version, address=address, port=port, vrf=vrf, **state)
         if self.threads > 1:

@@ -66,6 +66,19 @@ cdef inline bint elsewhere(Records records, Py_ssize_t i, uint16_t number, uint3
                shards) != number
 
 
+cdef void between(Segment *out, int version, const uint8_t *low, const uint8_t *high,
+                  uint16_t low_port, uint16_t high_port, uint32_t vrf) noexcept nogil:
+    """A segment of which nothing but the endpoints is known."""
+    memset(out, 0, sizeof(Segment))
+    out.has_ports = 1
+    out.version = <uint8_t>version
+    out.source = low
+    out.destination = high
+    out.source_port = low_port
+    out.destination_port = high_port
+    out.vrf = vrf
+
+
 cdef uint16_t shard_of(Records records, Py_ssize_t i, uint32_t shards) noexcept nogil:
     """The shard of a record, where fragments are not joined."""
     cdef Segment segment
@@ -349,26 +362,14 @@ cdef class Shard:
 
     def restore(self, *, int version, address, port, uint32_t vrf, initiator, isn, position,
                 key_in_use, rnext_key_id):
-        """Take a connection as proved, in the form that `connection_rows` gives (keyword by keyword).
-
-        Returns
-        -------
-        int
-            Its id.
-        """
+        """Take a connection as proved, in the form that `connection_rows` gives (keyword by keyword)."""
         cdef Segment segment
         cdef Hypothesis row
         cdef const uint8_t[::1] low = address[0], high = address[1]
         cdef int direction, d, side
         cdef int32_t incarnation
         cdef Incarnation *live
-        memset(&segment, 0, sizeof(Segment))
-        segment.version = version
-        segment.source = &low[0]
-        segment.destination = &high[0]
-        segment.source_port = port[0]
-        segment.destination_port = port[1]
-        segment.vrf = vrf
+        between(&segment, version, &low[0], &high[0], port[0], port[1], vrf)
         self.connections.batch += 1
         self.connections.reserve(1)
         self.connections.identify(&segment, &row)
@@ -385,4 +386,3 @@ cdef class Shard:
             live.key_in_use[side] = NONE if key_in_use[d] is None else key_in_use[d]
             live.rnext_key_id[side] = rnext_key_id[d]
         self.end_batch()
-        return self.connections.connections[row.connection].id
