@@ -360,10 +360,10 @@ def main(cpu, rounds, quick, output):
                 # two cores are quiet at the same time less often than one: more rounds
                 threads[algorithm, payload] = race([work.engine(), work.engine(2)], 3 * rounds)
     out.mkdir(parents=True, exist_ok=True)
+    # the text first: it names the commit, and what is written here would make that dirty
+    text = render(cpu, rounds, macs, mixes, flows, captures, many, threads)
+    (out / "RESULTS.md").write_text(text, encoding="utf-8")
     plot(macs, flows, out / "results.svg")
-    (out / "RESULTS.md").write_text(
-        render(cpu, rounds, macs, mixes, flows, captures, many, threads), encoding="utf-8"
-    )
     click.echo(f"{out / 'RESULTS.md'}, {out / 'results.svg'}", err=True)
 
 
