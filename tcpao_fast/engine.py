@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import ip_address
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from tcpao_fast.core.shard import Shard
 from tcpao_fast.core.sign import sign, sign_inplace
 from tcpao_fast.core.sign import strip as strip_records
 from tcpao_fast.errors import InvalidArgumentError, StateError
-from tcpao_fast.keys import KeyChain, MasterKey, lifetime_ns
+from tcpao_fast.keys import KeyChain, MasterKey
 from tcpao_fast.policy import Policy
 from tcpao_fast.verdicts import SEGMENT_VERDICTS, SignOutcome
 
@@ -147,33 +147,18 @@ def _outcome_counts(outcome: npt.NDArray[np.uint8], done: str) -> dict[str, int]
 
 
 def _shard(
-    keys: Iterable[MasterKey], max_connections: int, ao_required: bool, number: int, shards: int
+    chain: KeyChain, max_connections: int, ao_required: bool, number: int, shards: int
 ) -> Shard:
     table = KeyTable(ConnectionTable(max_connections, shards > 1))
-    for key in keys:
+    for key, identity in zip(chain, chain.descriptions(), strict=True):
         table.add(
             algorithm=find(key.algorithm),
             secret=key.secret,
-            send_id=key.send_id or 0,
-            recv_id=key.recv_id or 0,
             mac_length=key.mac_length,
             exclude_options=key.exclude_options,
-            version=key.version,
-            local=_side(key.local, key.local_port),
-            remote=_side(key.remote, key.remote_port),
-            vrf=key.vrf,
-            send_lifetime=lifetime_ns(key.send_lifetime),
-            accept_lifetime=lifetime_ns(key.accept_lifetime),
+            **identity,
         )
-    table.freeze()
     return Shard(table, ao_required, number, shards)
-
-
-def _side(network: object, ports: object) -> tuple[bytes | None, int, int, int]:
-    low, high = ports if isinstance(ports, tuple) else (0, 65535)
-    if isinstance(network, (IPv4Network, IPv6Network)):
-        return network.network_address.packed, network.prefixlen, low, high
-    return None, 0, low, high
 
 
 class Engine:
@@ -221,14 +206,15 @@ class Engine:
                 f"max_connections is {max_connections!r}; it must be 2 to {1 << 28}"
             )
         self.policy = policy if policy is not None else Policy()
-        self.keys = tuple(chain if isinstance(chain, KeyChain) else KeyChain(chain))
+        chain = chain if isinstance(chain, KeyChain) else KeyChain(chain)
+        self.keys = tuple(chain)
         self.threads = threads
         self.max_connections = max_connections
         self.counts = dict.fromkeys((v.name for v in SEGMENT_VERDICTS), 0)
         self._lock = threading.Lock()
         share = max(2, -(-max_connections // threads))
         shards = [
-            _shard(self.keys, share, self.policy.ao_required, number, threads)
+            _shard(chain, share, self.policy.ao_required, number, threads)
             for number in range(threads)
         ]
         pool = ThreadPoolExecutor(threads - 1, thread_name_prefix="tcpao") if threads > 1 else None
@@ -298,8 +284,9 @@ class Engine:
         length is no multiple of 4. Data offset, IP lengths and checksums are mended, the TCP
         checksum is computed anew. A record that cannot be signed is copied as it is. ISNs are those
         that the records' own SYNs and SYN-ACKs state, or what an earlier call or `import_state`
-        knows. The connection's key stays in use; at first it is the earliest of the chain that
-        matches and, where there are timestamps, may send at that time.
+        knows. The connection's key stays in use while it may send; else it is of those that match
+        and, where there are timestamps, may send at that time the one whose send lifetime began
+        last, then the first of the chain.
 
         Parameters
         ----------

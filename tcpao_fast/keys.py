@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from ipaddress import (
@@ -11,18 +10,25 @@ from ipaddress import (
     IPv4Network,
     IPv6Address,
     IPv6Network,
+    ip_address,
     ip_network,
 )
-from typing import overload
+from typing import TYPE_CHECKING, Any, overload
 
 from tcpao_fast.algorithms import Algorithm, find
-from tcpao_fast.errors import InvalidKeyError, KeyOverlapError, TcpAoError
+from tcpao_fast.core.mkt import MktSet
+from tcpao_fast.errors import InvalidArgumentError, InvalidKeyError, KeyOverlapError, TcpAoError
+
+if TYPE_CHECKING:
+    from tcpao_fast.core.mkt import Side
 
 Network = IPv4Network | IPv6Network
 AddressLike = str | IPv4Address | IPv6Address | Network | None
 PortsLike = int | Sequence[int] | None
 Ports = tuple[int, int]
 Lifetime = tuple[datetime | None, datetime | None]
+Address = IPv4Address | IPv6Address
+AddressAndPort = tuple[str | Address, int]
 
 #: Option bytes that TCP has room for (RFC 9293): kind, length, KeyID and RNextKeyID take 4.
 MAX_MAC_LENGTH = 40 - 4
@@ -63,8 +69,11 @@ class MasterKey:
     vrf : int, optional
         The VLAN ID (VRF) the key is for; None for any.
     send_lifetime, accept_lifetime : (datetime or None, datetime or None), optional
-        First and last moment, with time zone; None for open ends. Looked at where segments have
-        timestamps.
+        First and last moment, with time zone; None for open ends (RFC 8177 section 2.2). Looked at
+        where segments have timestamps.
+    local_nat, remote_nat : bool
+        Whether that side is behind a NAT (RFC 6978): its address and port then count as zero in
+        traffic keys and MACs. Matching goes by the addresses that this end sees.
 
     Raises
     ------
@@ -86,6 +95,8 @@ class MasterKey:
     vrf: int | None = None
     send_lifetime: Lifetime | None = None
     accept_lifetime: Lifetime | None = None
+    local_nat: bool = False
+    remote_nat: bool = False
 
     def __post_init__(self) -> None:
         problems: list[tuple[str, str]] = []
@@ -123,8 +134,9 @@ class MasterKey:
             problems.append(("remote", "is of another IP version than local"))
         if self.vrf is not None and not _is_int(self.vrf, 0, 2**32 - 1):
             problems.append(("vrf", "must be a number from 0 to 4294967295"))
-        if not isinstance(self.exclude_options, bool):
-            problems.append(("exclude_options", "must be true or false"))
+        for flag in ("exclude_options", "local_nat", "remote_nat"):
+            if not isinstance(getattr(self, flag), bool):
+                problems.append((flag, "must be true or false"))
         if self.name is not None and not (isinstance(self.name, str) and self.name):
             problems.append(("name", "must be text and not empty"))
         for lifetime in ("send_lifetime", "accept_lifetime"):
@@ -149,6 +161,11 @@ class MasterKey:
                 problems.append(("mac_length", "is 16 for tcp-md5"))
             if self.exclude_options is True:
                 problems.append(("exclude_options", "tcp-md5 never covers options"))
+            problems += [
+                (flag, "is TCP-AO's (RFC 6978); tcp-md5 has no such thing")
+                for flag in ("local_nat", "remote_nat")
+                if getattr(self, flag) is True
+            ]
             if len(self.secret) > MAX_TCP_MD5_SECRET:
                 problems.append(("secret", f"has more than {MAX_TCP_MD5_SECRET} bytes"))
         else:
@@ -283,26 +300,109 @@ def _ports_overlap(a: PortsLike, b: PortsLike) -> bool:
     return bool(a[0] <= b[1] and b[0] <= a[1])
 
 
+def describe(key: MasterKey, tolerance_ns: float = 0) -> dict[str, Any]:
+    """A key's connection identifier, IDs and lifetimes, as `MktSet.add` takes them.
+
+    `tolerance_ns` widens the accept lifetime at both ends.
+    """
+    first, last = lifetime_ns(key.accept_lifetime)
+    return {
+        "tcp_md5": key.is_tcp_md5,
+        "send_id": key.send_id or 0,
+        "recv_id": key.recv_id or 0,
+        "version": key.version,
+        "local": _side(key.local, key.local_port, key.local_nat),
+        "remote": _side(key.remote, key.remote_port, key.remote_nat),
+        "vrf": key.vrf,
+        "send_lifetime": lifetime_ns(key.send_lifetime),
+        "accept_lifetime": (
+            int(max(_ALWAYS[0], first - tolerance_ns)),
+            int(min(_ALWAYS[1], last + tolerance_ns)),
+        ),
+    }
+
+
+def _side(network: AddressLike, ports: PortsLike, nat: bool) -> Side:
+    low, high = ports if isinstance(ports, tuple) else (0, 65535)
+    if isinstance(network, Network):
+        return network.network_address.packed, network.prefixlen, low, high, nat
+    return None, 0, low, high, nat
+
+
+def endpoint(value: AddressAndPort, name: str = "endpoint") -> tuple[Address, int]:
+    """An (address, port) pair, checked; IPv4-mapped IPv6 becomes IPv4.
+
+    Raises
+    ------
+    InvalidArgumentError
+    """
+    try:
+        text, port = value
+        address = ip_address(text)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgumentError(
+            f"{name} is {value!r}; it must be an (address, port) pair: {error}"
+        ) from None
+    if not _is_int(port, 0, 65535):
+        raise InvalidArgumentError(f"{name} has port {port!r}; it must be 0 to 65535")
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address, port
+
+
 class KeyChain(Sequence[MasterKey]):
     """An immutable set of keys that may be used together.
 
     Parameters
     ----------
     keys : iterable of MasterKey
+    accept_tolerance : timedelta, number of seconds, or ``math.inf``
+        How long before and after its accept lifetime a key is still accepted (RFC 8177 section
+        2.2); ``math.inf`` is RFC 8177's ``forever``.
+    clock : callable, optional
+        Gives the time with time zone that look-ups use when they are not told; the system's.
 
     Raises
     ------
     KeyOverlapError
         Two MKTs that can match one connection share a SendID or a RecvID (RFC 5925 section 3.1).
         TCP-MD5 keys have no IDs and may stand beside TCP-AO keys.
+    InvalidArgumentError
+        A tolerance that is none.
+
+    Examples
+    --------
+    >>> key = MasterKey(algorithm="hmac-sha-1-96", secret=b"s", send_id=1, recv_id=2,
+    ...                 remote="10.0.0.0/24")
+    >>> chain = KeyChain([key])
+    >>> chain.to_send(("192.0.2.1", 40000), ("10.0.0.9", 179)) is key
+    True
     """
 
-    def __init__(self, keys: Iterable[MasterKey] = ()) -> None:
+    def __init__(
+        self,
+        keys: Iterable[MasterKey] = (),
+        *,
+        accept_tolerance: timedelta | float = 0,
+        clock: Callable[[], datetime] | None = None,
+    ) -> None:
         self._keys = tuple(keys)
         for key in self._keys:
             if not isinstance(key, MasterKey):
                 raise InvalidKeyError([("key", f"is a {type(key).__name__}, not a MasterKey")])
-        problems = overlap_problems(enumerate(self._keys))
+        seconds = (
+            accept_tolerance.total_seconds()
+            if isinstance(accept_tolerance, timedelta)
+            else accept_tolerance
+        )
+        if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or not seconds >= 0:
+            raise InvalidArgumentError(
+                f"accept_tolerance is {accept_tolerance!r}; it must be a timedelta, seconds, or "
+                "math.inf, and not negative"
+            )
+        self.accept_tolerance = seconds
+        self._clock = clock or _system_clock
+        self._mkts = MktSet()
+        problems = overlap_problems(enumerate(self._keys), self._mkts)
         if problems:
             raise KeyOverlapError(problems)
 
@@ -322,25 +422,165 @@ class KeyChain(Sequence[MasterKey]):
     def __repr__(self) -> str:
         return f"KeyChain({list(self._keys)!r})"
 
+    def descriptions(self) -> Iterator[dict[str, Any]]:
+        """Each key as `MktSet.add` takes it, the tolerance in its accept lifetime."""
+        tolerance_ns = self.accept_tolerance * 1e9
+        return (describe(key, tolerance_ns) for key in self._keys)
 
-def overlap_problems(keys: Iterable[tuple[int, MasterKey]]) -> list[tuple[int, str]]:
-    """Every pair of keys that overlap and share an ID: the later key's number, what is wrong."""
+    def matching(
+        self,
+        local: AddressAndPort,
+        remote: AddressAndPort,
+        *,
+        vrf: int = 0,
+        send_id: int | None = None,
+        recv_id: int | None = None,
+        tcp_md5: bool = False,
+    ) -> tuple[MasterKey, ...]:
+        """The keys for a connection, as its `local` end sees it, whatever the time.
+
+        Parameters
+        ----------
+        local, remote : (address, port)
+        vrf : int
+        send_id, recv_id : int, optional
+            Only keys with this SendID, with this RecvID.
+        tcp_md5 : bool
+            The TCP-MD5 keys instead of those of TCP-AO.
+
+        Returns
+        -------
+        tuple of MasterKey
+            In the chain's order. A table finds them, not a scan.
+
+        Raises
+        ------
+        InvalidArgumentError
+            An endpoint that is none, or two of different IP versions.
+        """
+        numbers = find_matching(
+            self._mkts,
+            endpoint(local, "local"),
+            endpoint(remote, "remote"),
+            vrf=vrf,
+            send_id=send_id,
+            recv_id=recv_id,
+            tcp_md5=tcp_md5,
+        )
+        return tuple(self._keys[number] for number in numbers)
+
+    def to_send(
+        self,
+        local: AddressAndPort,
+        remote: AddressAndPort,
+        *,
+        vrf: int = 0,
+        now: datetime | None = None,
+    ) -> MasterKey | None:
+        """The desired key of a connection: what `local` should sign with.
+
+        Of the keys whose send lifetime covers `now` the one whose lifetime began last, then the
+        first of the chain (as `Engine.sign` chooses). None where there is none.
+        """
+        moment = self._now_ns(now)
+        usable = [
+            key
+            for key in self.matching(local, remote, vrf=vrf)
+            if covers(key.send_lifetime, moment)
+        ]
+        return max(usable, key=lambda key: lifetime_ns(key.send_lifetime)[0], default=None)
+
+    def to_accept(
+        self,
+        key_id: int,
+        local: AddressAndPort,
+        remote: AddressAndPort,
+        *,
+        vrf: int = 0,
+        now: datetime | None = None,
+    ) -> MasterKey | None:
+        """The key that a segment with `key_id` from `remote` is verified with (KeyID = RecvID).
+
+        Its accept lifetime, widened by the tolerance, covers `now`. None where there is none.
+        """
+        moment = self._now_ns(now)
+        for key in self.matching(local, remote, vrf=vrf, recv_id=key_id):
+            if covers(key.accept_lifetime, moment, self.accept_tolerance * 1e9):
+                return key
+        return None
+
+    def _now_ns(self, now: datetime | None) -> int:
+        return moment_ns(self._clock() if now is None else now)
+
+
+def _system_clock() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def moment_ns(moment: datetime) -> int:
+    """A moment with time zone, in nanoseconds since 1970."""
+    if not isinstance(moment, datetime) or moment.tzinfo is None:
+        raise InvalidArgumentError(f"now is {moment!r}; it must be a date-time with a time zone")
+    return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
+
+
+def covers(lifetime: Lifetime | None, now_ns: int, tolerance_ns: float = 0) -> bool:
+    """Whether a lifetime, widened by the tolerance, covers a time in nanoseconds since 1970."""
+    first, last = lifetime_ns(lifetime)
+    return first - tolerance_ns <= now_ns <= last + tolerance_ns
+
+
+def find_matching(
+    mkts: MktSet,
+    local: tuple[Address, int],
+    remote: tuple[Address, int],
+    *,
+    vrf: int = 0,
+    send_id: int | None = None,
+    recv_id: int | None = None,
+    tcp_md5: bool = False,
+) -> list[int]:
+    """`MktSet.matching` between two endpoints, checked."""
+    if local[0].version != remote[0].version:
+        raise InvalidArgumentError(f"{local[0]} and {remote[0]} are of two IP versions")
+    for name, value in (("send_id", send_id), ("recv_id", recv_id)):
+        if value is not None and not _is_int(value, 0, 255):
+            raise InvalidArgumentError(f"{name} is {value!r}; it must be 0 to 255")
+    if not _is_int(vrf, 0, 2**32 - 1):
+        raise InvalidArgumentError(f"vrf is {vrf!r}; it must be 0 to 4294967295")
+    return mkts.matching(
+        local[0].version,
+        local[0].packed,
+        local[1],
+        remote[0].packed,
+        remote[1],
+        vrf,
+        send_id=send_id,
+        recv_id=recv_id,
+        tcp_md5=tcp_md5,
+    )
+
+
+def overlap_problems(
+    keys: Iterable[tuple[int, MasterKey]], into: MktSet | None = None
+) -> list[tuple[int, str]]:
+    """Every pair of keys that overlap and share an ID: the later key's number, what is wrong.
+
+    The keys are added to the set `into`, in their order.
+    """
     problems: list[tuple[int, str]] = []
-    by_id: dict[tuple[str, int], list[tuple[int, MasterKey]]] = defaultdict(list)
+    mkts = MktSet() if into is None else into
+    entered: list[tuple[int, MasterKey]] = []
     for index, key in keys:
-        if key.is_tcp_md5:
-            continue
-        for kind, value in (("send_id", key.send_id), ("recv_id", key.recv_id)):
-            assert value is not None
-            earlier = by_id[kind, value]
-            problems.extend(
-                (
-                    index,
-                    f"{kind} {value} is also key {other_index + 1}'s ({other.label}), "
-                    "and one connection can match both",
-                )
-                for other_index, other in earlier
-                if key.overlaps(other)
+        number = mkts.add(**describe(key))
+        problems.extend(
+            (
+                index,
+                f"{kind} {getattr(key, kind)} is also key {entered[other][0] + 1}'s "
+                f"({entered[other][1].label}), and one connection can match both",
             )
-            earlier.append((index, key))
+            for kind, other in mkts.sharing(number)
+            if key.overlaps(entered[other][1])
+        )
+        entered.append((index, key))
     return problems

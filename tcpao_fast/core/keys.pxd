@@ -6,7 +6,7 @@ from tcpao_fast.core.connections cimport Connection, ConnectionTable
 from tcpao_fast.core.hypothesis cimport Hypothesis
 from tcpao_fast.core.kernels cimport tcpao_message
 from tcpao_fast.core.mac cimport Scheduler
-from tcpao_fast.core.mkt cimport Mkt, Side
+from tcpao_fast.core.mkt cimport Mkt, MktSet
 from tcpao_fast.core.segment cimport Segment
 
 cdef enum:
@@ -44,12 +44,9 @@ cdef struct Derivation:
     int32_t slot
 
 cdef class KeyTable:
-    cdef Mkt *mkts
+    cdef MktSet set
+    cdef Mkt *mkts                        # of the set
     cdef readonly int32_t count
-    cdef int32_t *by_send_id              # MKT indices, in the order of their SendID
-    cdef int32_t *by_recv_id
-    cdef int32_t send_starts[257]
-    cdef int32_t recv_starts[257]
     cdef list algorithms                  # of each MKT
     cdef list library_secrets             # of each MKT of a library algorithm, else None
     cdef Slab slabs[SLABS]
@@ -61,6 +58,7 @@ cdef class KeyTable:
     cdef tcpao_message *messages
     cdef void match(self, const Segment *segment, uint8_t key_id, int32_t *found) noexcept nogil
     cdef void look_up(self, const Segment *segment, int32_t connection) noexcept nogil
+    cdef bint preferred(self, int32_t one, int32_t other, int64_t timestamp) noexcept nogil
     cdef int candidates(self, const Segment *segment, int32_t connection, int direction,
                         int64_t timestamp, int32_t *found) noexcept nogil
     cdef int32_t to_send(self, const Segment *segment, const Connection *connection, int direction,
@@ -95,5 +93,3 @@ cdef inline uint8_t *key_data(const Slab *slabs, int32_t key) noexcept nogil:
     cdef const Slab *slab = &slabs[slab_of(key)]
     cdef uint32_t slot = <uint32_t>slot_of(key)
     return slab.chunks[slot // CHUNK] + slab.stride * (slot % CHUNK)
-
-cdef bint matches(const Mkt *mkt, const Segment *segment, bint forward) noexcept nogil

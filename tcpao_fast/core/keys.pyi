@@ -1,12 +1,9 @@
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 
 from tcpao_fast.algorithms import Algorithm
 from tcpao_fast.core.connections import ConnectionTable
-
-Side = tuple[bytes | None, int, int, int]
+from tcpao_fast.core.mkt import Side
 
 class KeyTable:
     count: int
@@ -17,18 +14,18 @@ class KeyTable:
         *,
         algorithm: Algorithm,
         secret: bytes,
-        send_id: int,
-        recv_id: int,
         mac_length: int | None,
         exclude_options: bool,
+        tcp_md5: bool,
+        send_id: int,
+        recv_id: int,
         version: int,
         local: Side,
         remote: Side,
         vrf: int | None,
-        send_lifetime: Sequence[int],
-        accept_lifetime: Sequence[int],
+        send_lifetime: tuple[int, int],
+        accept_lifetime: tuple[int, int],
     ) -> None: ...
-    def freeze(self) -> None: ...
 
 def condition(algorithm: Algorithm, secret: bytes) -> bytes: ...
 def derive_traffic_keys(

@@ -12,9 +12,8 @@ A slot number alone does not say in which slab it lies, so the number of a key c
 """
 
 cimport cython
-from libc.stdint cimport uint16_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcpy
 
 import numpy as np
 
@@ -27,7 +26,17 @@ from tcpao_fast.core.connections cimport (
 )
 from tcpao_fast.core.kernels cimport TCPAO_MD5, tcpao_big_pages, tcpao_grow_table, tcpao_prefetch
 from tcpao_fast.core.mac cimport Scheduler, prepare, prepared_length, wipe
-from tcpao_fast.core.mkt cimport within
+from tcpao_fast.core.mkt cimport (
+    BY_ANY_ID,
+    BY_RECV_ID,
+    BY_SEND_ID,
+    BY_TCP_MD5,
+    Purpose,
+    Search,
+    matches,
+    nat_of,
+    within,
+)
 from tcpao_fast.core.messages cimport KERNEL_LIBRARY, MAX_SUFFIX, SCRATCH, context, layout
 
 from tcpao_fast.core.mac import TrafficKeys, mac_batch, require_kernels
@@ -41,33 +50,6 @@ cdef enum:
     KEY_BYTES = 200       # kept for the traffic keys of a connection, if all are there
     FEWEST_SLOTS = 16384  # and at least so many keys: more than a batch can use
     MOST_SLOTS = 0x7fffffff >> 3
-    MOST_MKTS = 1 << 22
-
-
-cdef bint side_matches(const Side *side, const uint8_t *address, uint16_t port) noexcept nogil:
-    cdef int whole = side.prefix // 8
-    cdef int rest = side.prefix % 8
-    if port < side.port_low or port > side.port_high:
-        return False
-    if side.any:
-        return True
-    if memcmp(side.network, address, whole) != 0:
-        return False
-    return rest == 0 or (side.network[whole] ^ address[whole]) >> (8 - rest) == 0
-
-
-cdef bint matches(const Mkt *mkt, const Segment *segment, bint forward) noexcept nogil:
-    """Whether the MKT's connection identifier covers a segment that its local side sent (forward)
-    or received."""
-    if mkt.version != 0 and mkt.version != segment.version:
-        return False
-    if mkt.vrf >= 0 and mkt.vrf != <int64_t>segment.vrf:
-        return False
-    if forward:
-        return (side_matches(&mkt.local, segment.source, segment.source_port)
-                and side_matches(&mkt.remote, segment.destination, segment.destination_port))
-    return (side_matches(&mkt.remote, segment.source, segment.source_port)
-            and side_matches(&mkt.local, segment.destination, segment.destination_port))
 
 
 def condition(algorithm, secret):
@@ -82,7 +64,7 @@ def condition(algorithm, secret):
 cdef class KeyTable:
     """The MKTs of an engine and every traffic key derived from them.
 
-    `add` every MKT, then `freeze`; MKTs are numbered from 0 in the order of `add`.
+    `add` every MKT before anything is asked; they are numbered from 0 in the order of `add`.
 
     Parameters
     ----------
@@ -95,6 +77,7 @@ cdef class KeyTable:
         cdef int64_t bytes_
         require_kernels()
         self.owners = owners
+        self.set = MktSet()
         self.algorithms = []
         self.library_secrets = []
         self.scheduler = Scheduler()
@@ -117,12 +100,9 @@ cdef class KeyTable:
         for i in range(self.count):
             wipe(self.mkts[i].master, self.mkts[i].master_length)
             free(self.mkts[i].master)
-        free(self.mkts)
         wipe(self.scratch, DERIVE_CHUNK * (SCRATCH + RAW + PREPARED))
         free(self.scratch)
         free(self.messages)
-        free(self.by_send_id)
-        free(self.by_recv_id)
         for i in range(SLABS):
             for chunk in range(self.slabs[i].capacity // CHUNK):
                 wipe(self.slabs[i].chunks[chunk], CHUNK * self.slabs[i].stride)
@@ -130,43 +110,23 @@ cdef class KeyTable:
             free(self.slabs[i].chunks)
             free(self.slabs[i].slots)
 
-    def add(self, *, algorithm, secret, send_id, recv_id, mac_length, exclude_options, version,
-            local, remote, vrf, send_lifetime, accept_lifetime):
+    def add(self, *, algorithm, secret, mac_length, exclude_options, **identity):
         """Append an MKT.
 
         Parameters
         ----------
         algorithm : Algorithm
         secret : bytes
-        send_id, recv_id : int
-            0 for TCP-MD5.
         mac_length : int
         exclude_options : bool
-        version : int
-            4, 6, or 0 for either.
-        local, remote : tuple of (network bytes or None, prefix bits, low port, high port)
-        vrf : int or None
-        send_lifetime, accept_lifetime : tuple of (int, int)
-            Nanoseconds since 1970, both included.
+        **identity
+            As for `MktSet.add`.
         """
-        if self.count >= MOST_MKTS:
-            raise InvalidArgumentError(f"more than {MOST_MKTS} keys")
-        cdef Mkt *mkts = <Mkt *>realloc(self.mkts, (self.count + 1) * sizeof(Mkt))
         cdef Mkt *mkt
         cdef const uint8_t[::1] key
-        if mkts == NULL:
-            raise MemoryError()
-        self.mkts = mkts
-        mkt = &mkts[self.count]
-        memset(mkt, 0, sizeof(Mkt))
-        fill_side(&mkt.local, local)
-        fill_side(&mkt.remote, remote)
-        mkt.version = version
-        mkt.vrf = -1 if vrf is None else vrf
-        mkt.send = send_lifetime
-        mkt.accept = accept_lifetime
-        mkt.send_id = send_id
-        mkt.recv_id = recv_id
+        self.set.add(**identity)
+        self.mkts = self.set.mkts
+        mkt = &self.mkts[self.count]
         mkt.mac_length = mac_length
         mkt.exclude_options = exclude_options
         mkt.kernel = algorithm.kernel
@@ -195,43 +155,12 @@ cdef class KeyTable:
         self.library_secrets.append(secret if mkt.kernel == KERNEL_LIBRARY else None)
         self.count += 1
 
-    def freeze(self):
-        """Build the look-up by key ID; no `add` after it."""
-        cdef int32_t i
-        cdef int32_t[::1] order
-        self.by_send_id = <int32_t *>malloc(max(1, self.count) * sizeof(int32_t))
-        self.by_recv_id = <int32_t *>malloc(max(1, self.count) * sizeof(int32_t))
-        if self.by_send_id == NULL or self.by_recv_id == NULL:
-            raise MemoryError()
-        usable = [i for i in range(self.count) if self.mkts[i].kernel != TCPAO_MD5]
-        for ids, receive in (([self.mkts[i].send_id for i in range(self.count)], False),
-                             ([self.mkts[i].recv_id for i in range(self.count)], True)):
-            ordered = sorted(usable, key=ids.__getitem__)
-            starts = np.searchsorted([ids[i] for i in ordered], np.arange(257))
-            for i in range(257):
-                if receive:
-                    self.recv_starts[i] = starts[i]
-                else:
-                    self.send_starts[i] = starts[i]
-            if ordered:
-                order = np.array(ordered, dtype=np.int32)
-                memcpy(self.by_recv_id if receive else self.by_send_id, &order[0],
-                       len(ordered) * sizeof(int32_t))
-
     cdef void match(self, const Segment *segment, uint8_t key_id, int32_t *found) noexcept nogil:
         """The MKTs that the KeyID of a segment may mean: as SendID of one whose local side sent
         it, as RecvID of one whose remote side sent it.  At most one each, as MKTs that overlap
         share no IDs."""
-        cdef int32_t i
-        found[0] = found[1] = NONE
-        for i in range(self.send_starts[key_id], self.send_starts[key_id + 1]):
-            if matches(&self.mkts[self.by_send_id[i]], segment, True):
-                found[0] = self.by_send_id[i]
-                break
-        for i in range(self.recv_starts[key_id], self.recv_starts[key_id + 1]):
-            if matches(&self.mkts[self.by_recv_id[i]], segment, False):
-                found[1] = self.by_recv_id[i]
-                break
+        found[0] = self.set.first_match(BY_SEND_ID, key_id, segment, True)
+        found[1] = self.set.first_match(BY_RECV_ID, key_id, segment, False)
         if found[0] == NONE or found[0] == found[1]:
             found[0] = found[1]
             found[1] = NONE
@@ -240,18 +169,20 @@ cdef class KeyTable:
         """Note on the connection, once, whether it has an MKT and which TCP-MD5 key."""
         cdef Connection *it = &self.owners.connections[connection]
         cdef Aside *aside = &self.owners.asides[connection]
-        cdef int32_t i
+        cdef Search search
+        cdef int32_t number
+        cdef bint forward
         if it.looked_up & HAS_DETAILS:
             return
         it.looked_up |= HAS_DETAILS
         it.has_mkt = 0
         aside.md5_key = NONE
-        for i in range(self.count):
-            if matches(&self.mkts[i], segment, True) or matches(&self.mkts[i], segment, False):
-                if self.mkts[i].kernel != TCPAO_MD5:
-                    it.has_mkt = 1
-                elif aside.md5_key == NONE:
-                    aside.md5_key = i
+        for forward in range(2):
+            self.set.start(&search)
+            it.has_mkt |= self.set.next_match(&search, BY_ANY_ID, 0, segment, forward) != NONE
+            number = self.set.first_match(BY_TCP_MD5, 0, segment, forward)
+            if number != NONE and (aside.md5_key == NONE or number < aside.md5_key):
+                aside.md5_key = number
 
     cdef int candidates(self, const Segment *segment, int32_t connection, int direction,
                         int64_t timestamp, int32_t *found) noexcept nogil:
@@ -272,24 +203,40 @@ cdef class KeyTable:
 
     cdef int32_t to_send(self, const Segment *segment, const Connection *connection, int direction,
                          int64_t timestamp, bint *forward) noexcept nogil:
-        """The first MKT that may sign a segment, TCP-AO before TCP-MD5, or NONE.  `forward`: its
-        local side is the sender; where both would do, the side that opened the connection is local."""
-        cdef int32_t i, md5 = NONE
-        cdef bint ahead, back
-        for i in range(self.count):
-            if not within(self.mkts[i].send, timestamp):
-                continue
-            ahead = matches(&self.mkts[i], segment, True)
-            back = matches(&self.mkts[i], segment, False)
-            if not ahead and not back:
-                continue
-            if self.mkts[i].kernel == TCPAO_MD5:
-                md5 = i if md5 == NONE else md5
-                continue
-            forward[0] = ahead and (not back or connection.initiator != 1 - direction)
-            return i
+        """The MKT that should sign a segment, TCP-AO before TCP-MD5, or NONE: of those that may send
+        at that time the one whose send lifetime began last, then the first.  `forward`: its local
+        side is the sender; where both would do, the side that opened the connection is local."""
+        cdef Search search
+        cdef int32_t found = NONE, number
+        cdef Purpose purpose = BY_ANY_ID
+        cdef bint ahead
+        for _ in range(2):
+            for ahead in range(2):
+                self.set.start(&search)
+                number = self.set.next_match(&search, purpose, 0, segment, ahead)
+                while number != NONE:
+                    if within(self.mkts[number].send, timestamp) and (
+                            found == NONE or self.preferred(number, found, timestamp)):
+                        found = number
+                    number = self.set.next_match(&search, purpose, 0, segment, ahead)
+            if found != NONE:
+                break
+            purpose = BY_TCP_MD5
         forward[0] = True
-        return md5
+        if found == NONE or purpose == BY_TCP_MD5:
+            return found
+        if not matches(&self.mkts[found], segment, True):
+            forward[0] = False
+        elif matches(&self.mkts[found], segment, False):
+            forward[0] = connection.initiator != 1 - direction
+        return found
+
+    cdef bint preferred(self, int32_t one, int32_t other, int64_t timestamp) noexcept nogil:
+        """Whether the first of two MKTs that may send is the better one."""
+        cdef int64_t began = self.mkts[one].send[0], other_began = self.mkts[other].send[0]
+        if timestamp < 0 or began == other_began:
+            return one < other
+        return began > other_began
 
     cdef int reserve(self, Py_ssize_t more) except -1 nogil:
         """Make room for `more` traffic keys of each kernel in use."""
@@ -431,23 +378,13 @@ cdef class KeyTable:
         for i in range(count):
             if self.mkts[wanted[i].mkt].kernel != KERNEL_LIBRARY:
                 continue
-            length = context(wanted[i].segment, wanted[i].isn_source, wanted[i].isn_destination, text)
+            length = context(wanted[i].segment, wanted[i].isn_source, wanted[i].isn_destination,
+                             nat_of(&self.mkts[wanted[i].mkt], wanted[i].segment), text)
             algorithm = self.algorithms[wanted[i].mkt]
             key = algorithm.derive(self.library_secrets[wanted[i].mkt], text[:length])
             memcpy(key_data(self.slabs, wanted[i].slot),
                    <const uint8_t *><bytes>key, len(key))
         return 0
-
-
-cdef int fill_side(Side *side, description) except -1:
-    network, prefix, low, high = description
-    side.any = network is None
-    side.prefix = prefix
-    side.port_low = low
-    side.port_high = high
-    if network is not None:
-        memcpy(side.network, <const uint8_t *><bytes>network, len(network))
-    return 0
 
 
 cdef int grow(Slab *slab) except -1 nogil:
@@ -506,7 +443,7 @@ cdef void derive_compiled(KeyTable table, int kernel, Derivation *wanted,
                 chosen[n] = &wanted[at]
                 length = mkt.traffic_key_length
                 size = context(wanted[at].segment, wanted[at].isn_source,
-                               wanted[at].isn_destination,
+                               wanted[at].isn_destination, nat_of(mkt, wanted[at].segment),
                                scratch + SCRATCH * n + mkt.kdf_prefix_length)
                 kdf_message(mkt, scratch + SCRATCH * n, size, raw + RAW * n, &messages[n])
                 n += 1

@@ -12,11 +12,11 @@ cdef enum:
     MAX_PREFIX = 104      # SNE, IPv6 pseudo-header, longest TCP header
     DIGEST = 64           # bytes kept for each MAC
 
-cdef size_t ao_prefix(const Segment *segment, uint32_t sne, bint exclude_options,
+cdef size_t ao_prefix(const Segment *segment, uint32_t sne, bint exclude_options, uint8_t nat,
                       uint8_t *out) noexcept nogil
 cdef size_t md5_prefix(const Segment *segment, uint8_t *out) noexcept nogil
 cdef size_t context(const Segment *segment, uint32_t isn_source, uint32_t isn_destination,
-                    uint8_t *out) noexcept nogil
+                    uint8_t nat, uint8_t *out) noexcept nogil
 cdef void layout(int kernel, const uint8_t *key, uint8_t *scratch, size_t prefix_length,
                  const uint8_t *body, size_t body_length, const uint8_t *suffix,
                  size_t suffix_length, uint8_t *mac, tcpao_message *out) noexcept nogil

@@ -10,7 +10,7 @@ from libc.string cimport memcpy, memset
 
 from tcpao_fast.core.hypothesis cimport CHECK_MD5, CHECK_NOTHING, Hypothesis
 from tcpao_fast.core.kernels cimport TCPAO_AES_CMAC, TCPAO_AES_CMAC_SUBKEYS, TCPAO_MD5
-from tcpao_fast.core.mkt cimport Mkt
+from tcpao_fast.core.mkt cimport NAT_DESTINATION, NAT_SOURCE, Mkt, nat_of
 from tcpao_fast.core.segment cimport AUTH_AO, Segment, put16, put32
 
 import numpy as np
@@ -74,7 +74,17 @@ cdef inline void zero_mac(uint8_t *mac, uint32_t length) noexcept nogil:
         memset(mac, 0, length)
 
 
-cdef size_t ao_prefix(const Segment *segment, uint32_t sne, bint exclude_options,
+cdef void hide(uint8_t nat, uint8_t *addresses, size_t size, uint8_t *ports) noexcept nogil:
+    """Zero the address and the port of each side that is behind a NAT (RFC 6978 section 4)."""
+    if nat & NAT_SOURCE:
+        memset(addresses, 0, size)
+        memset(ports, 0, 2)
+    if nat & NAT_DESTINATION:
+        memset(addresses + size, 0, size)
+        memset(ports + 2, 0, 2)
+
+
+cdef size_t ao_prefix(const Segment *segment, uint32_t sne, bint exclude_options, uint8_t nat,
                       uint8_t *out) noexcept nogil:
     """Everything before the payload (RFC 5925 section 5.1); at most `MAX_PREFIX` bytes."""
     cdef size_t length = 4
@@ -83,6 +93,8 @@ cdef size_t ao_prefix(const Segment *segment, uint32_t sne, bint exclude_options
     length += pseudo_header(segment, out + length)
     option = length + segment.auth_offset
     length += fixed_header(segment, out + length)
+    if nat:
+        hide(nat, out + 4, 16 if segment.version == 6 else 4, out + length - 20)
     if exclude_options:
         option = length
         memcpy(out + option, segment.tcp + segment.auth_offset, 4)
@@ -101,13 +113,14 @@ cdef size_t md5_prefix(const Segment *segment, uint8_t *out) noexcept nogil:
 
 
 cdef size_t context(const Segment *segment, uint32_t isn_source, uint32_t isn_destination,
-                    uint8_t *out) noexcept nogil:
+                    uint8_t nat, uint8_t *out) noexcept nogil:
     """The KDF's context (RFC 5925 section 5.2): 20 bytes for IPv4, 44 for IPv6."""
     cdef size_t size = 16 if segment.version == 6 else 4
     memcpy(out, segment.source, size)
     memcpy(out + size, segment.destination, size)
     put16(out + 2 * size, segment.source_port)
     put16(out + 2 * size + 2, segment.destination_port)
+    hide(nat, out, size, out + 2 * size)
     put32(out + 2 * size + 4, isn_source)
     put32(out + 2 * size + 8, isn_destination)
     return 2 * size + 12
@@ -227,7 +240,7 @@ cdef Py_ssize_t assemble(int kernel, const Mkt *mkts, const Segment *segments,
                    macs + DIGEST * i, &out[n])
         elif rows[i].traffic_key >= 0:
             prefix = ao_prefix(segment, <uint32_t>(rows[i].position >> 32), mkt.exclude_options,
-                               scratch + SCRATCH * i)
+                               nat_of(mkt, segment), scratch + SCRATCH * i)
             layout(kernel, rows[i].key, scratch + SCRATCH * i, prefix,
                    segment.tcp + segment.header_length, segment.length - segment.header_length,
                    NULL, 0, macs + DIGEST * i, &out[n])
@@ -237,7 +250,7 @@ cdef Py_ssize_t assemble(int kernel, const Mkt *mkts, const Segment *segments,
     return n
 
 
-def message(frame, sne=0, exclude_options=False, linktype=1):
+def message(frame, sne=0, exclude_options=False, linktype=1, nat=0):
     """The bytes that the MAC of one captured segment covers: the stage by itself, to look at.
 
     Parameters
@@ -249,6 +262,8 @@ def message(frame, sne=0, exclude_options=False, linktype=1):
     exclude_options : bool
         Whether the MKT leaves TCP options out (RFC 5925 section 3.1).
     linktype : int
+    nat : int
+        Which sides count as zero (RFC 6978): 1 the source's, 2 the destination's, 3 both.
 
     Returns
     -------
@@ -270,7 +285,7 @@ def message(frame, sne=0, exclude_options=False, linktype=1):
     if segment.kind != KIND_SEGMENT or segment.auth == 0 or segment.captured < segment.length:
         raise InvalidArgumentError("frame holds no whole TCP segment with TCP-AO or TCP-MD5")
     if segment.auth == AUTH_AO:
-        length = ao_prefix(&segment, sne, exclude_options, prefix)
+        length = ao_prefix(&segment, sne, exclude_options, nat, prefix)
     else:
         length = md5_prefix(&segment, prefix)
     body = segment.tcp[segment.header_length:segment.length]

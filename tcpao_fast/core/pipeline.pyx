@@ -8,8 +8,8 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
 import numpy as np
 
-from tcpao_fast.core.segment cimport Segment
-from tcpao_fast.core.shard cimport Columns, Shard, between, choose_shard, shard_of
+from tcpao_fast.core.segment cimport Segment, between
+from tcpao_fast.core.shard cimport Columns, Shard, choose_shard, shard_of
 from tcpao_fast.core.verdict cimport VERDICT_COUNT, VERDICT_NOT_TCP, VERDICT_TRUNCATED
 
 

@@ -1,6 +1,7 @@
 """The row that travels through the stages: one TCP segment as `parse` found it."""
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.string cimport memset
 
 cdef enum Kind:
     KIND_NOT_TCP = 0
@@ -62,3 +63,15 @@ cdef inline bint is_syn(const Segment *s) noexcept nogil:
 
 cdef inline bint is_syn_ack(const Segment *s) noexcept nogil:
     return (s.flags & (FLAG_SYN | FLAG_ACK)) == (FLAG_SYN | FLAG_ACK)
+
+cdef inline void between(Segment *out, int version, const uint8_t *low, const uint8_t *high,
+                         uint16_t low_port, uint16_t high_port, uint32_t vrf) noexcept nogil:
+    """A segment of which nothing but the endpoints is known."""
+    memset(out, 0, sizeof(Segment))
+    out.has_ports = 1
+    out.version = <uint8_t>version
+    out.source = low
+    out.destination = high
+    out.source_port = low_port
+    out.destination_port = high_port
+    out.vrf = vrf

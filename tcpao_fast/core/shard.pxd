@@ -54,7 +54,5 @@ cdef class Shard:
     cdef void report(self, Py_ssize_t count, Py_ssize_t first, const Columns *out) noexcept nogil
     cdef void end_batch(self) noexcept nogil
 
-cdef void between(Segment *out, int version, const uint8_t *low, const uint8_t *high,
-                  uint16_t low_port, uint16_t high_port, uint32_t vrf) noexcept nogil
 cdef uint16_t shard_of(Records records, Py_ssize_t i, uint32_t shards) noexcept nogil
 cdef uint16_t choose_shard(const Segment *segment, uint32_t shards) noexcept nogil

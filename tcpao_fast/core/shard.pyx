@@ -17,7 +17,7 @@ from tcpao_fast.core.keys cimport FIRST_CHOICE, TAG_BITS, key_data, key_slot
 from tcpao_fast.core.mac cimport wipe
 from tcpao_fast.core.messages cimport DIGEST, KERNEL_LIBRARY, SCRATCH, assemble
 from tcpao_fast.core.parse cimport parse_frame
-from tcpao_fast.core.segment cimport AUTH_AO, KIND_FRAGMENT, KIND_SEGMENT, be16, be32
+from tcpao_fast.core.segment cimport AUTH_AO, KIND_FRAGMENT, KIND_SEGMENT, be16, be32, between
 from tcpao_fast.core.verdict cimport commit_batch, expected, judge
 
 from tcpao_fast.errors import InvalidArgumentError
@@ -64,19 +64,6 @@ cdef inline bint elsewhere(Records records, Py_ssize_t i, uint16_t number, uint3
         return False
     return mix(be32(ip + 12) ^ be32(ip + 16), <uint32_t>be16(ip + 20) + be16(ip + 22), 0,
                shards) != number
-
-
-cdef void between(Segment *out, int version, const uint8_t *low, const uint8_t *high,
-                  uint16_t low_port, uint16_t high_port, uint32_t vrf) noexcept nogil:
-    """A segment of which nothing but the endpoints is known."""
-    memset(out, 0, sizeof(Segment))
-    out.has_ports = 1
-    out.version = <uint8_t>version
-    out.source = low
-    out.destination = high
-    out.source_port = low_port
-    out.destination_port = high_port
-    out.vrf = vrf
 
 
 cdef uint16_t shard_of(Records records, Py_ssize_t i, uint32_t shards) noexcept nogil:

@@ -12,10 +12,9 @@ import numpy as np
 from tcpao_fast.core.buffers cimport Records
 from tcpao_fast.core.connections cimport NONE, Connection, Incarnation, advance
 from tcpao_fast.core.hypothesis cimport CHECK_AO, CHECK_MD5, CHECK_NOTHING, Hypothesis
-from tcpao_fast.core.keys cimport matches
 from tcpao_fast.core.kernels cimport TCPAO_MD5
 from tcpao_fast.core.messages cimport DIGEST
-from tcpao_fast.core.mkt cimport Mkt, within
+from tcpao_fast.core.mkt cimport Mkt, matches, within
 from tcpao_fast.core.parse cimport (
     LAYER_AH,
     LAYER_GRE,

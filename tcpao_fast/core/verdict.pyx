@@ -24,7 +24,7 @@ from tcpao_fast.core.keys cimport (
 )
 from tcpao_fast.core.mac cimport mac_one
 from tcpao_fast.core.messages cimport DIGEST, KERNEL_LIBRARY, SCRATCH, ao_prefix, layout
-from tcpao_fast.core.mkt cimport Mkt, within
+from tcpao_fast.core.mkt cimport Mkt, nat_of, within
 from tcpao_fast.core.segment cimport (
     AUTH_AO,
     AUTH_MD5,
@@ -170,7 +170,8 @@ cdef int attempt(ConnectionTable connections, KeyTable keys, Attempts *one, int3
         wanted.mkt = mkt_index
         wanted.slot = slot
         keys.derive(&wanted, 1)
-    prefix = ao_prefix(segment, <uint32_t>(position >> 32), mkt.exclude_options, one.scratch)
+    prefix = ao_prefix(segment, <uint32_t>(position >> 32), mkt.exclude_options,
+                       nat_of(mkt, segment), one.scratch)
     layout(mkt.kernel, key_data(keys.slabs, slot), one.scratch, prefix,
            segment.tcp + segment.header_length, segment.length - segment.header_length, NULL, 0,
            digest, &message)

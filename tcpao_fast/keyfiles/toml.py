@@ -3,16 +3,19 @@
 Fields are those of `MasterKey`, with the secret as one of ``secret`` (text), ``secret_hex``,
 ``secret_base64``, ``secret_file`` (a path beside the key file; one newline at its end is not part
 of the secret) or ``secret_env`` (an environment variable).  A port is a number or ``"1000-2000"``;
-a lifetime is ``{ start = 2026-01-01T00:00:00Z, end = ... }`` with either end left out.
+a lifetime is ``{ start = 2026-01-01T00:00:00Z, end = ... }`` with either end left out, or
+``{ start = ..., duration = seconds }``.  ``accept_tolerance`` above the keys is in seconds, or
+``"forever"``.
 """
 
 from __future__ import annotations
 
 import base64
+import math
 import os
 import sys
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,8 @@ _PLAIN = {
     "exclude_options": bool,
     "name": str,
     "vrf": int,
+    "local_nat": bool,
+    "remote_nat": bool,
 }
 _PORTS = ("local_port", "remote_port")
 _LIFETIMES = ("send_lifetime", "accept_lifetime")
@@ -64,8 +69,13 @@ def _read_document(name: str, document: Mapping[str, Any], folder: Path) -> KeyC
     general = [
         f"unknown table or field {entry!r}; keys stand in [[key]] tables"
         for entry in document
-        if entry != "key"
+        if entry not in ("key", "accept_tolerance")
     ]
+    tolerance = document.get("accept_tolerance", 0)
+    if tolerance == "forever":
+        tolerance = math.inf
+    elif not isinstance(tolerance, int) or isinstance(tolerance, bool) or tolerance < 0:
+        general.append('accept_tolerance must be seconds, or "forever"')
     tables = document.get("key", [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise KeyFileError(name, [*general, "key must be written as [[key]] tables"])
@@ -95,7 +105,7 @@ def _read_document(name: str, document: Mapping[str, Any], folder: Path) -> KeyC
     if general or problems:
         lines = [f"{_label(index, tables[index])}: {what}" for index, what in problems]
         raise KeyFileError(name, general + lines)
-    return KeyChain(keys)
+    return KeyChain(keys, accept_tolerance=tolerance)
 
 
 def _label(index: int, table: Mapping[str, Any]) -> str:
@@ -177,8 +187,22 @@ def _read_lifetime(
         and all(isinstance(moment, datetime) for moment in value.values())
     ):
         arguments[field] = (value.get("start"), value.get("end"))
+    elif (  # RFC 8177's third form
+        isinstance(value, dict)
+        and value.keys() == {"start", "duration"}
+        and isinstance(value["start"], datetime)
+        and type(value["duration"]) is int
+        and 0 < value["duration"] < 2**32
+    ):
+        arguments[field] = (value["start"], value["start"] + timedelta(seconds=value["duration"]))
     else:
-        problems.append((field, "must be { start = date-time, end = date-time }"))
+        problems.append(
+            (
+                field,
+                "must be { start = date-time, end = date-time } or "
+                "{ start = date-time, duration = seconds }",
+            )
+        )
 
 
 def _read_secret(table: Mapping[str, Any], folder: Path, problems: Problems) -> bytes | None:
