@@ -35,7 +35,7 @@ from traffic import ALGORITHMS, Traffic  # noqa: E402
 
 import tcpao_fast as ao  # noqa: E402
 from tcpao_fast.core.mac import active_kernels  # noqa: E402
-from tcpao_fast.core.messages import message  # noqa: E402
+from tcpao_fast.core.single import OneSegment  # noqa: E402
 from tcpao_fast.core.store import pcap_header, pcap_records  # noqa: E402
 
 SIZES = (52, 64, 80, 256, 576, 1480, 4096, 9000)
@@ -144,7 +144,7 @@ class FlowWork:
 
     def mac_work(self):
         """What the MACs of these segments cover, as naked messages."""
-        texts = [message(frame, 0, False, 101) for frame in self.frames(len(self.offsets))]
+        texts = [OneSegment(frame).message() for frame in self.frames(len(self.offsets))]
         lengths = np.array([len(text) for text in texts], np.int64)
         return MacWork(
             self.algorithm, self.traffic_keys, np.frombuffer(b"".join(texts), np.uint8),

@@ -7,7 +7,22 @@ No message ever holds a secret.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
+
+#: The errno values that Linux's TCP-AO gives, by name; Linux's numbers on every platform.
+LINUX_ERRNO = {
+    "EPERM": 1,
+    "ENOENT": 2,
+    "EBUSY": 16,
+    "EEXIST": 17,
+    "EINVAL": 22,
+    "EMSGSIZE": 90,
+    "ENOPROTOOPT": 92,
+    "EISCONN": 106,
+    "ENOTCONN": 107,
+    "ENOKEY": 126,
+    "EKEYREJECTED": 129,
+}
 
 
 class TcpAoError(Exception):
@@ -19,7 +34,15 @@ class InvalidArgumentError(TcpAoError, ValueError):
 
 
 class UnknownAlgorithmError(TcpAoError, LookupError):
-    """No such MAC algorithm here."""
+    """No such MAC algorithm here.
+
+    Attributes
+    ----------
+    errno : int
+        What Linux says to such a key: ENOENT.
+    """
+
+    errno = LINUX_ERRNO["ENOENT"]
 
 
 class MissingExtraError(TcpAoError, ImportError):
@@ -33,10 +56,14 @@ class InvalidKeyError(TcpAoError, ValueError):
     ----------
     problems : tuple of (str, str)
         Every broken rule: the field's name and what is wrong with it.
+    errno : int
+        What Linux says to such a key: ENOENT for an unknown algorithm, else EINVAL.
     """
 
     def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
         self.problems = tuple(problems)
+        unknown = any(field == "algorithm" for field, _ in self.problems)
+        self.errno = LINUX_ERRNO["ENOENT" if unknown else "EINVAL"]
         super().__init__("; ".join(f"{field}: {what}" for field, what in self.problems))
 
 
@@ -94,3 +121,84 @@ class CaptureError(TcpAoError, ValueError):
 
 class StateError(TcpAoError, ValueError):
     """Imported connection state is not of the form that `Engine.export_state` gives."""
+
+
+class EndpointError(TcpAoError, OSError):
+    """A call on a `Listener`, a `Connection` or a real socket is refused, as Linux refuses it.
+
+    Attributes
+    ----------
+    errno : int
+        As Linux sets it, with Linux's numbers.
+    """
+
+    name: ClassVar[str] = "EINVAL"
+
+    def __init__(self, what: str, number: int | None = None) -> None:
+        super().__init__(LINUX_ERRNO[self.name] if number is None else number, what)
+
+
+class InvalidRequestError(EndpointError):
+    """EINVAL: an argument, or the combination of arguments and state, makes no sense."""
+
+    name = "EINVAL"
+
+
+class NoSuchKeyError(EndpointError):
+    """ENOENT: no such key, or no TCP-AO on this endpoint."""
+
+    name = "ENOENT"
+
+
+class KeyExistsError(EndpointError):
+    """EEXIST: an overlapping key has that SendID or RecvID."""
+
+    name = "EEXIST"
+
+
+class KeyInUseError(EndpointError):
+    """EBUSY: the key is current_key or rnext_key, and no replacement was given."""
+
+    name = "EBUSY"
+
+
+class KeyRejectedError(EndpointError):
+    """EKEYREJECTED: TCP-AO and TCP-MD5 for one peer, or no key that fits the peer."""
+
+    name = "EKEYREJECTED"
+
+
+class KeyExpiredError(EndpointError):
+    """ENOKEY: the key's send lifetime does not cover the time."""
+
+    name = "ENOKEY"
+
+
+class MacTooLongError(EndpointError):
+    """EMSGSIZE: the option would not fit beside the others of a SYN."""
+
+    name = "EMSGSIZE"
+
+
+class AlreadyConnectedError(EndpointError):
+    """EISCONN: a connection cannot become one with TCP-AO any more."""
+
+    name = "EISCONN"
+
+
+class NotConnectedError(EndpointError):
+    """ENOTCONN: there are no ISNs to sign or verify with."""
+
+    name = "ENOTCONN"
+
+
+class RepairModeError(EndpointError):
+    """EPERM: the endpoint is not in repair mode, or cannot be."""
+
+    name = "EPERM"
+
+
+class KernelSupportError(EndpointError):
+    """ENOPROTOOPT: this host's kernel has no TCP-AO (or TCP-MD5)."""
+
+    name = "ENOPROTOOPT"

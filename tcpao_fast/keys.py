@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from ipaddress import (
     IPv4Address,
@@ -122,7 +122,7 @@ class MasterKey:
             self._check_algorithm(algorithm, problems)
         for side in ("local", "remote"):
             try:
-                settle(side, _network(getattr(self, side)))
+                settle(side, as_network(getattr(self, side)))
             except (ValueError, TypeError) as error:
                 problems.append((side, str(error)))
             try:
@@ -211,13 +211,29 @@ class MasterKey:
                 return network.version
         return 0
 
+    def mirrored(self) -> MasterKey:
+        """The same key as the other end writes it: sides, IDs and lifetimes swapped."""
+        return replace(
+            self,
+            send_id=self.recv_id,
+            recv_id=self.send_id,
+            local=self.remote,
+            remote=self.local,
+            local_port=self.remote_port,
+            remote_port=self.local_port,
+            send_lifetime=self.accept_lifetime,
+            accept_lifetime=self.send_lifetime,
+            local_nat=self.remote_nat,
+            remote_nat=self.local_nat,
+        )
+
     def overlaps(self, other: MasterKey) -> bool:
         """Whether a connection exists that both keys match, seen from the same end."""
         return (
             (self.vrf is None or other.vrf is None or self.vrf == other.vrf)
             and 0 in (self.version * other.version, self.version - other.version)
-            and _networks_overlap(self.local, other.local)
-            and _networks_overlap(self.remote, other.remote)
+            and networks_overlap(self.local, other.local)
+            and networks_overlap(self.remote, other.remote)
             and _ports_overlap(self.local_port, other.local_port)
             and _ports_overlap(self.remote_port, other.remote_port)
         )
@@ -227,7 +243,14 @@ def _is_int(value: object, low: int, high: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
-def _network(value: AddressLike) -> Network | None:
+def as_network(value: AddressLike) -> Network | None:
+    """An address or prefix as a network; IPv4-mapped IPv6 becomes IPv4.
+
+    Raises
+    ------
+    TypeError, ValueError
+        What is wrong, for behind the name of a field.
+    """
     if value is None:
         return None
     if not isinstance(value, (str, IPv4Address, IPv6Address, IPv4Network, IPv6Network)):
@@ -286,7 +309,8 @@ def lifetime_ns(lifetime: Lifetime | None) -> tuple[int, int]:
     )
 
 
-def _networks_overlap(a: AddressLike, b: AddressLike) -> bool:
+def networks_overlap(a: AddressLike, b: AddressLike) -> bool:
+    """Whether two networks share an address; None is any."""
     if isinstance(a, IPv4Network) and isinstance(b, IPv4Network):
         return a.overlaps(b)
     if isinstance(a, IPv6Network) and isinstance(b, IPv6Network):

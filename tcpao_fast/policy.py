@@ -7,13 +7,67 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Choices that the standards leave to the operator.
+    """Choices that the standards leave to the operator, and where Linux and RFC 5925 part.
+
+    ``Policy()`` is `Policy.linux()`.  `Engine` asks only for `ao_required`: it says what a segment
+    is, not what becomes of it; `Listener` and `Connection` ask for all.
 
     Parameters
     ----------
     ao_required : bool
         Whether an unsigned segment is `ao_required` even where no MKT matches its connection, as
-        Linux's ``ao_required`` socket flag has it.
+        Linux's ``ao_required`` socket flag has it (`set_info` changes an endpoint's own).
+    pass_unmatched : bool
+        Whether a signed segment passes unverified where no MKT is meant by it: a SYN for whose
+        peer and KeyID there is no key, or any segment where there are no TCP-AO keys at all.
+        RFC 5925 section 7.5: yes, with a warning. Linux: no, it counts as ``TCPAOKeyNotFound``.
+    unsigned_connect : bool
+        Whether `Connection.connect` goes on unsigned when there are keys but none matches the
+        peer. RFC 5925 section 7.4: yes. Linux: EKEYREJECTED.
+    rnext_on_syn_ack : bool
+        Whether current_key follows the RNextKeyID of a SYN-ACK too. RFC 5925 section 7.5 step e:
+        yes. Linux: only on segments without SYN.
+    newest_key_first : bool
+        Whether, of several keys that match, the one that was added last is the first. Linux: yes;
+        for RFC 5925 it is the one that was added first.
+    match_ports : bool
+        Whether MKTs may name ports. RFC 5925 section 3.1: yes. Linux: EINVAL.
+    max_secret_length : int or None
+        Bytes a master key may have. Linux: 80. RFC 5925: any.
+    max_mac_length : int
+        Bytes a MAC may have. Linux: 16, what fits beside MSS, timestamps and window scale in a
+        SYN. RFC 5925: 36, what the option space holds.
+    min_option_length : int
+        The shortest TCP-AO option that is sound. Linux: 5 (a shorter one at the very end of the
+        header is not even seen). RFC 5925 section 2.2: 4.
     """
 
     ao_required: bool = False
+    pass_unmatched: bool = False
+    unsigned_connect: bool = False
+    rnext_on_syn_ack: bool = False
+    newest_key_first: bool = True
+    match_ports: bool = False
+    max_secret_length: int | None = 80
+    max_mac_length: int = 16
+    min_option_length: int = 5
+
+    @classmethod
+    def linux(cls, *, ao_required: bool = False) -> Policy:
+        """What Linux does (6.12, ``tcp_ao.rst``): the default of `Listener` and `Connection`."""
+        return cls(ao_required=ao_required)
+
+    @classmethod
+    def rfc5925(cls, *, ao_required: bool = False) -> Policy:
+        """What RFC 5925 says."""
+        return cls(
+            ao_required=ao_required,
+            pass_unmatched=True,
+            unsigned_connect=True,
+            rnext_on_syn_ack=True,
+            newest_key_first=False,
+            match_ports=True,
+            max_secret_length=None,
+            max_mac_length=36,
+            min_option_length=4,
+        )

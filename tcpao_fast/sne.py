@@ -40,12 +40,15 @@ class SequenceExtender:
         position = extend_position(self.position, _checked(seq, "seq"))
         return position >> 32 if position >= 0 else None
 
-    def accept(self, seq: int) -> int | None:
-        """The SNE of a SEQ whose segment has verified: later ones are counted from it."""
+    def accept(self, seq: int, length: int = 0) -> int | None:
+        """The SNE of a SEQ whose segment has verified: later ones are counted from it.
+
+        `length` is how many numbers the segment takes; the position then is behind them.
+        """
         position = extend_position(self.position, _checked(seq, "seq"))
         if position < 0:
             return None
-        self.position = max(self.position, position)
+        self.position = max(self.position, position + _checked(length, "length"))
         return position >> 32
 
     def __repr__(self) -> str:

@@ -12,8 +12,8 @@ ROWS = [
     ["errors", "verdicts"],
     ["algorithms"],
     ["core"],
-    ["keys", "sne", "policy"],
-    ["keyfiles", "engine"],
+    ["keys", "sne", "policy", "counters", "events"],
+    ["keyfiles", "engine", "endpoint"],
     ["capture"],
     ["report"],
     ["cli"],
@@ -22,7 +22,7 @@ ROWS = [
 STAGES = [
     "segment", "kernels", "hypothesis", "mkt", "buffers", "scan", "store", "parse", "fragments",
     "sne", "connections", "messages", "mac", "keys", "verdict", "tally", "shard",
-    "pipeline", "sign",
+    "pipeline", "sign", "single",
 ]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from reference import Packet
 from wire import records
 
 import tcpao_fast as ao
-from tcpao_fast.core.messages import message
+from tcpao_fast.core.single import OneSegment
 
 RAW_IP = 101
 
@@ -101,7 +101,7 @@ def test_traffic_key(v):
 
 @pytest.mark.parametrize("v", ALL, ids=lambda v: v["id"])
 def test_mac(v):
-    text = message(v["packet"], 0, v["exclude"], RAW_IP)
+    text = OneSegment(v["packet"], RAW_IP).message(0, v["exclude"])
     keys = ao.TrafficKeys(v["algorithm"], np.frombuffer(v["traffic_key"], np.uint8)[None, :])
     macs = ao.mac_batch(keys, [0], text, [0], [len(text)])
     assert bytes(macs[0])[: len(v["mac"])] == v["mac"]

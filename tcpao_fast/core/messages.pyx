@@ -11,14 +11,7 @@ from libc.string cimport memcpy, memset
 from tcpao_fast.core.hypothesis cimport CHECK_MD5, CHECK_NOTHING, Hypothesis
 from tcpao_fast.core.kernels cimport TCPAO_AES_CMAC, TCPAO_AES_CMAC_SUBKEYS, TCPAO_MD5
 from tcpao_fast.core.mkt cimport NAT_DESTINATION, NAT_SOURCE, Mkt, nat_of
-from tcpao_fast.core.segment cimport AUTH_AO, Segment, put16, put32
-
-import numpy as np
-
-from tcpao_fast.core.buffers cimport Records
-from tcpao_fast.core.parse cimport parse_frame
-from tcpao_fast.core.segment cimport KIND_SEGMENT
-from tcpao_fast.errors import InvalidArgumentError
+from tcpao_fast.core.segment cimport Segment, put16, put32
 
 cdef enum:
     # a message up to this long is copied, of others the first so many bytes: so the heads of a batch
@@ -248,45 +241,3 @@ cdef Py_ssize_t assemble(int kernel, const Mkt *mkts, const Segment *segments,
             continue
         n += 1
     return n
-
-
-def message(frame, sne=0, exclude_options=False, linktype=1, nat=0):
-    """The bytes that the MAC of one captured segment covers: the stage by itself, to look at.
-
-    Parameters
-    ----------
-    frame : buffer protocol
-        One record, with a TCP segment that has a TCP-AO or TCP-MD5 option.
-    sne : int
-        The sequence number extension; TCP-MD5 has none.
-    exclude_options : bool
-        Whether the MKT leaves TCP options out (RFC 5925 section 3.1).
-    linktype : int
-    nat : int
-        Which sides count as zero (RFC 6978): 1 the source's, 2 the destination's, 3 both.
-
-    Returns
-    -------
-    bytes
-        SNE, pseudo-header, TCP header, payload. For TCP-MD5 without SNE and without the key.
-
-    Raises
-    ------
-    InvalidArgumentError
-        Not such a segment.
-    """
-    size = memoryview(frame).nbytes
-    cdef Records records = Records(frame, np.zeros(1, np.int64), np.array([size]), linktype)
-    cdef Segment segment
-    cdef uint8_t prefix[MAX_PREFIX]
-    cdef size_t length
-    parse_frame(records.start(0), records.length(0), records.wire_length(0), records.linktype(0),
-                &segment, NULL)
-    if segment.kind != KIND_SEGMENT or segment.auth == 0 or segment.captured < segment.length:
-        raise InvalidArgumentError("frame holds no whole TCP segment with TCP-AO or TCP-MD5")
-    if segment.auth == AUTH_AO:
-        length = ao_prefix(&segment, sne, exclude_options, nat, prefix)
-    else:
-        length = md5_prefix(&segment, prefix)
-    body = segment.tcp[segment.header_length:segment.length]
-    return bytes(prefix[:length]) + bytes(body)

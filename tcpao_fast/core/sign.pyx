@@ -43,10 +43,14 @@ from tcpao_fast.core.segment cimport (
 from tcpao_fast.core.shard cimport Shard
 from tcpao_fast.core.sne cimport extend
 
+from tcpao_fast.errors import InvalidArgumentError
+
 cdef enum:
     MAX_HEADER = 60           # of TCP
     MAX_GROWTH = 40
     MAX_SYN_DATA = 1 << 16
+    KIND_AO = 29              # option kinds
+    KIND_MD5 = 19
 
 cdef enum Outcome:
     SIGNED = 0                # for `strip`: the option is gone
@@ -229,21 +233,34 @@ cdef void mend_gre_checksums(const Layers *layers, const Segment *segment) noexc
 
 # -- the three operations -----------------------------------------------------------------------
 
-cdef int option_bytes(const Mkt *mkt) noexcept nogil:
+cdef inline int option_length(const Mkt *mkt) noexcept nogil:
+    return 18 if mkt.kernel == TCPAO_MD5 else 4 + mkt.mac_length
+
+
+cdef inline int aligned(int length) noexcept nogil:
     """The option with the NOPs that align it."""
-    return ((18 if mkt.kernel == TCPAO_MD5 else 4 + mkt.mac_length) + 3) // 4 * 4
+    return (length + 3) // 4 * 4
 
 
-cdef void write_option(uint8_t *to, const Mkt *mkt, bint forward) noexcept nogil:
-    """The option with its MAC zeroed, and NOPs behind it."""
-    cdef int length = 18 if mkt.kernel == TCPAO_MD5 else 4 + mkt.mac_length
-    memset(to, 1, option_bytes(mkt))
+cdef void write_option(uint8_t *to, uint8_t kind, int length, uint8_t key_id,
+                       uint8_t rnext_key_id) noexcept nogil:
+    """The option with its MAC zeroed, and NOPs behind it.  TCP-MD5's has no IDs."""
+    memset(to, 1, aligned(length))
     memset(to, 0, length)
-    to[0] = 19 if mkt.kernel == TCPAO_MD5 else 29
+    to[0] = kind
     to[1] = <uint8_t>length
-    if mkt.kernel != TCPAO_MD5:
-        to[2] = mkt.send_id if forward else mkt.recv_id
-        to[3] = mkt.recv_id if forward else mkt.send_id
+    if kind == KIND_AO:
+        to[2] = key_id
+        to[3] = rnext_key_id
+
+
+cdef Outcome lacks_room(const Segment *segment, const Layers *layers, int growth) noexcept nogil:
+    """Why a header cannot grow, or SIGNED if it can."""
+    if segment.header_length + growth > MAX_HEADER:
+        return NO_OPTION_SPACE
+    if not growable(layers, growth):
+        return TOO_LONG
+    return IPSEC if has_ipsec(layers) else SIGNED
 
 
 cdef Outcome plan(Shard shard, Records records, Py_ssize_t i, Py_ssize_t at,
@@ -253,7 +270,6 @@ cdef Outcome plan(Shard shard, Records records, Py_ssize_t i, Py_ssize_t at,
     cdef Hypothesis *row = &shard.rows[i]
     cdef Segment again
     cdef Layers layers
-    cdef int growth
     cdef Outcome why = unfit(segment)
     row.mkt = row.traffic_key = row.incarnation = NONE
     if row.connection != NONE:
@@ -265,15 +281,9 @@ cdef Outcome plan(Shard shard, Records records, Py_ssize_t i, Py_ssize_t at,
     row.mkt = choose_key(shard, row, segment, records.timestamp(at), forward)
     if row.mkt == NONE:
         return NO_KEY
-    growth = option_bytes(&shard.keys.mkts[row.mkt])
     parse_frame(records.start(at), records.length(at), records.wire_length(at),
                 records.linktype(at), &again, &layers)
-    if segment.header_length + growth > MAX_HEADER:
-        why = NO_OPTION_SPACE
-    elif not growable(&layers, growth):
-        why = TOO_LONG
-    elif has_ipsec(&layers):
-        why = IPSEC
+    why = lacks_room(segment, &layers, aligned(option_length(&shard.keys.mkts[row.mkt])))
     if shard.keys.mkts[row.mkt].kernel == TCPAO_MD5:
         row.check = CHECK_MD5 if why == SIGNED else CHECK_NOTHING
         return why
@@ -359,27 +369,26 @@ cdef void schedule(Shard shard, Py_ssize_t i) noexcept nogil:
             advance(&shard.connections.incarnations[row.incarnation], &shard.segments[i], row)
 
 
-cdef Py_ssize_t insert(Shard shard, Records records, Py_ssize_t i, Py_ssize_t at,
-                       uint8_t *to, bint forward) noexcept nogil:
-    """Write record `at` with its option to `to`; row i then lies there.  Returns the bytes."""
-    cdef const Mkt *mkt = &shard.keys.mkts[shard.rows[i].mkt]
-    cdef const uint8_t *frame = records.start(at)
-    cdef size_t length = records.length(at), grown
-    cdef size_t before = shard.segments[i].tcp - frame + 20
-    cdef int growth = option_bytes(mkt)
+cdef size_t insert(const uint8_t *frame, size_t length, size_t wire_length, int linktype,
+                   uint8_t kind, int option, uint8_t key_id, uint8_t rnext_key_id,
+                   uint8_t *to, Segment *segment) noexcept nogil:
+    """Write a frame with an option of so many bytes to `to`, where the segment then lies.  Returns
+    the bytes."""
+    cdef size_t before
+    cdef int growth = aligned(option), header_length
     cdef Layers layers
+    # where the headers are is known from the frame; the copy has them at the same places
+    parse_frame(frame, length, wire_length, linktype, segment, &layers)
+    before = segment.tcp - frame + 20
+    header_length = segment.header_length
     memcpy(to, frame, before)
-    write_option(to + before, mkt, forward)
+    write_option(to + before, kind, option, key_id, rnext_key_id)
     memcpy(to + before + growth, frame + before, length - before)
-    grown = length + growth
-    # where the headers are is known from the record; the copy has them at the same places
-    parse_frame(frame, length, records.wire_length(at), records.linktype(at),
-                &shard.segments[i], &layers)
     move_layers(&layers, to - frame)
-    to[before - 8] = <uint8_t>((to[before - 8] & 0x0F) | (shard.segments[i].header_length + growth) << 2)
+    to[before - 8] = <uint8_t>((to[before - 8] & 0x0F) | (header_length + growth) << 2)
     grow_layers(&layers, growth)
-    parse_frame(to, grown, grown, records.linktype(at), &shard.segments[i], NULL)
-    return grown
+    parse_frame(to, length + growth, length + growth, linktype, segment, NULL)
+    return length + growth
 
 
 cdef void move_layers(Layers *layers, Py_ssize_t distance) noexcept nogil:
@@ -395,6 +404,61 @@ cdef void finish(uint8_t *frame, size_t length, int linktype) noexcept nogil:
     parse_frame(frame, length, length, linktype, &segment, &layers)
     mend_tcp_checksum(&segment)
     mend_gre_checksums(&layers, &segment)
+
+
+def with_option(frame, int linktype, uint8_t kind, int length, uint8_t key_id=0,
+                uint8_t rnext_key_id=0):
+    """A copy of one frame with a TCP-AO or TCP-MD5 option first among its options, the MAC zeroed,
+    data offset and IP lengths mended: for `with_mac` to finish.
+
+    Parameters
+    ----------
+    frame : buffer protocol
+    linktype : int
+    kind : int
+        29 or 19.
+    length : int
+        Of the option, kind and length bytes included.
+    key_id, rnext_key_id : int
+        TCP-MD5 has none.
+
+    Returns
+    -------
+    int, bytearray or None
+        A `SignOutcome`, and the copy where it is 0.
+    """
+    cdef Records records = Records(frame, [0], [memoryview(frame).nbytes], linktype)
+    cdef Segment segment
+    cdef Layers layers
+    cdef Outcome why
+    cdef uint8_t[::1] to
+    parse_frame(records.start(0), records.length(0), records.length(0), linktype, &segment, &layers)
+    why = unfit(&segment)
+    if why == SIGNED and segment.auth != AUTH_NONE:
+        why = ALREADY_SIGNED
+    if why == SIGNED:
+        why = lacks_room(&segment, &layers, aligned(length))
+    if why != SIGNED:
+        return why, None
+    grown = bytearray(records.length(0) + aligned(length))
+    to = grown
+    insert(records.start(0), records.length(0), records.length(0), linktype, kind, length, key_id,
+           rnext_key_id, &to[0], &segment)
+    return why, grown
+
+
+def with_mac(frame, int linktype, const uint8_t[::1] mac):
+    """Write the MAC into the option of one frame (a bytearray), and mend the checksums over it."""
+    cdef Records records = Records(frame, [0], [len(frame)], linktype, writable=True)
+    cdef Segment segment
+    cdef int skip
+    parse_frame(records.start(0), records.length(0), records.length(0), linktype, &segment, NULL)
+    skip = 4 if segment.auth == AUTH_AO else 2
+    if unfit(&segment) != SIGNED or segment.auth == AUTH_NONE or (
+            mac.shape[0] < segment.auth_length - skip):
+        raise InvalidArgumentError("frame has no option that such a MAC fits")
+    memcpy(<uint8_t *>segment.tcp + segment.auth_offset + skip, &mac[0], segment.auth_length - skip)
+    finish(records.start(0), records.length(0), linktype)
 
 
 def sign_records(Shard shard not None, Records records not None, origins=None):
@@ -418,6 +482,7 @@ def sign_records(Shard shard not None, Records records not None, origins=None):
     cdef int32_t[::1] identity = ids
     cdef uint8_t *to = &out[0] if total else NULL
     cdef Hypothesis *row
+    cdef const Mkt *mkt_used
     cdef bint forward = True
     cdef Py_ssize_t used = 0
     cdef const int64_t[::1] numbers
@@ -440,7 +505,15 @@ def sign_records(Shard shard not None, Records records not None, origins=None):
                             memcpy(to + used, records.start(at), records.length(at))
                         length[at] = records.length(at)
                     else:
-                        length[at] = insert(shard, records, i, at, to + used, forward)
+                        mkt_used = &shard.keys.mkts[row.mkt]
+                        length[at] = insert(
+                            records.start(at), records.length(at), records.wire_length(at),
+                            records.linktype(at),
+                            KIND_MD5 if mkt_used.kernel == TCPAO_MD5 else KIND_AO,
+                            option_length(mkt_used),
+                            mkt_used.send_id if forward else mkt_used.recv_id,
+                            mkt_used.recv_id if forward else mkt_used.send_id,
+                            to + used, &shard.segments[i])
                         schedule(shard, i)
                     used += length[at]
                     mkt[at] = row.mkt

@@ -1,0 +1,33 @@
+from typing import Any
+
+def context_between(
+    source: bytes,
+    source_port: int,
+    destination: bytes,
+    destination_port: int,
+    isn_source: int,
+    isn_destination: int,
+    nat: int = 0,
+) -> bytes: ...
+
+class OneSegment:
+    kind: int
+    auth: int
+    whole: bool
+    version: int
+    source: bytes
+    destination: bytes
+    source_port: int
+    destination_port: int
+    flags: int
+    seq: int
+    ack: int
+    vrf: int
+    header_length: int
+    payload_length: int
+    auth_offset: int
+    key_id: int
+    rnext_key_id: int
+    mac: bytes
+    def __init__(self, frame: Any, linktype: int = 101) -> None: ...
+    def message(self, sne: int = 0, exclude_options: bool = False, nat: int = 0) -> bytes: ...

@@ -1,0 +1,202 @@
+"""The keys of one endpoint: which of them a peer, a KeyID or a call means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
+
+import numpy as np
+
+from tcpao_fast.core.keys import derive_traffic_keys
+from tcpao_fast.core.mac import TrafficKeys
+from tcpao_fast.core.mkt import MktSet
+from tcpao_fast.core.single import context_between
+from tcpao_fast.counters import KeyCounters
+from tcpao_fast.keys import Address, MasterKey, describe, find_matching
+
+End = tuple[Address, int]
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class KeyInfo:
+    """One key of an endpoint, as ``TCP_AO_GET_KEYS`` describes it.
+
+    Attributes
+    ----------
+    key : MasterKey
+        As it was added.
+    is_current, is_rnext : bool
+        Whether the endpoint signs with it, and whether it asks its peer to.
+    counters : KeyCounters
+        Segments verified with it, good and bad.
+    """
+
+    key: MasterKey
+    is_current: bool
+    is_rnext: bool
+    counters: KeyCounters
+
+
+@dataclass(slots=True, eq=False)
+class SocketKey:
+    """A key at an endpoint: the MKT, its counters and, once both ISNs are known, its two traffic
+    keys for segments without SYN (Linux's ``rcv_other`` and ``snd_other``).
+    """
+
+    key: MasterKey
+    number: int
+    good: int = 0
+    bad: int = 0
+    receive: TrafficKeys | None = field(default=None, repr=False)
+    send: TrafficKeys | None = field(default=None, repr=False)
+
+
+def nat_of(key: MasterKey, *, outbound: bool) -> int:
+    """Which sides of a segment count as zero (RFC 6978), as `OneSegment.message` takes it."""
+    near, far = (1, 2) if outbound else (2, 1)
+    return key.local_nat * near | key.remote_nat * far
+
+
+def traffic_keys(
+    key: MasterKey, source: End, destination: End, isns: tuple[int, int], *, outbound: bool
+) -> TrafficKeys:
+    """The traffic key for segments from `source` to `destination` (RFC 5925 section 5.2).
+
+    `isns` are the source's and the destination's; `outbound` says whether this end is the source.
+    """
+    context = context_between(
+        source[0].packed,
+        source[1],
+        destination[0].packed,
+        destination[1],
+        *isns,
+        nat_of(key, outbound=outbound),
+    )
+    contexts = np.frombuffer(context, np.uint8)[None, :]
+    return TrafficKeys(key.algorithm, derive_traffic_keys(key.algorithm, key.secret, contexts))
+
+
+class KeyRing:
+    """MKTs and TCP-MD5 keys, in the order in which they were added.
+
+    Parameters
+    ----------
+    newest_first : bool
+        Whether, of several that match, the one added last comes first.
+    """
+
+    def __init__(self, newest_first: bool) -> None:
+        self._newest_first = newest_first
+        self._mkts = MktSet()
+        self._by_number: dict[int, SocketKey] = {}
+        self._exact: dict[tuple[object, ...], list[SocketKey]] = {}
+        self._md5_count = 0
+
+    def __len__(self) -> int:
+        return len(self._by_number)
+
+    def __iter__(self) -> Iterator[SocketKey]:
+        return iter(self._by_number.values())
+
+    @property
+    def has_ao(self) -> bool:
+        """Whether there is an MKT."""
+        return len(self._by_number) > self._md5_count
+
+    @property
+    def has_md5(self) -> bool:
+        """Whether there is a TCP-MD5 key."""
+        return self._md5_count > 0
+
+    def of_kind(self, tcp_md5: bool) -> list[SocketKey]:
+        """All MKTs, or all TCP-MD5 keys."""
+        if not (self.has_md5 if tcp_md5 else self.has_ao):
+            return []
+        return [entry for entry in self if entry.key.is_tcp_md5 == tcp_md5]
+
+    def add(self, key: MasterKey) -> SocketKey:
+        """Add a key without asking whether it may stand beside the others."""
+        number = self._mkts.add(**describe(key))
+        entry = self._by_number[number] = SocketKey(key, number)
+        self._exact.setdefault(_identity(key), []).append(entry)
+        self._md5_count += key.is_tcp_md5
+        return entry
+
+    def sharing(self, key: MasterKey) -> tuple[str, SocketKey] | None:
+        """The first key that overlaps this one and has its SendID or RecvID; which of them."""
+        number = self._mkts.add(**describe(key))
+        try:
+            for name, other in self._mkts.sharing(number):
+                if key.overlaps(self._by_number[other].key):
+                    return name, self._by_number[other]
+        finally:
+            self._mkts.remove(number)
+        return None
+
+    def overlapping(self, key: MasterKey, tcp_md5: bool) -> SocketKey | None:
+        """The first MKT, or TCP-MD5 key, that a connection could match beside this key."""
+        for entry in self.of_kind(tcp_md5):
+            if key.overlaps(entry.key):
+                return entry
+        return None
+
+    def remove(self, entry: SocketKey) -> None:
+        """Take a key out."""
+        self._mkts.remove(entry.number)
+        del self._by_number[entry.number]
+        same = self._exact[_identity(entry.key)]
+        same.remove(entry)
+        if not same:
+            del self._exact[_identity(entry.key)]
+        self._md5_count -= entry.key.is_tcp_md5
+        if self._mkts.count > 64 + 4 * len(self._by_number):  # numbers are not given again
+            self._renumber()
+
+    def _renumber(self) -> None:
+        entries = list(self)
+        self._mkts = MktSet()
+        self._by_number = {}
+        for entry in entries:
+            entry.number = self._mkts.add(**describe(entry.key))
+            self._by_number[entry.number] = entry
+
+    def matching(
+        self,
+        local: End,
+        remote: End,
+        vrf: int,
+        *,
+        send_id: int | None = None,
+        recv_id: int | None = None,
+        tcp_md5: bool = False,
+    ) -> list[SocketKey]:
+        """The keys for a connection, first the one that is preferred."""
+        numbers = find_matching(
+            self._mkts, local, remote, vrf=vrf, send_id=send_id, recv_id=recv_id, tcp_md5=tcp_md5
+        )
+        found = [self._by_number[number] for number in numbers]
+        return found[::-1] if self._newest_first else found
+
+    def exact(
+        self, send_id: int | None, recv_id: int | None, remote: Network | None, vrf: int | None
+    ) -> list[SocketKey]:
+        """The keys with just these IDs, this peer and this VRF."""
+        return list(self._exact.get((send_id, recv_id, remote, vrf), ()))
+
+    def first(self, *, send_id: int | None = None, recv_id: int | None = None) -> SocketKey | None:
+        """The preferred one of all MKTs with this SendID or RecvID, whatever its peer."""
+        entries = reversed(list(self)) if self._newest_first else iter(self)
+        for entry in entries:
+            key = entry.key
+            if not key.is_tcp_md5 and (
+                (send_id is None or key.send_id == send_id)
+                and (recv_id is None or key.recv_id == recv_id)
+            ):
+                return entry
+        return None
+
+
+def _identity(key: MasterKey) -> tuple[object, ...]:
+    return key.send_id, key.recv_id, key.remote, key.vrf
