@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import socket
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -18,14 +18,17 @@ from tcpao_fast.algorithms import find
 from tcpao_fast.core.buffers import Records
 from tcpao_fast.core.connections import ConnectionTable
 from tcpao_fast.core.keys import KeyTable
-from tcpao_fast.core.pipeline import Pipeline
+from tcpao_fast.core.parse import parse_records
+from tcpao_fast.core.pipeline import ASKED_FOR_KEY, STEPPED_SNE, Pipeline
 from tcpao_fast.core.shard import Shard
 from tcpao_fast.core.sign import sign, sign_inplace
 from tcpao_fast.core.sign import strip as strip_records
+from tcpao_fast.counters import KeyCounters, snmp_of
 from tcpao_fast.errors import InvalidArgumentError, StateError
+from tcpao_fast.events import Event, Tracer, flag_letters
 from tcpao_fast.keys import KeyChain, MasterKey
 from tcpao_fast.policy import Policy
-from tcpao_fast.verdicts import SEGMENT_VERDICTS, SignOutcome
+from tcpao_fast.verdicts import SEGMENT_VERDICTS, SignOutcome, Verdict
 
 Buffer = Any  # anything with the buffer protocol; collections.abc.Buffer is there from Python 3.12
 Integers = npt.ArrayLike
@@ -178,6 +181,9 @@ class Engine:
     max_connections : int
         How many connections are remembered; beyond it, those without a verified segment are
         forgotten first.
+    trace : Tracer, optional
+        Where `verify` sends an `Event` for each segment that is not well, asks for another key or
+        begins a new SNE. Without one nothing is spent on it.
 
     Attributes
     ----------
@@ -198,6 +204,8 @@ class Engine:
         policy: Policy | None = None,
         threads: int = 1,
         max_connections: int = 1 << 20,
+        *,
+        trace: Tracer | None = None,
     ) -> None:
         if not isinstance(threads, int) or not 1 <= threads <= 1024:
             raise InvalidArgumentError(f"threads is {threads!r}; it must be 1 to 1024")
@@ -209,6 +217,7 @@ class Engine:
         chain = chain if isinstance(chain, KeyChain) else KeyChain(chain)
         self.keys = tuple(chain)
         self.threads = threads
+        self.trace = trace
         self.max_connections = max_connections
         self.counts = dict.fromkeys((v.name for v in SEGMENT_VERDICTS), 0)
         self._lock = threading.Lock()
@@ -262,11 +271,16 @@ class Engine:
         """
         records = Records(buffer, offsets, lengths, linktype, timestamps, wire_lengths)
         with self._lock:
-            verdict, key, connection, sne, tally = self._pipeline.verify(records, final)
+            verdict, key, connection, sne, tally, happened = self._pipeline.verify(
+                records, final, self.trace is not None
+            )
             counts = {v.name: int(tally[v]) for v in SEGMENT_VERDICTS}
             for name, count in counts.items():
                 self.counts[name] += count
-        return VerifyResult(verdict, key, connection, sne, counts, int(tally[-1]))
+        result = VerifyResult(verdict, key, connection, sne, counts, int(tally[-1]))
+        if self.trace is not None and happened is not None:
+            emit_events(self.trace, self.keys, result, happened, records)
+        return result
 
     def sign(
         self,
@@ -344,6 +358,17 @@ class Engine:
         with self._lock:
             outcome, key, connection = sign_inplace(self._pipeline, records)
         return InplaceResult(outcome, _outcome_counts(outcome, "signed"), key, connection)
+
+    @property
+    def snmp(self) -> dict[str, int]:
+        """`counts` under the names of Linux's SNMP counters; ICMP does not come by here."""
+        return snmp_of(self.counts)
+
+    def key_counters(self) -> list[KeyCounters]:
+        """How many segments each of `keys` was good and bad for since the engine was made."""
+        with self._lock:
+            tally = self._pipeline.key_tally()
+        return [KeyCounters(good, bad) for good, bad in tally.tolist()]
 
     def connections(self, first: int = 0) -> list[dict[str, Any]]:
         """What is known of each connection that has the number `first` or a later one.
@@ -456,6 +481,63 @@ class Engine:
             if (key.send_id, key.recv_id) == (send_id, recv_id):
                 return index
         return None
+
+
+_EVENT_OF = {
+    Verdict.malformed: "tcp_hash_bad_header",
+    Verdict.ao_required: "tcp_hash_ao_required",
+    Verdict.key_not_found: "tcp_ao_key_not_found",
+    Verdict.bad_mac: "tcp_ao_mismatch",
+    Verdict.md5_bad: "tcp_hash_md5_mismatch",
+    Verdict.md5_unchecked: "tcp_hash_md5_unexpected",
+}
+
+
+def emit_events(
+    trace: Tracer,
+    keys: Sequence[MasterKey],
+    result: VerifyResult,
+    happened: npt.NDArray[np.uint8],
+    records: Records,
+) -> None:
+    """Send the events of one call of `Engine.verify`, in the order of its records."""
+    rows = np.flatnonzero(np.isin(result.verdict, list(_EVENT_OF)) | (happened != 0))
+    if not len(rows):
+        return
+    for row, segment in zip(rows.tolist(), parse_records(records.subset(rows)), strict=True):
+        verdict = Verdict(result.verdict[row])
+        key = keys[result.key[row]] if result.key[row] >= 0 else None
+        names: list[tuple[str, int | None]] = []
+        mac_length = int(segment["auth_length"]) - 4 if segment["auth"] == 1 else None
+        if verdict is Verdict.bad_mac and key is not None and mac_length != key.mac_length:
+            names.append(("tcp_ao_wrong_maclen", None))
+        elif verdict in _EVENT_OF:
+            names.append((_EVENT_OF[verdict], None))
+        if happened[row] & ASKED_FOR_KEY:
+            names.append(("tcp_ao_rnext_request", None))
+        if happened[row] & STEPPED_SNE:
+            end = int(segment["seq"]) + int(segment["length"]) - int(segment["header_length"])
+            end += bool(segment["flags"] & 1)
+            names.append(("tcp_ao_rcv_sne_update", int(result.sne[row]) + (end >> 32)))
+        size = 16 if segment["version"] == 6 else 4
+        for name, sne in names:
+            if not trace.wants(name) or not segment["version"]:
+                continue
+            trace.emit(
+                Event(
+                    name,
+                    ip_address(segment["source"][:size].tobytes()),
+                    int(segment["source_port"]),
+                    ip_address(segment["destination"][:size].tobytes()),
+                    int(segment["destination_port"]),
+                    vrf=int(segment["vrf"]),
+                    flags=flag_letters(int(segment["flags"])),
+                    key_id=None if mac_length is None else int(segment["key_id"]),
+                    rnext_key_id=None if mac_length is None else int(segment["rnext_key_id"]),
+                    mac_length=mac_length,
+                    sne=sne,
+                )
+            )
 
 
 def sides(row: Mapping[str, Any]) -> tuple[int, int]:

@@ -14,7 +14,7 @@ ROWS = [
     ["core"],
     ["keys", "sne", "policy", "counters", "events"],
     ["keyfiles", "engine", "endpoint"],
-    ["capture"],
+    ["capture", "linux"],
     ["report"],
     ["cli"],
 ]

@@ -26,7 +26,8 @@ cdef struct Incarnation:
     uint8_t proof
     uint8_t listed            # among its connection's incarnations; else only speculated on
     uint8_t rnext_key_id[2]   # of the last good segment
-    uint8_t unused[15]
+    uint8_t key_id[2]         # likewise
+    uint8_t unused[13]
 
 cdef enum LookedUp:
     HAS_CANDIDATES = 1        # << direction: `Aside.candidates` is valid
@@ -74,6 +75,7 @@ cdef inline void advance(Incarnation *one, const Segment *segment,
     cdef int64_t end = row.position + segment.length - segment.header_length
     one.key_in_use[row.direction] = row.mkt
     one.rnext_key_id[row.direction] = segment.rnext_key_id
+    one.key_id[row.direction] = segment.key_id
     if segment.flags & FLAG_RST:
         return                   # its SEQ may be far away, and nothing follows it
     end += (segment.flags & FLAG_SYN != 0) + (segment.flags & FLAG_FIN != 0)

@@ -3,9 +3,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tcpao_fast.core.buffers import Records
+
 LINK_TYPES: dict[int, str]
 DTYPE: np.dtype[np.void]
 
+def parse_records(records: Records) -> npt.NDArray[np.void]: ...
 def parse(
     buffer: Any,
     offsets: npt.ArrayLike,

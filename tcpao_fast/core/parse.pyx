@@ -426,7 +426,11 @@ def parse(buffer, offsets, lengths, linktype=1):
     InvalidArgumentError
         A record lies outside the buffer, or shapes or dtypes differ from the above.
     """
-    cdef Records records = Records(buffer, offsets, lengths, linktype)
+    return parse_records(Records(buffer, offsets, lengths, linktype))
+
+
+def parse_records(Records records not None):
+    """`parse` of records that are checked already."""
     cdef Segment segment
     cdef Py_ssize_t i
     cdef int size

@@ -11,5 +11,5 @@ cdef class Pipeline:
     cdef int32_t next_id                  # of connections, with several shards
     cdef list parts                       # the shards' results of a call
     cdef Py_ssize_t part_rows
-    cdef list parts_for(self, Py_ssize_t rows)
+    cdef list parts_for(self, Py_ssize_t rows, bint tracing)
     cdef int number_connections(self) except -1

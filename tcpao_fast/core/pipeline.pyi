@@ -10,13 +10,17 @@ from tcpao_fast.core.shard import Shard
 
 T = TypeVar("T")
 
+ASKED_FOR_KEY: int
+STEPPED_SNE: int
+
 class Results:
     verdict: npt.NDArray[np.uint8]
     mkt: npt.NDArray[np.int32]
     connection: npt.NDArray[np.int32]
     sne: npt.NDArray[np.uint32]
     origin: npt.NDArray[np.int64] | None
-    def __init__(self, rows: int, own_order: bool) -> None: ...
+    happened: npt.NDArray[np.uint8] | None
+    def __init__(self, rows: int, own_order: bool, tracing: bool = False) -> None: ...
 
 class Pipeline:
     shards: list[Shard]
@@ -24,14 +28,16 @@ class Pipeline:
     rows_seen: int
     def __init__(self, shards: list[Shard], pool: Executor | None = None) -> None: ...
     def verify(
-        self, records: Records, final: bool = True
+        self, records: Records, final: bool = True, tracing: bool = False
     ) -> tuple[
         npt.NDArray[np.uint8],
         npt.NDArray[np.int32],
         npt.NDArray[np.int32],
         npt.NDArray[np.uint32],
         npt.NDArray[np.int64],
+        npt.NDArray[np.uint8] | None,
     ]: ...
+    def key_tally(self) -> npt.NDArray[np.int64]: ...
     def all_threads(self, part: Callable[[int], T]) -> list[T]: ...
     def settle(self, ids: npt.NDArray[np.int32], shards: list[npt.NDArray[np.int64]]) -> None: ...
     def verify_part(self, shard: Shard, records: Records, out: Results) -> int: ...

@@ -8,9 +8,14 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
 import numpy as np
 
+from tcpao_fast.core.hypothesis cimport ASKED_FOR_KEY as _ASKED_FOR_KEY
+from tcpao_fast.core.hypothesis cimport STEPPED_SNE as _STEPPED_SNE
 from tcpao_fast.core.segment cimport Segment, between
 from tcpao_fast.core.shard cimport Columns, Shard, choose_shard, shard_of
 from tcpao_fast.core.verdict cimport VERDICT_COUNT, VERDICT_NOT_TCP, VERDICT_TRUNCATED
+
+ASKED_FOR_KEY = _ASKED_FOR_KEY      # bits of `Results.happened`
+STEPPED_SNE = _STEPPED_SNE
 
 
 cdef class Results:
@@ -21,6 +26,8 @@ cdef class Results:
     rows : int
     own_order : bool
         Whether rows are not records, so that each says which record it is.
+    tracing : bool
+        Whether to note what good segments did.
     """
 
     cdef readonly object verdict          # uint8[rows]
@@ -28,10 +35,11 @@ cdef class Results:
     cdef readonly object connection       # int32[rows]
     cdef readonly object sne              # uint32[rows]
     cdef readonly object origin           # int64[rows], or None
+    cdef readonly object happened         # uint8[rows] of Happened, or None
     cdef Columns columns
 
-    def __cinit__(self, Py_ssize_t rows, bint own_order):
-        cdef uint8_t[::1] verdict
+    def __cinit__(self, Py_ssize_t rows, bint own_order, bint tracing=False):
+        cdef uint8_t[::1] verdict, happened
         cdef int32_t[::1] mkt, connection
         cdef uint32_t[::1] sne
         cdef int64_t[::1] origin
@@ -48,6 +56,9 @@ cdef class Results:
         if own_order:
             self.origin = origin = np.empty(rows, np.int64)
             self.columns.origin = &origin[0]
+        if tracing:
+            self.happened = happened = np.zeros(rows, np.uint8)
+            self.columns.happened = &happened[0]
 
 
 cdef void scatter(const Columns *rows, Py_ssize_t count, int64_t start, int64_t end,
@@ -68,6 +79,8 @@ cdef void scatter(const Columns *rows, Py_ssize_t count, int64_t start, int64_t 
         out.verdict[at] = rows.verdict[low]
         out.mkt[at] = rows.mkt[low]
         out.sne[at] = rows.sne[low]
+        if out.happened != NULL:
+            out.happened[at] = rows.happened[low]
         out.connection[at] = (shard.connections.fresh[-2 - connection].number
                               if connection < -1 else connection)
         low += 1
@@ -136,8 +149,10 @@ cdef class Pipeline:
                     identity[rows[i]] = shard.connections.fresh[-2 - identity[rows[i]]].number
             shard.connections.fresh_count = 0
 
-    cdef list parts_for(self, Py_ssize_t rows):
+    cdef list parts_for(self, Py_ssize_t rows, bint tracing):
         """Memory for each shard's results, kept from call to call: new memory is paged in slowly."""
+        if tracing:
+            return [Results(rows, True, True) for _ in self.shards]
         if self.parts is None or rows > self.part_rows:
             self.part_rows = rows
             self.parts = [Results(rows, True) for _ in self.shards]
@@ -163,23 +178,23 @@ cdef class Pipeline:
             with nogil:
                 scatter(&rows.columns, count, start, end, shard, &out.columns)
 
-    def verify(self, Records records not None, bint final=True):
+    def verify(self, Records records not None, bint final=True, bint tracing=False):
         """Verify records; see `Engine.verify`.
 
         Returns
         -------
-        tuple of (uint8[n], int32[n], int32[n], uint32[n], int64[VERDICT_COUNT + 1])
+        tuple of (uint8[n], int32[n], int32[n], uint32[n], int64[VERDICT_COUNT + 1], uint8[n])
             Verdicts, MKT indices, connection ids, SNEs; how many of each verdict, and last how
-            many segments have a TCP-AO option.
+            many segments have a TCP-AO option; with `tracing` also bits of `Happened`, else None.
         """
         cdef Py_ssize_t n = records.count, i
         cdef Shard shard
-        cdef Results out = Results(n, False)
+        cdef Results out = Results(n, False, tracing)
         cdef int64_t given_up
         if self.threads == 1:
             self.verify_part(self.shards[0], records, out)
         else:
-            parts = self.parts_for(n)
+            parts = self.parts_for(n, tracing)
             counts = self.all_threads(
                 lambda thread: self.verify_part(self.shards[thread], records, parts[thread]))
             self.number_connections()
@@ -206,7 +221,15 @@ cdef class Pipeline:
         for shard in self.shards:
             shard.fragments.given_up.clear()
         self.rows_seen += n
-        return out.verdict, out.mkt, out.connection, out.sne, counts
+        return out.verdict, out.mkt, out.connection, out.sne, counts, out.happened
+
+    def key_tally(self):
+        """How many segments each MKT was good and bad for, ever: int64[MKTs, 2]."""
+        cdef Shard first = self.shards[0]
+        total = np.zeros((first.keys.count, 2), np.int64)
+        for shard in self.shards:
+            shard.add_key_tally(total)
+        return total
 
     def shards_of(self, Records records not None):
         """The indices of each shard's records, fragments not joined: list of int64[]."""

@@ -17,6 +17,7 @@ cdef struct Columns:
     int32_t *connection
     uint32_t *sne
     int64_t *origin           # the record that a row is; NULL: rows and records are the same
+    uint8_t *happened         # NULL: nobody traces
 
 
 cdef class Shard:
@@ -39,12 +40,13 @@ cdef class Shard:
     cdef tcpao_message *messages
     cdef Scheduler scheduler
     cdef int64_t tally[VERDICT_COUNT + 1]  # verdicts, and how many segments have TCP-AO
+    cdef int64_t *key_tally               # of each MKT, ever: good and bad
     cdef Py_ssize_t in_flight             # rows of the batch that runs
     cdef Py_ssize_t speculated_count
     cdef Py_ssize_t wanted                # how many derivations
     cdef int open_batch(self, Py_ssize_t count) except -1 nogil
     cdef Py_ssize_t fill(self, Records records, Py_ssize_t *at, int64_t rows_seen) except -1 nogil
-    cdef int verify_batch(self, Py_ssize_t count) except -1 nogil
+    cdef int verify_batch(self, Py_ssize_t count, bint tracing) except -1 nogil
     cdef void judge_batch(self, Py_ssize_t count) noexcept nogil
     cdef void key_row(self, Py_ssize_t i) noexcept nogil
     cdef int derive_wanted(self) except -1 nogil

@@ -1,6 +1,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from tcpao_fast.core.connections import ConnectionTable
 from tcpao_fast.core.fragments import Reassembler
 from tcpao_fast.core.keys import KeyTable
@@ -14,6 +17,7 @@ class Shard:
     def __init__(
         self, keys: KeyTable, ao_required: bool = False, number: int = 0, shards: int = 1
     ) -> None: ...
+    def add_key_tally(self, total: npt.NDArray[np.int64]) -> None: ...
     def connection_rows(self, first_id: int = 0) -> list[dict[str, Any]]: ...
     def restore(
         self,

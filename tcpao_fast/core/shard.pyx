@@ -7,7 +7,7 @@ becomes of a segment does not depend on how many there are.
 
 cimport cython
 from libc.stdint cimport uint64_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 from tcpao_fast.core.connections cimport NONE, Connection, Incarnation
@@ -18,7 +18,14 @@ from tcpao_fast.core.mac cimport wipe
 from tcpao_fast.core.messages cimport DIGEST, KERNEL_LIBRARY, SCRATCH, assemble
 from tcpao_fast.core.parse cimport parse_frame
 from tcpao_fast.core.segment cimport AUTH_AO, KIND_FRAGMENT, KIND_SEGMENT, be16, be32, between
-from tcpao_fast.core.verdict cimport commit_batch, expected, judge
+from tcpao_fast.core.verdict cimport (
+    VERDICT_BAD_MAC,
+    VERDICT_MD5_BAD,
+    VERDICT_MD5_GOOD,
+    commit_batch,
+    expected,
+    judge,
+)
 
 from tcpao_fast.errors import InvalidArgumentError
 
@@ -110,9 +117,11 @@ cdef class Shard:
         self.scratch = <uint8_t *>malloc(self.batch_rows * SCRATCH)
         self.macs = <uint8_t *>malloc(self.batch_rows * DIGEST)
         self.messages = <tcpao_message *>malloc(self.batch_rows * sizeof(tcpao_message))
+        self.key_tally = <int64_t *>calloc(2 * max(1, keys.count), sizeof(int64_t))
         if (self.segments == NULL or self.rows == NULL or self.timestamps == NULL
                 or self.origins == NULL or self.speculated == NULL or self.derivations == NULL
-                or self.scratch == NULL or self.macs == NULL or self.messages == NULL):
+                or self.scratch == NULL or self.macs == NULL or self.messages == NULL
+                or self.key_tally == NULL):
             raise MemoryError()
         memset(self.macs, 0, self.batch_rows * DIGEST)
 
@@ -128,6 +137,7 @@ cdef class Shard:
         free(self.scratch)
         free(self.macs)
         free(self.messages)
+        free(self.key_tally)
 
     # -- the stages over a batch ------------------------------------------------------------------
 
@@ -166,14 +176,14 @@ cdef class Shard:
         self.connections.locate_batch(self.segments, self.rows, self.origins, count)
         return 0
 
-    cdef int verify_batch(self, Py_ssize_t count) except -1 nogil:
+    cdef int verify_batch(self, Py_ssize_t count, bint tracing) except -1 nogil:
         """The stages from `connections` on over the first `count` of `segments`."""
         self.open_batch(count)
         self.judge_batch(count)
         self.derive_wanted()
         self.mac_batch(count)
         return commit_batch(self.connections, self.keys, self.segments, self.rows, self.macs,
-                            self.timestamps, count)
+                            self.timestamps, count, tracing)
 
     cdef Py_ssize_t verify(self, Records records, int64_t rows_seen,
                            const Columns *out) except -1 nogil:
@@ -183,7 +193,7 @@ cdef class Shard:
         while at < records.count:
             count = self.fill(records, &at, rows_seen)
             if count:
-                self.verify_batch(count)
+                self.verify_batch(count, out.happened != NULL)
                 self.report(count, done, out)
                 done += count
             self.end_batch()
@@ -278,8 +288,14 @@ cdef class Shard:
             out.sne[first + i] = <uint32_t>(row.position >> 32) if row.mkt != NONE else 0
             out.connection[first + i] = row.id
             self.tally[row.verdict] += 1
+            if row.mkt != NONE and row.verdict <= VERDICT_BAD_MAC:
+                self.key_tally[2 * row.mkt + row.verdict] += 1
+            elif row.mkt != NONE and VERDICT_MD5_GOOD <= row.verdict <= VERDICT_MD5_BAD:
+                self.key_tally[2 * row.mkt + row.verdict - VERDICT_MD5_GOOD] += 1
             self.tally[<int>VERDICT_COUNT] += (self.segments[i].kind == KIND_SEGMENT
                                                and self.segments[i].auth == AUTH_AO)
+            if out.happened != NULL:
+                out.happened[first + i] = row.happened
         if out.origin != NULL:
             memcpy(out.origin + first, self.origins, count * sizeof(int64_t))
 
@@ -301,6 +317,12 @@ cdef class Shard:
             self.has_fragments = False
             with gil:
                 self.fragments.release()
+
+    def add_key_tally(self, int64_t[:, ::1] total):
+        """Add how many segments each MKT was good and bad for to int64[MKTs, 2]."""
+        cdef Py_ssize_t i
+        for i in range(2 * self.keys.count):
+            total[i // 2, i % 2] += self.key_tally[i]
 
     # -- the state, to look at and to restore -----------------------------------------------------
 

@@ -26,4 +26,4 @@ cdef bint expected(ConnectionTable connections, KeyTable keys, const Segment *se
                    int64_t timestamp, Hypothesis *row) noexcept nogil
 cdef int commit_batch(ConnectionTable connections, KeyTable keys, const Segment *segments,
                       Hypothesis *rows, const uint8_t *macs, const int64_t *timestamps,
-                      Py_ssize_t count) except -1 nogil
+                      Py_ssize_t count, bint tracing) except -1 nogil

@@ -10,7 +10,13 @@ verdicts do not depend on how a stream is cut into batches.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
 from tcpao_fast.core.connections cimport IS_SPECULATED, NONE, PROOF_SYN, Connection, Incarnation, advance
-from tcpao_fast.core.hypothesis cimport CHECK_AO, CHECK_MD5, CHECK_NOTHING
+from tcpao_fast.core.hypothesis cimport (
+    ASKED_FOR_KEY,
+    CHECK_AO,
+    CHECK_MD5,
+    CHECK_NOTHING,
+    STEPPED_SNE,
+)
 from tcpao_fast.core.kernels cimport tcpao_equal, tcpao_message
 from tcpao_fast.core.keys cimport (
     FIRST_CHOICE,
@@ -345,21 +351,51 @@ cdef bint confirmed(ConnectionTable connections, const Segment *segment, Hypothe
 
 cdef int commit_batch(ConnectionTable connections, KeyTable keys, const Segment *segments,
                       Hypothesis *rows, const uint8_t *macs, const int64_t *timestamps,
-                      Py_ssize_t count) except -1 nogil:
-    """The verdict on each row, in their order; row i's MAC is the i-th `DIGEST` bytes of `macs`."""
+                      Py_ssize_t count, bint tracing) except -1 nogil:
+    """The verdict on each row, in their order; row i's MAC is the i-th `DIGEST` bytes of `macs`.
+    `tracing`: note also what the good ones did."""
     cdef Attempts one
     cdef uint8_t scratch[SCRATCH]
     cdef Py_ssize_t i
+    cdef int64_t sne = 0
     one.scratch = scratch
     for i in range(count):
-        if confirmed(connections, &segments[i], &rows[i], macs + DIGEST * i):
-            continue
-        one.segment = &segments[i]
-        one.row = &rows[i]
-        one.mac = macs + DIGEST * i
-        one.timestamp = timestamps[i]
-        commit(connections, keys, &one)
+        if tracing:
+            sne = reached_sne(connections, &rows[i])
+        if not confirmed(connections, &segments[i], &rows[i], macs + DIGEST * i):
+            one.segment = &segments[i]
+            one.row = &rows[i]
+            one.mac = macs + DIGEST * i
+            one.timestamp = timestamps[i]
+            commit(connections, keys, &one)
+        if tracing and rows[i].verdict == VERDICT_GOOD:
+            rows[i].happened = what_happened(connections, &segments[i], &rows[i], sne)
     return 0
+
+
+cdef int64_t reached_sne(ConnectionTable connections, const Hypothesis *row) noexcept nogil:
+    """The SNE that the sender of a segment has reached; -1 without proof."""
+    cdef int32_t live = NONE
+    if row.connection != NONE:
+        live = connections.connections[row.connection].live
+    return -1 if live == NONE else connections.incarnations[live].anchor[row.direction] >> 32
+
+
+cdef uint8_t what_happened(ConnectionTable connections, const Segment *segment,
+                           const Hypothesis *row, int64_t sne) noexcept nogil:
+    """Bits of `Happened`; `sne` is what `reached_sne` was before the segment."""
+    cdef int32_t live = connections.connections[row.connection].live
+    cdef const Incarnation *it
+    cdef int other = 1 - row.direction
+    cdef uint8_t found = 0
+    if live == NONE or segment.flags & FLAG_SYN:
+        return 0
+    it = &connections.incarnations[live]
+    if it.key_in_use[other] != NONE and it.key_id[other] != segment.rnext_key_id:
+        found |= ASKED_FOR_KEY
+    if sne >= 0 and it.anchor[row.direction] >> 32 != sne:
+        found |= STEPPED_SNE
+    return found
 
 
 cdef int commit(ConnectionTable connections, KeyTable keys, Attempts *one) except -1 nogil:

@@ -351,8 +351,8 @@ class KeyedEndpoint:
         """
         ao = self._require_ao()
         return AoInfo(
-            None if ao.current is None else ao.current.key,
-            None if ao.rnext is None else ao.rnext.key,
+            None if ao.current is None else ao.current.key.send_id,
+            None if ao.rnext is None else ao.rnext.key.recv_id,
             ao.ao_required,
             ao.accept_icmps,
             replace(ao.counters),

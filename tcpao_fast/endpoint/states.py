@@ -98,15 +98,17 @@ class AoInfo:
 
     Attributes
     ----------
-    current_key, rnext_key : MasterKey or None
-        What the endpoint signs with, and what it asks its peer to sign with.
+    current : int or None
+        The SendID of the key that it signs with.
+    rnext : int or None
+        The RecvID of the key that it asks its peer to sign with.
     ao_required, accept_icmps : bool
     counters : Counters
         A copy.
     """
 
-    current_key: MasterKey | None
-    rnext_key: MasterKey | None
+    current: int | None
+    rnext: int | None
     ao_required: bool
     accept_icmps: bool
     counters: Counters
