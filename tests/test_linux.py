@@ -1,0 +1,615 @@
+"""Keys on real sockets, and our endpoints against the kernel's.
+
+TCP-MD5 is in almost every kernel.  TCP-AO is in few yet: tests/kernel/ builds one and runs this
+file in it; elsewhere those tests are skipped and say so.
+"""
+
+import ctypes
+import os
+import shutil
+import socket
+import struct
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import test_endpoint_calls
+from ends import ACK, PSH, SYN, End, make_key, md5_key
+from netns import KERNEL, OURS, Sniffer, Tun, in_namespace, keep
+from wire import ao_option, records, tcp_packet
+
+import tcpao_fast as ao
+from tcpao_fast import linux
+from tcpao_fast.errors import LINUX_ERRNO
+
+pytestmark = pytest.mark.skipif(os.name != "posix" or os.uname().sysname != "Linux", reason="Linux")
+
+with_ao = pytest.mark.skipif(
+    not linux.has_tcp_ao(),
+    reason="this kernel has no TCP-AO; tests/kernel/run runs this file in one that has",
+)
+
+
+# -- what needs no TCP-AO in the kernel --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("structure", "size"),
+    [
+        (linux.TcpAoAdd, 288),
+        (linux.TcpAoDel, 144),
+        (linux.TcpAoInfoOpt, 48),
+        (linux.TcpAoGetsockopt, 304),
+        (linux.TcpAoRepair, 16),
+        (linux.TcpMd5Sig, 216),
+    ],
+)
+def test_structures_have_the_kernels_sizes(structure, size):
+    assert ctypes.sizeof(structure) == size
+
+
+def test_structures_are_laid_out_as_in_linux_tcp_h(tmp_path):
+    """Against the header itself, where this system's is new enough."""
+    header = "/usr/include/linux/tcp.h"
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if (
+        compiler is None
+        or not Path(header).exists()
+        or "tcp_ao_add" not in Path(header).read_text()
+    ):
+        pytest.skip(f"no compiler, or {header} is older than TCP-AO")
+    names = {
+        "tcp_ao_add": linux.TcpAoAdd,
+        "tcp_ao_del": linux.TcpAoDel,
+        "tcp_ao_info_opt": linux.TcpAoInfoOpt,
+        "tcp_ao_getsockopt": linux.TcpAoGetsockopt,
+        "tcp_ao_repair": linux.TcpAoRepair,
+        "tcp_md5sig": linux.TcpMd5Sig,
+    }
+    fields = [
+        (struct, field[0])
+        for struct, structure in names.items()
+        for field in structure._fields_
+        if len(field) == 2
+    ]
+    source = tmp_path / "offsets.c"
+    source.write_text(
+        "#include <linux/tcp.h>\n#include <stddef.h>\n#include <stdio.h>\nint main(void) {\n"
+        + "\n".join(f'printf("%zu\\n", offsetof(struct {s}, {f}));' for s, f in fields)
+        + "\nreturn 0; }\n"
+    )
+    subprocess.run([compiler, "-o", tmp_path / "offsets", source], check=True)
+    found = subprocess.run([tmp_path / "offsets"], capture_output=True, text=True, check=True)
+    expected = [getattr(names[s], f).offset for s, f in fields]
+    assert [int(line) for line in found.stdout.split()] == expected
+
+
+def test_without_tcp_ao_in_the_kernel_one_clear_error():
+    if linux.has_tcp_ao():
+        pytest.skip("this kernel has TCP-AO")
+    with socket.socket() as sock:
+        for call in (
+            lambda: linux.add_key(sock, make_key()),
+            lambda: linux.delete_key(sock, make_key()),
+            lambda: linux.info(sock),
+            lambda: linux.set_info(sock, ao_required=True),
+            lambda: linux.get_keys(sock),
+            lambda: linux.repair_state(sock),
+            lambda: linux.repair(sock, ao.RepairState(1, 2)),
+        ):
+            with pytest.raises(
+                ao.KernelSupportError, match="has no TCP-AO; it needs Linux 6.7"
+            ) as e:
+                call()
+            assert e.value.errno == LINUX_ERRNO["ENOPROTOOPT"]
+
+
+@pytest.mark.parametrize(
+    ("key", "what"),
+    [
+        (make_key(remote_port=179), "has ports"),
+        (make_key(send_lifetime=(None, None)), "has lifetimes"),
+        (make_key(local_nat=True), "has NAT flags"),
+        (make_key(secret=b"x" * 81), "81 bytes"),
+        (make_key(remote="2001:db8::1"), "for IPv4"),
+        (md5_key(remote="2001:db8::1"), "for IPv4"),
+    ],
+)
+def test_what_linux_cannot_keep_is_refused_not_left_out(key, what):
+    with socket.socket() as sock, pytest.raises(ao.InvalidRequestError, match=what):
+        linux.add_key(sock, key)
+
+
+def test_algorithms_that_linux_does_not_have():
+    with socket.socket() as sock, pytest.raises(ao.NoSuchKeyError, match="no hmac-sha256-128"):
+        linux.add_key(sock, make_key(algorithm="hmac-sha256-128"))
+
+
+# -- TCP-MD5 -----------------------------------------------------------------------------------
+
+
+def loopback(family, key, server_key, host):
+    """A connection on loopback, with these keys: client, server, and everything that was sent."""
+    sniffer = Sniffer()
+    listener, client = keep(socket.socket(family)), keep(socket.socket(family))
+    linux.add_key(listener, server_key)
+    linux.add_key(client, key)
+    listener.bind((host, 0))
+    listener.listen()
+    client.settimeout(5)
+    client.connect(listener.getsockname()[:2])
+    server = keep(listener.accept()[0])
+    for _ in range(5):
+        client.sendall(b"to the server" * 10)
+        assert server.recv(4096)
+        server.sendall(b"to the client")
+        assert client.recv(4096)
+    return client, server, sniffer
+
+
+def verified(packets, keys):
+    engine = ao.Engine(keys)
+    out = engine.verify(*records(packets), linktype=101)
+    return {name: count for name, count in out.counts.items() if count}
+
+
+@pytest.mark.parametrize(
+    ("family", "host", "remote"),
+    [
+        (socket.AF_INET, "127.0.0.1", "127.0.0.1"),
+        (socket.AF_INET, "127.0.0.1", "127.0.0.0/8"),
+        (socket.AF_INET, "127.0.0.1", None),
+        (socket.AF_INET6, "::1", "::1"),
+        (socket.AF_INET6, "::1", "::/64"),
+        (socket.AF_INET6, "::ffff:127.0.0.1", "127.0.0.1"),
+    ],
+)
+def test_tcp_md5_of_the_kernel_is_md5_good(family, host, remote):
+    key = md5_key(remote=remote)
+
+    def work():
+        client, server, sniffer = loopback(family, key, key, host)
+        client.close()
+        server.close()
+        return sniffer.packets()
+
+    packets = in_namespace(work)
+    counts = verified(packets, [replace(key, remote=None)])
+    assert counts == {"md5_good": len(packets)} and len(packets) >= 13
+    assert set(verified(packets, [md5_key(secret=b"another")])) == {"md5_bad"}
+
+
+def test_tcp_md5_keys_of_the_kernel_go_away():
+    def work():
+        with socket.socket() as sock:
+            key = md5_key(remote="127.0.0.1")
+            linux.add_key(sock, key)
+            linux.delete_key(sock, key)
+            with pytest.raises(ao.NoSuchKeyError):
+                linux.delete_key(sock, key)
+
+    in_namespace(work)
+
+
+# -- our endpoints against the kernel's, over a TUN device --------------------------------------
+
+
+class Wire:
+    """Our end of a connection with the kernel."""
+
+    def __init__(self, tun, end):
+        self.tun, self.end = tun, end
+        self.outcomes = []
+
+    def send(self, *arguments, **named):
+        packet = self.end.send(*arguments, **named)
+        self.tun.write(packet)
+        return packet
+
+    def receive(self, timeout=5):
+        """The outcome of the kernel's next packet; None where none comes."""
+        packet = self.tun.read(timeout)
+        if packet is None:
+            return None
+        outcome = self.end.receive(packet)
+        self.outcomes.append(outcome)
+        return outcome
+
+    def receive_all(self):
+        found = []
+        while (outcome := self.receive(timeout=0.3)) is not None:
+            found.append(outcome)
+        return found
+
+
+def dialled(tun, our_keys, kernel_keys, port=7000):
+    """We connect to a listening socket of the kernel: our side, and the accepted socket."""
+    listener = keep(socket.socket())
+    listener.bind((KERNEL, port))
+    listener.listen()
+    listener.settimeout(5)
+    for key in kernel_keys:
+        linux.add_key(listener, key)
+    here, there = (OURS, 40000), (KERNEL, port)
+    connection = ao.Connection(here)
+    for key in our_keys:
+        connection.add_key(key)
+    connection.connect(there, isn=0xFFFFFF00)
+    wire = Wire(tun, End(connection, here, there, 0xFFFFFF00))
+    wire.send(SYN, options=bytes([2, 4, 5, 0xB4]))
+    outcome = wire.receive()
+    assert outcome is not None and outcome.accepted, outcome
+    wire.send(ACK)
+    server = keep(listener.accept()[0])
+    server.settimeout(5)
+    return wire, server
+
+
+def chat(wire, server, rounds=3):
+    """Data both ways; everything the kernel sends is accepted."""
+    for i in range(rounds):
+        wire.send(ACK | PSH, b"from us %d" % i)
+        assert server.recv(4096) == b"from us %d" % i
+        server.sendall(b"from the kernel")
+        outcomes = wire.receive_all()
+        assert outcomes and all(outcome.accepted for outcome in outcomes), outcomes
+        wire.send(ACK)
+
+
+def test_our_connection_speaks_tcp_md5_with_the_kernel():
+    def work():
+        tun = Tun()
+        key = md5_key(remote=KERNEL)
+        wire, server = dialled(tun, [key], [md5_key(remote=OURS)])
+        chat(wire, server)
+        server.close()
+        assert all(outcome.verdict is ao.Verdict.md5_good for outcome in wire.outcomes)
+        assert wire.end.endpoint.state is ao.State.ESTABLISHED or wire.receive_all()
+        return len(wire.outcomes)
+
+    assert in_namespace(work) >= 4
+
+
+def test_our_listener_speaks_tcp_md5_with_the_kernel():
+    def work():
+        tun = Tun()
+        wire, client = answered(tun, [md5_key(remote=KERNEL)], [md5_key(remote=OURS)])
+        chat(wire, client)
+        client.close()
+        assert wire.receive().verdict is ao.Verdict.md5_good
+
+    in_namespace(work)
+
+
+def answered(tun, our_keys, kernel_keys, port=7001):
+    """The kernel connects to our listener: our side, and the kernel's socket."""
+    here = (OURS, port)
+    listener = ao.Listener(here)
+    for key in our_keys:
+        listener.add_key(key)
+    client = keep(socket.socket())
+    client.bind((KERNEL, 41000))
+    for key in kernel_keys:
+        linux.add_key(client, key)
+    client.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        client.connect(here)
+    wire = Wire(tun, End(listener, here, (KERNEL, 41000), 7))
+    outcome = wire.receive()
+    assert outcome is not None and outcome.accepted, outcome
+    wire.send(SYN | ACK, options=bytes([2, 4, 5, 0xB4]))
+    outcome = wire.receive()
+    assert outcome is not None and outcome.accepted, outcome
+    wire.end.endpoint = listener.accept()
+    client.settimeout(5)
+    return wire, client
+
+
+KEYS = [
+    make_key(10, 20, remote=KERNEL),
+    make_key(11, 21, remote=KERNEL, algorithm="aes-128-cmac-96", secret=b"short"),
+    make_key(12, 22, remote=KERNEL, secret=b"third", mac_length=16, exclude_options=True),
+    make_key(13, 23, remote=KERNEL, algorithm="hmac(sha256)", secret=b"y" * 80, mac_length=5),
+    make_key(14, 24, remote=KERNEL, algorithm="aes-128-cmac-96", secret=b"0123456789abcdef"),
+]
+
+
+def kernels(key):
+    """A key of ours as the kernel has it."""
+    return replace(key.mirrored(), local=None, remote=OURS)
+
+
+@with_ao
+@pytest.mark.parametrize("key", KEYS, ids=lambda key: f"{key.algorithm}-{key.mac_length}")
+@pytest.mark.parametrize("opens", [dialled, answered])
+def test_our_endpoints_speak_tcp_ao_with_the_kernel(key, opens):
+    """With an ISN close to the wrap where we connect, so that our SNE steps on the way."""
+
+    def work():
+        tun = Tun()
+        wire, sock = opens(tun, [key], [kernels(key)])
+        chat(wire, sock)
+        wire.send(ACK | PSH, b"z" * 400)
+        assert len(sock.recv(4096)) == 400
+        wire.receive_all()
+        chat(wire, sock)
+        ours, theirs = wire.end.endpoint.info(), linux.info(sock)
+        assert ours.counters.bad == theirs.counters.bad == 0
+        assert (theirs.current, theirs.rnext) == (ours.rnext, ours.current)
+        kernel_key = linux.get_keys(sock)[0]
+        assert kernel_key.counters.good == theirs.counters.good
+        assert (kernel_key.key.send_id, kernel_key.key.recv_id) == (key.recv_id, key.send_id)
+        return wire.end.endpoint
+
+    endpoint = in_namespace(work)
+    endpoint.repair_mode = True
+    if opens is dialled:
+        assert endpoint.repair_state().snd_sne == 1
+
+
+@with_ao
+def test_rotation_with_the_kernel():
+    """Each side asks the other through every key, and follows when it is asked."""
+
+    def work():
+        tun = Tun()
+        wire, sock = dialled(tun, KEYS, [kernels(key) for key in KEYS])
+        ours = wire.end.endpoint
+        for key in [*KEYS, *KEYS[::-1]]:
+            ours.set_info(rnext=key.recv_id)
+            chat(wire, sock, 2)
+            assert linux.info(sock).current == key.recv_id
+            linux.set_info(sock, rnext=key.send_id)
+            chat(wire, sock, 2)
+            assert ours.info().current == key.send_id
+            ours.set_info(current=KEYS[0].send_id)  # flaps back
+            chat(wire, sock, 1)
+            assert ours.info().current == key.send_id
+        counters = linux.info(sock).counters
+        assert counters.bad == counters.key_not_found == ours.info().counters.bad == 0
+        assert {info.key.recv_id: info.counters.bad for info in linux.get_keys(sock)} == {
+            key.send_id: 0 for key in KEYS
+        }
+
+    in_namespace(work)
+
+
+@with_ao
+def test_what_the_kernel_makes_of_bad_segments():
+    """Its counters and ours, after the same forged segments in both directions."""
+
+    def work():
+        tun = Tun()
+        key = KEYS[0]
+        wire, sock = dialled(tun, [key, KEYS[1]], [kernels(key)])
+        ours = wire.end.endpoint
+        ours.set_info(current=key.send_id, rnext=key.recv_id)
+        chat(wire, sock)
+        before = linux.info(sock).counters
+
+        def handmade(option):
+            here, there = (OURS, 40000), (KERNEL, 7000)
+            return tcp_packet(here, there, ACK, wire.end.next, wire.end.expected, b"", option)
+
+        forged = {
+            "bad": [handmade(ao_option(10, 20)), handmade(ao_option(10, 20, 8))],
+            "key_not_found": [handmade(ao_option(77, 20))],
+            "ao_required": [handmade(b"")],
+        }
+        for packets in forged.values():
+            for packet in packets:
+                tun.write(packet)
+        wire.receive_all()
+        after = linux.info(sock).counters
+        moved = {
+            name: getattr(after, name) - getattr(before, name)
+            for name in ("good", "bad", "key_not_found", "ao_required")
+        }
+        assert moved == {"good": 0, "bad": 2, "key_not_found": 1, "ao_required": 1}
+        # the same to an endpoint of ours, from the other side
+        mirror = ao.Connection((KERNEL, 7000))
+        mirror.add_key(kernels(key))
+        mirror.repair_mode = True
+        mirror.connect((OURS, 40000))
+        ours.repair_mode = True
+        state = ours.repair_state()
+        mirror.repair(
+            ao.RepairState(state.rcv_isn, state.snt_isn, 0, 0, state.rcv_nxt, state.snd_una)
+        )
+        for packets in forged.values():
+            for packet in packets:
+                assert not mirror.process(packet).accepted
+        found = mirror.info().counters
+        assert (found.good, found.bad, found.key_not_found, found.ao_required) == (0, 2, 1, 1)
+        chat(wire, sock)
+
+    in_namespace(work)
+
+
+@with_ao
+def test_a_connection_moves_from_the_kernel_to_us():
+    """TCP_AO_REPAIR read from a real socket carries on here: whatever it signs is good."""
+
+    def work():
+        tun = Tun()
+        wire, sock = dialled(tun, [KEYS[0]], [kernels(KEYS[0])])
+        chat(wire, sock)
+        sock.setsockopt(socket.IPPROTO_TCP, linux.TCP_REPAIR, 1)
+        state = linux.repair_state(sock)
+        wire.end.endpoint.repair_mode = True
+        ours = wire.end.endpoint.repair_state()
+        assert (state.snt_isn, state.rcv_isn) == (ours.rcv_isn, ours.snt_isn)
+        assert (state.snd_sne, state.rcv_sne) == (ours.rcv_sne, ours.snd_sne)
+        linux.repair(sock, state)
+        twin = ao.Connection((KERNEL, 7000))
+        twin.add_key(kernels(KEYS[0]))
+        twin.repair_mode = True
+        twin.connect((OURS, 40000))
+        twin.repair(replace(state, snd_una=ours.rcv_nxt, rcv_nxt=ours.snd_una))
+        twin.repair_mode = False
+        other = End(twin, (KERNEL, 7000), (OURS, 40000), ours.rcv_nxt)
+        other.expected = wire.end.next & 0xFFFFFFFF
+        wire.end.endpoint.repair_mode = False
+        assert wire.end.receive(other.send(ACK | PSH, b"on and on")).accepted
+        assert other.receive(wire.end.send(ACK | PSH, b"and on")).accepted
+
+    in_namespace(work)
+
+
+@with_ao
+def test_resets_of_the_kernel_are_signed():
+    def work():
+        tun = Tun()
+        wire, sock = dialled(tun, [KEYS[0]], [kernels(KEYS[0])])
+        chat(wire, sock)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.close()
+        outcome = wire.receive()
+        assert outcome.accepted and outcome.verdict is ao.Verdict.good
+        assert wire.end.endpoint.state is ao.State.CLOSED
+
+    in_namespace(work)
+
+
+# -- the calls, against the kernel's answers ----------------------------------------------------
+
+
+class RealSocket:
+    """A socket with the methods of `Connection` and `Listener`."""
+
+    def __init__(self, sock):
+        self.sock = sock
+
+    def add_key(self, key, **chosen):
+        linux.add_key(self.sock, key, **chosen)
+
+    def delete_key(self, send_id=None, recv_id=None, *, peer=..., vrf=..., **others):
+        key = md5_key(remote=peer) if send_id is None else make_key(send_id, recv_id)
+        known = "10.0.0.2" if peer is ... else peer
+        key = replace(key, remote=known, vrf=None if vrf is ... else vrf)
+        linux.delete_key(self.sock, key, **others)
+
+    def set_info(self, **arguments):
+        linux.set_info(self.sock, **arguments)
+
+    def info(self):
+        return linux.info(self.sock)
+
+    def get_keys(self, **arguments):
+        return linux.get_keys(self.sock, **arguments)
+
+    def repair_state(self):
+        return linux.repair_state(self.sock)
+
+    def repair(self, state):
+        linux.repair(self.sock, state)
+
+    def connect(self, remote):
+        self.sock.setblocking(False)
+        try:
+            self.sock.connect(remote)
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            raise linux.EndpointError("connect", error.errno) from None
+
+    @property
+    def repair_mode(self):
+        return None
+
+    @repair_mode.setter
+    def repair_mode(self, on):
+        try:
+            self.sock.setsockopt(socket.IPPROTO_TCP, linux.TCP_REPAIR, int(on))
+        except OSError as error:
+            raise linux.EndpointError("TCP_REPAIR", error.errno) from None
+
+
+def real_closed():
+    sock = keep(socket.socket())
+    sock.bind(("10.0.0.1", 0))
+    return RealSocket(sock)
+
+
+def real_listening():
+    sock = keep(socket.socket())
+    sock.bind(("10.0.0.2", 0))
+    sock.listen()
+    return RealSocket(sock)
+
+
+def real_pair(*keys):
+    listener = real_listening()
+    client = real_closed()
+    for key in keys:
+        listener.add_key(replace(key.mirrored(), local=None, remote="10.0.0.1"))
+        client.add_key(key)
+    client.sock.settimeout(5)
+    if keys:
+        client.set_info(current=100, rnext=200)
+    client.sock.connect(listener.sock.getsockname())
+    keep(listener.sock.accept()[0])
+    return client
+
+
+def real_established():
+    return real_pair(make_key(remote="10.0.0.2"), make_key(5, 6, remote="10.0.0.2"))
+
+
+def real_unsigned():
+    return real_pair()
+
+
+#: Rows whose call the kernel does not have, or answers in another way, and why.
+NOT_THE_KERNELS = {
+    "not this endpoint's side": "an MKT of Linux has no local side",
+    "no key at all": "a question of Python's types",
+    "required, no key, RFC 5925": "another policy than Linux's",
+    "required, no key": "the policy of an endpoint that has no key yet",
+    "TCP-MD5 where TCP-AO is required": "the same",
+    "TCP-AO and TCP-MD5 for the peer": "no call leads there",
+    "signed before connect": "not a call of the kernel's",
+    "no handshake to sign for": "not a call of the kernel's",
+    "two keys with those IDs": "the kernel's call always names the peer",
+    "an ID that is none": "a byte is always an ID",
+    "a peer that is none": "a question of Python's types",
+    "reserved value of a flag": "a bit is always a flag",
+    "counters that are none": "a question of Python's types",
+    "not a state": "a question of Python's types",
+    "an ISN that is none": "a question of Python's types",
+    "a SEQ that is none": "a question of Python's types",
+    "twice": "TCP's own error",
+    "another VRF": "there is no VRF device with that number",
+}
+#: Filters that `linux.get_keys` does not offer.
+OTHER_FILTERS = ("all and", "current and address", "current and SendID", "rnext and")
+
+
+REAL = {
+    getattr(test_endpoint_calls, name): globals()[f"real_{name}"]
+    for name in ("closed", "listening", "established", "unsigned")
+}
+
+
+@with_ao
+@pytest.mark.parametrize(
+    ("make", "call", "number"),
+    [
+        pytest.param(make, call, number, id=f"{table}: {row}")
+        for table in ("ADD_KEY", "DELETE_KEY", "SET_INFO", "GET_KEYS", "REPAIR", "CONNECT")
+        for row, make, call, number in getattr(test_endpoint_calls, table)
+        if row not in NOT_THE_KERNELS and not row.startswith(OTHER_FILTERS)
+    ],
+)
+def test_the_kernel_refuses_what_we_refuse(make, call, number, monkeypatch):
+    for ours, real in REAL.items():
+        monkeypatch.setattr(test_endpoint_calls, ours.__name__, real)
+
+    def work():
+        endpoint = REAL.get(make, make)() if make else None
+        with pytest.raises(ao.TcpAoError) as caught:
+            call(endpoint)
+        return caught.value.errno
+
+    assert in_namespace(work) == LINUX_ERRNO[number]
