@@ -244,8 +244,11 @@ cdef inline int aligned(int length) noexcept nogil:
 
 cdef void write_option(uint8_t *to, uint8_t kind, int length, uint8_t key_id,
                        uint8_t rnext_key_id) noexcept nogil:
-    """The option with its MAC zeroed, and NOPs behind it.  TCP-MD5's has no IDs."""
+    """The option with its MAC zeroed and NOPs where Linux has them: behind it, for TCP-MD5 before
+    it.  TCP-MD5's has no IDs."""
     memset(to, 1, aligned(length))
+    if kind == KIND_MD5:
+        to += aligned(length) - length
     memset(to, 0, length)
     to[0] = kind
     to[1] = <uint8_t>length
