@@ -99,7 +99,7 @@ def test_without_tcp_ao_in_the_kernel_one_clear_error():
             lambda: linux.repair(sock, ao.RepairState(1, 2)),
         ):
             with pytest.raises(
-                ao.KernelSupportError, match="has no TCP-AO; it needs Linux 6.7"
+                ao.KernelSupportError, match=r"has no TCP-AO; it needs Linux 6\.7"
             ) as e:
                 call()
             assert e.value.errno == LINUX_ERRNO["ENOPROTOOPT"]
