@@ -296,11 +296,11 @@ class Engine:
 
         The option comes first among the options, as Linux has it, with NOPs behind it (for TCP-MD5
         before it) where its length is no multiple of 4. Data offset, IP lengths and checksums are
-        mended, the TCP checksum is computed anew. A record that cannot be signed is copied as it is.
-        ISNs are those that the records' own SYNs and SYN-ACKs state, or what an earlier call or
-        `import_state` knows. The connection's key stays in use while it may send; else it is of
-        those that match and, where there are timestamps, may send at that time the one whose send
-        lifetime began last, then the first of the chain.
+        mended, the TCP checksum is computed anew. A record that cannot be signed is copied as it
+        is. ISNs are those that the records' own SYNs and SYN-ACKs state, or what an earlier call
+        or `import_state` knows. The connection's key stays in use while it may send; else it is
+        of those that match and, where there are timestamps, may send at that time the one whose
+        send lifetime began last, then the first of the chain.
 
         Parameters
         ----------

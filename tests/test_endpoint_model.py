@@ -16,7 +16,6 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
-
 from wire import ao_option
 
 import tcpao_fast as ao

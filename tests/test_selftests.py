@@ -1,4 +1,4 @@
-"""The scenarios of Linux's own TCP-AO selftests, each under its name, written from what it checks."""
+"""The scenarios of Linux's own TCP-AO selftests, each under its name, from what it checks."""
 
 import random
 
@@ -541,7 +541,7 @@ def test_self_connect_same_ids():
 def test_self_connect_different_ids():
     """5/7 and 7/5: what it announces as rnext is what it then signs with."""
     keys = make_key(5, 7), make_key(7, 5)
-    end, events = itself(*keys, chosen={"current": 7, "rnext": 7})
+    end, _ = itself(*keys, chosen={"current": 7, "rnext": 7})
     assert end.endpoint.info().current == 7
     end.endpoint.set_info(current=7, rnext=5)
     assert end.receive(end.send(ACK | PSH, b"x")).accepted
