@@ -23,8 +23,8 @@ def connections(request):
 def per_item(benchmark):
     """Run a round function under pytest-benchmark and note what one item costs."""
 
-    def run(function, items, size):
-        benchmark.pedantic(function, rounds=9, warmup_rounds=2)
+    def run(function, items, size, setup=None):
+        benchmark.pedantic(function, setup=setup, rounds=9, warmup_rounds=2)
         if benchmark.stats is None:  # --benchmark-disable
             return
         median = benchmark.stats.stats.median

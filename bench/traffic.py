@@ -80,3 +80,12 @@ class Traffic:
         result = engine.verify(*self.segments, 101)
         assert result.counts["good"] == self.count
         return result
+
+
+def syns_from(peers, server):
+    """A signed SYN of each (address, its key as the server has it), from a port of its own."""
+    packets = [
+        packet((address, 1024 + i), server, 2, 1000, 0) for i, (address, _) in enumerate(peers)
+    ]
+    chain = {id(key): key for _, key in peers}.values()
+    return tuple(ao.Engine(chain).sign(*Traffic._records(packets), 101))

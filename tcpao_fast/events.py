@@ -5,11 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_network
 
 from tcpao_fast.errors import InvalidArgumentError
-
-Address = IPv4Address | IPv6Address
+from tcpao_fast.keys import Address, AddressLike, as_network
 
 #: Linux's trace points (``include/trace/events/tcp.h``).
 EVENTS = (
@@ -110,10 +108,16 @@ class Tracer:
         level INFO, with the event as the record's ``event``.
     names : iterable of str, optional
         Only these events.
-    address : address or prefix, optional
-        Only segments to or from it.
-    port, key_id, vrf : int, optional
-        Only segments to or from this port, with this KeyID, of this VRF.
+    address, source, destination : address or prefix, optional
+        Only segments with either end, with the source, with the destination there.
+    port, source_port, destination_port : int, optional
+        Likewise.
+    version : int, optional
+        Only segments over IPv4 (4) or IPv6 (6).
+    flags : str, optional
+        Only segments with all these TCP flags, as ``"S."``.
+    key_id, rnext_key_id, mac_length, vrf : int, optional
+        Only segments with this KeyID, RNextKeyID, MAC length, of this VRF.
 
     Raises
     ------
@@ -131,9 +135,17 @@ class Tracer:
         callback: Callable[[Event], object] | None = None,
         *,
         names: Iterable[str] | None = None,
-        address: object = None,
+        address: AddressLike = None,
+        source: AddressLike = None,
+        destination: AddressLike = None,
         port: int | None = None,
+        source_port: int | None = None,
+        destination_port: int | None = None,
+        version: int | None = None,
+        flags: str = "",
         key_id: int | None = None,
+        rnext_key_id: int | None = None,
+        mac_length: int | None = None,
         vrf: int | None = None,
     ) -> None:
         self._callback = callback
@@ -143,13 +155,36 @@ class Tracer:
             raise InvalidArgumentError(
                 f"there is no event {unknown[0]!r}; there are {', '.join(EVENTS)}"
             )
-        try:
-            self._network = None if address is None else ip_network(str(address))
-        except ValueError as error:
-            raise InvalidArgumentError(f"address: {error}") from None
-        self._port = port
-        self._key_id = key_id
-        self._vrf = vrf
+        wrong = sorted(set(flags) - {letter for _, letter in _FLAGS})
+        if wrong:
+            raise InvalidArgumentError(f"flags: {wrong[0]!r} is no flag; FSRP. are")
+        networks = {}
+        for name, value in (
+            ("address", address),
+            ("source", source),
+            ("destination", destination),
+        ):
+            try:
+                networks[name] = as_network(value)
+            except (TypeError, ValueError) as error:
+                raise InvalidArgumentError(f"{name}: {error}") from None
+        self._ends = (
+            (networks["address"], port, True, True),
+            (networks["source"], source_port, True, False),
+            (networks["destination"], destination_port, False, True),
+        )
+        self._flags = frozenset(flags)
+        self._version = version
+        self._equal = [
+            (name, value)
+            for name, value in (
+                ("key_id", key_id),
+                ("rnext_key_id", rnext_key_id),
+                ("mac_length", mac_length),
+                ("vrf", vrf),
+            )
+            if value is not None
+        ]
 
     def wants(self, name: str) -> bool:
         """Whether events of that name can pass at all."""
@@ -161,20 +196,25 @@ class Tracer:
         """Pass an event on, unless a filter holds it back."""
         if not self.wants(event.name):
             return
-        if self._network is not None and not (
-            event.source in self._network or event.destination in self._network
-        ):
-            return
-        if self._port is not None and self._port not in (
-            event.source_port,
-            event.destination_port,
-        ):
-            return
-        if self._key_id is not None and event.key_id != self._key_id:
-            return
-        if self._vrf is not None and event.vrf != self._vrf:
+        if not self._passes(event):
             return
         if self._callback is not None:
             self._callback(event)
         else:
             logger.info("%s", event, extra={"event": event})
+
+    def _passes(self, event: Event) -> bool:
+        """Whether no filter holds an event back."""
+        source = event.source, event.source_port
+        destination = event.destination, event.destination_port
+        for network, port, at_source, at_destination in self._ends:
+            ends = [source] * at_source + [destination] * at_destination
+            if network is not None and not any(address in network for address, _ in ends):
+                return False
+            if port is not None and not any(port == own for _, own in ends):
+                return False
+        return (
+            self._version in (None, event.source.version)
+            and self._flags <= set(event.flags)
+            and all(getattr(event, name) == value for name, value in self._equal)
+        )

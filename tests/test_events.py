@@ -88,6 +88,22 @@ def test_rnext_request_has_the_own_key():
         ({"port": 180}, False),
         ({"key_id": 100}, True),
         ({"key_id": 101}, False),
+        ({"source": "10.0.0.1"}, True),
+        ({"source": "10.0.0.2"}, False),
+        ({"destination": "10.0.0.2/31"}, True),
+        ({"destination": "10.0.0.1"}, False),
+        ({"source_port": 40000}, True),
+        ({"source_port": 179}, False),
+        ({"destination_port": 179}, True),
+        ({"destination_port": 40000}, False),
+        ({"version": 4}, True),
+        ({"version": 6}, False),
+        ({"flags": "."}, True),
+        ({"flags": "S."}, False),
+        ({"rnext_key_id": 200}, True),
+        ({"rnext_key_id": 100}, False),
+        ({"mac_length": 12}, True),
+        ({"mac_length": 16}, False),
         ({"vrf": 0}, True),
         ({"vrf": 1}, False),
         ({"names": ["tcp_ao_mismatch"], "port": 179, "key_id": 100, "vrf": 0}, True),
@@ -104,6 +120,8 @@ def test_filters_that_are_none():
         ao.Tracer(names=["tcp_ao_typo"])
     with pytest.raises(ao.InvalidArgumentError, match="address"):
         ao.Tracer(address="somewhere")
+    with pytest.raises(ao.InvalidArgumentError, match="'X' is no flag"):
+        ao.Tracer(flags="SX")
 
 
 def test_log_records(caplog):
