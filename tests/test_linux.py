@@ -265,7 +265,6 @@ def test_our_connection_speaks_tcp_md5_with_the_kernel():
         chat(wire, server)
         server.close()
         assert all(outcome.verdict is ao.Verdict.md5_good for outcome in wire.outcomes)
-        assert wire.end.endpoint.state is ao.State.ESTABLISHED or wire.receive_all()
         return len(wire.outcomes)
 
     assert in_namespace(work) >= 4
@@ -464,8 +463,8 @@ def test_resets_of_the_kernel_are_signed():
         chat(wire, sock)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         sock.close()
-        outcome = wire.receive()
-        assert outcome.accepted and outcome.verdict is ao.Verdict.good
+        outcomes = wire.receive_all()
+        assert outcomes and all(outcome.verdict is ao.Verdict.good for outcome in outcomes)
         assert wire.end.endpoint.state is ao.State.CLOSED
 
     in_namespace(work)

@@ -19,9 +19,20 @@ def readme(monkeypatch):
     return README.read_text()
 
 
-def test_python_examples(readme):
-    found = doctest.testfile(str(README), module_relative=False)
+@pytest.mark.parametrize("name", ["README.md", "docs/linux.md"])
+def test_python_examples(readme, name):
+    found = doctest.testfile(str(README.parent / name), module_relative=False)
     assert found.attempted > 10 and found.failed == 0
+
+
+def test_the_page_on_linux_names_tests_that_are_there(readme):
+    """Its column "shown by" speaks of functions and files."""
+    page = (README.parent / "docs" / "linux.md").read_text()
+    sources = "".join(path.read_text() for path in HERE.glob("*.py"))
+    named = set(re.findall(r"`(test_\w+)`", page))
+    assert len(named) > 15
+    for name in named:
+        assert f"def {name}(" in sources or (HERE / f"{name}.py").exists(), name
 
 
 def test_pasted_output(readme):

@@ -143,19 +143,19 @@ def print_keys(console: Console, chain: KeyChain) -> None:
             ids,
             f"{key.mac_length} bytes",
             "excluded" if key.exclude_options or key.is_tcp_md5 else "covered",
-            _where(row["local"], row["local_port"]),
-            _where(row["remote"], row["remote_port"]),
+            _where(row["local"], row["local_port"], key.local_nat),
+            _where(row["remote"], row["remote_port"], key.remote_nat),
             "any" if key.vrf is None else str(key.vrf),
             f"{len(key.secret)} bytes",
         )
     console.print(table, highlight=False)
 
 
-def _where(network: Any, ports: Any) -> str:
+def _where(network: Any, ports: Any, nat: bool) -> str:
     where = network or "any"
-    if ports is None:
-        return where
-    return f"{where} port {ports[0]}" + (f"-{ports[1]}" if ports[1] != ports[0] else "")
+    if ports is not None:
+        where += f" port {ports[0]}" + (f"-{ports[1]}" if ports[1] != ports[0] else "")
+    return f"{where} (NAT)" if nat else where
 
 
 def key_row(key: MasterKey) -> dict[str, object]:
@@ -186,6 +186,8 @@ def key_row(key: MasterKey) -> dict[str, object]:
         "remote": network(key.remote),
         "local_port": ports(key.local_port),
         "remote_port": ports(key.remote_port),
+        "local_nat": key.local_nat,
+        "remote_nat": key.remote_nat,
         "vrf": key.vrf,
         "send_lifetime": lifetime(key.send_lifetime),
         "accept_lifetime": lifetime(key.accept_lifetime),
