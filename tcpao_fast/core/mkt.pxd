@@ -80,6 +80,7 @@ cdef class MktSet:
     cdef void start(self, Search *search) noexcept nogil
     cdef int32_t next_match(self, Search *search, Purpose purpose, uint8_t key_id,
                             const Segment *segment, bint forward) noexcept nogil
+    cdef set neighbours(self, const Mkt *mkt, Purpose purpose, uint8_t key_id)
     cdef int32_t first_match(self, Purpose purpose, uint8_t key_id, const Segment *segment,
                              bint forward) noexcept nogil
 

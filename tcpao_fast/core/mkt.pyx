@@ -326,6 +326,37 @@ cdef class MktSet:
         found.sort()
         return found
 
+    cdef set neighbours(self, const Mkt *mkt, Purpose purpose, uint8_t key_id):
+        """Numbers of the MKTs with this purpose and ID that may overlap an MKT: where its prefixes
+        are the shorter all of them, else those whose prefixes cover it."""
+        cdef const Mkt *other
+        cdef const Shape *shape
+        cdef uint64_t hash
+        cdef int32_t entry, i
+        found = set()
+        for i in range(self.shape_count):
+            shape = &self.shapes[i]
+            if shape.version and mkt.version and shape.version != mkt.version:
+                continue
+            if shape.local_prefix > mkt.local.prefix or shape.remote_prefix > mkt.remote.prefix:
+                break
+            hash = hash_of(shape, purpose, key_id, mkt.local.network, mkt.remote.network)
+            entry = self.buckets[hash & self.mask]
+            while entry != NONE:
+                other = &self.mkts[entry // PURPOSES]
+                if self.entries[entry].hash == hash and purpose_of(other, entry) == purpose and (
+                        id_of(other, purpose) == key_id):
+                    found.add(entry // PURPOSES)
+                entry = self.entries[entry].next
+        else:
+            return found
+        for i in range(self.count):
+            other = &self.mkts[i]
+            if self.present[i] and other.tcp_md5 == (purpose == BY_TCP_MD5) and (
+                    id_of(other, purpose) == key_id):
+                found.add(i)
+        return found
+
     def sharing(self, int32_t number):
         """MKTs that share an ID with this one and may overlap it.
 
@@ -336,39 +367,16 @@ cdef class MktSet:
             one's prefixes are the shorter, are not compared.
         """
         cdef const Mkt *mkt = &self.mkts[number]
-        cdef const Mkt *other
-        cdef const Shape *shape
-        cdef uint64_t hash
-        cdef int32_t entry, i
-        cdef Purpose purpose
         found = []
-        if mkt.tcp_md5:
-            return found
-        for purpose, name in ((BY_SEND_ID, "send_id"), (BY_RECV_ID, "recv_id")):
-            numbers = set()
-            scan = False
-            for i in range(self.shape_count):
-                shape = &self.shapes[i]
-                if shape.version and mkt.version and shape.version != mkt.version:
-                    continue
-                if shape.local_prefix > mkt.local.prefix or shape.remote_prefix > mkt.remote.prefix:
-                    scan = True
-                    break
-                hash = hash_of(shape, purpose, id_of(mkt, purpose), mkt.local.network,
-                               mkt.remote.network)
-                entry = self.buckets[hash & self.mask]
-                while entry != NONE:
-                    other = &self.mkts[entry // PURPOSES]
-                    if self.entries[entry].hash == hash and purpose_of(other, entry) == purpose and (
-                            id_of(other, purpose) == id_of(mkt, purpose)):
-                        numbers.add(entry // PURPOSES)
-                    entry = self.entries[entry].next
-            if scan:
-                for i in range(self.count):
-                    other = &self.mkts[i]
-                    if self.present[i] and not other.tcp_md5 and (
-                            id_of(other, purpose) == id_of(mkt, purpose)):
-                        numbers.add(i)
-            numbers.discard(number)
-            found += [(name, i) for i in sorted(numbers)]
+        if not mkt.tcp_md5:
+            for purpose, name in ((BY_SEND_ID, "send_id"), (BY_RECV_ID, "recv_id")):
+                numbers = self.neighbours(mkt, purpose, id_of(mkt, purpose))
+                numbers.discard(number)
+                found += [(name, i) for i in sorted(numbers)]
         return found
+
+    def of_other_kind(self, int32_t number):
+        """The numbers of the TCP-MD5 keys that may overlap an MKT, or of the MKTs that may overlap a
+        TCP-MD5 key: see `sharing`."""
+        cdef const Mkt *mkt = &self.mkts[number]
+        return sorted(self.neighbours(mkt, BY_ANY_ID if mkt.tcp_md5 else BY_TCP_MD5, 0))

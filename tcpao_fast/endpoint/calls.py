@@ -167,19 +167,7 @@ class KeyedEndpoint:
             raise InvalidRequestError(
                 f"key {key.label} is for VRF {key.vrf}; the connection is in {self.vrf or 0}"
             )
-        other = self._keys.overlapping(key, tcp_md5=True)
-        if other is not None:
-            raise KeyRejectedError(
-                f"key {key.label} overlaps the TCP-MD5 key {other.key.label}: "
-                "a peer has one or the other"
-            )
-        taken = self._keys.sharing(key)
-        if taken is not None:
-            kind, other = taken
-            raise KeyExistsError(
-                f"{kind} {getattr(key, kind)} of key {key.label} is taken by the overlapping key "
-                f"{other.key.label}"
-            )
+        self._check_beside(key)
         if (key.mac_length or 0) > self.policy.max_mac_length:
             raise MacTooLongError(
                 f"a MAC of {key.mac_length} bytes does not fit beside the other options of a SYN; "
@@ -194,6 +182,23 @@ class KeyedEndpoint:
             self._ao.current = entry
         if set_rnext or first:
             self._ao.rnext = entry
+
+    def _check_beside(self, key: MasterKey) -> None:
+        """Whether a key may stand beside those that are there."""
+        obstacle = self._keys.obstacle(key)
+        if obstacle is None:
+            return
+        why, other = obstacle
+        if why == "kind":
+            kinds = ("TCP-MD5", "TCP-AO") if other.key.is_tcp_md5 else ("TCP-AO", "TCP-MD5")
+            raise KeyRejectedError(
+                f"{kinds[1]} key {key.label} overlaps the {kinds[0]} key {other.key.label}: "
+                "a peer has one or the other"
+            )
+        raise KeyExistsError(
+            f"{why} {getattr(key, why)} of key {key.label} is taken by the overlapping key "
+            f"{other.key.label}"
+        )
 
     def _check_addresses(self, key: MasterKey) -> None:
         if not self.policy.match_ports and (key.local_port or key.remote_port):
@@ -213,12 +218,7 @@ class KeyedEndpoint:
         if chosen:
             raise InvalidRequestError("a TCP-MD5 key is never current_key or rnext_key")
         self._check_addresses(key)
-        other = self._keys.overlapping(key, tcp_md5=False)
-        if other is not None:
-            raise KeyRejectedError(
-                f"key {key.label} overlaps the TCP-AO key {other.key.label}: "
-                "a peer has one or the other"
-            )
+        self._check_beside(key)
         if self._ao is not None and self._ao.ao_required:
             raise KeyRejectedError("TCP-AO is required here, so there can be no TCP-MD5 key")
         for entry in self._keys.exact(None, None, as_network(key.remote), key.vrf):

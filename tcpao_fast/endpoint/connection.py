@@ -6,11 +6,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from ipaddress import ip_address
 
-from tcpao_fast.core.mac import TrafficKeys
 from tcpao_fast.core.single import OneSegment
 from tcpao_fast.core.sne import extend_position
 from tcpao_fast.endpoint.calls import Ao
-from tcpao_fast.endpoint.inbound import Endpoint, Stated
+from tcpao_fast.endpoint.inbound import Arrival, Endpoint
 from tcpao_fast.endpoint.keyring import End, SocketKey, traffic_keys
 from tcpao_fast.endpoint.option import (
     RAW_IP,
@@ -84,14 +83,16 @@ class RepairState:
 class Request:
     """A handshake in progress (Linux's ``request_sock``).
 
-    `auth` is how its SYN was signed (`OneSegment.auth`), `key_id` and `rnext_key_id` are the SYN's;
-    `sent_length` is how many numbers the SYN-ACK takes.
+    `auth` is how its SYN was signed (`OneSegment.auth`; 0 also where it was passed unverified),
+    `option` what it had; `key_id` and `rnext_key_id` are the SYN's; `sent_length` is how many
+    numbers the SYN-ACK takes.
     """
 
     local: End
     remote: End
     vrf: int
     auth: int
+    option: int
     rcv_isn: int
     key_id: int = 0
     rnext_key_id: int = 0
@@ -104,7 +105,7 @@ class Connection(Endpoint):
     verifies those that arrive, as Linux does for its sockets.
 
     Packets are raw IP packets. State moves only on what was sent through `sign` and on what was
-    verified: a forged segment changes nothing but counters.
+    verified: a forged segment changes nothing but counters. Not for two threads at a time.
 
     Parameters
     ----------
@@ -363,15 +364,12 @@ class Connection(Endpoint):
         segment = OneSegment(packet, RAW_IP)
         if self._remote is None or not self._is_ours(segment, vrf):
             return Outcome(False, Verdict.not_tcp, DropReason.NO_SOCKET)
-        stated = self._state_isns(segment)
-        outcome = self._inbound(
-            segment, self._local, self._remote, self.vrf or 0, now, stated, None
-        )
+        outcome = self._inbound(self._arrival(segment, now))
         if not outcome.accepted:
             return outcome
         verified = outcome.verdict in (Verdict.good, Verdict.md5_good)
         if verified or not self._signed_with:
-            self._received(segment, verified, stated)
+            self._received(segment, verified)
         return replace(outcome, packet=stripped(packet) if segment.auth else packet)
 
     def _is_ours(self, segment: OneSegment, vrf: int | None) -> bool:
@@ -384,28 +382,21 @@ class Connection(Endpoint):
             and vrf in (None, self.vrf)
         )
 
-    def _state_isns(self, segment: OneSegment) -> Stated:
-        """The ISNs and the SNE of a segment, as the state of the connection has them."""
-        is_bare_syn = segment.flags & SYN_ACK == SYN
+    def _arrival(self, segment: OneSegment, now: datetime | None) -> Arrival:
+        """A segment with the ISNs and the SNE that the state of the connection gives it."""
+        assert self._remote is not None
+        ends = segment, self._local, self._remote, self.vrf or 0, now
         own = self._snt_isn or 0
-        if is_bare_syn:
-            return Stated((segment.seq, 0), 0)
+        if segment.flags & SYN_ACK == SYN:
+            return Arrival(*ends, (segment.seq, 0), 0)
         if self._rcv_isn is not None and (self._state.synchronized or not segment.flags & SYN):
             position = extend_position(self._rcv.position, segment.seq)
             sne = position >> 32 if position >= 0 else None
-            return Stated((self._rcv_isn, own), sne, is_other=True)
-        if segment.flags & (SYN | RST):  # it says its ISN itself
-            return Stated((segment.seq, own), 0)
-        return Stated((0, own), 0)
+            return Arrival(*ends, (self._rcv_isn, own), sne, is_other=True)
+        says_its_isn = segment.flags & (SYN | RST)
+        return Arrival(*ends, (segment.seq if says_its_isn else 0, own), 0)
 
-    def _receive_keys(
-        self, entry: SocketKey, local: End, remote: End, stated: Stated
-    ) -> TrafficKeys:
-        if stated.is_other and entry.receive is not None:
-            return entry.receive
-        return traffic_keys(entry.key, remote, local, stated.isns, outbound=False)
-
-    def _received(self, segment: OneSegment, verified: bool, stated: Stated) -> None:
+    def _received(self, segment: OneSegment, verified: bool) -> None:
         """Move state by a segment that is good, or on a connection that is unsigned throughout."""
         if self._state is State.SYN_SENT:
             self._received_in_syn_sent(segment, verified)
@@ -457,7 +448,7 @@ class Connection(Endpoint):
         self._rcv.accept(segment.seq, segment.payload_length + flags)
         after = self._rcv.position >> 32
         if after != before and self._ao is not None:
-            self._emit("tcp_ao_rcv_sne_update", segment, sne=after)
+            self._emit("tcp_ao_rcv_sne_update", segment, self.vrf or 0, sne=after)
 
     def _acknowledge(self, segment: OneSegment) -> bool:
         """Whether a segment acknowledges what was sent, no more; snd_una then moves up to there."""
@@ -468,7 +459,7 @@ class Connection(Endpoint):
         self._snd_una.position = max(position, self._snd_una.position)
         after = self._snd_una.position >> 32
         if after != before and self._ao is not None:
-            self._emit("tcp_ao_snd_sne_update", segment, sne=after)
+            self._emit("tcp_ao_snd_sne_update", segment, self.vrf or 0, sne=after)
         return True
 
     def _follow_rnext(self, segment: OneSegment) -> None:
@@ -476,7 +467,8 @@ class Connection(Endpoint):
         ao = self._ao
         if ao is None or ao.current is None or ao.current.key.send_id == segment.rnext_key_id:
             return
-        self._emit("tcp_ao_rnext_request", segment, key_id=ao.current.key.send_id)
+        own = ao.current.key.send_id
+        self._emit("tcp_ao_rnext_request", segment, self.vrf or 0, key_id=own)
         wanted = self._keys.first(send_id=segment.rnext_key_id)
         if wanted is not None:
             ao.current = wanted

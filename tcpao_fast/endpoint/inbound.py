@@ -10,12 +10,13 @@ import hmac
 from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import ip_address
+from typing import Any
 
 from tcpao_fast.core.mac import TrafficKeys
 from tcpao_fast.core.single import OneSegment
 from tcpao_fast.counters import snmp_counters
 from tcpao_fast.endpoint.calls import KeyedEndpoint
-from tcpao_fast.endpoint.keyring import End, SocketKey
+from tcpao_fast.endpoint.keyring import End, SocketKey, traffic_keys
 from tcpao_fast.endpoint.option import NO_AUTH, RAW_IP, TCP_AO, TCP_MD5, ao_mac, md5_digest
 from tcpao_fast.endpoint.states import SYN, SYN_ACK, DropReason, Outcome, State
 from tcpao_fast.errors import InvalidArgumentError, KeyExpiredError
@@ -27,14 +28,25 @@ from tcpao_fast.verdicts import Verdict
 KIND_SEGMENT, KIND_CUT, KIND_MALFORMED = 1, 2, 3  # OneSegment.kind
 
 
-@dataclass(slots=True)
-class Stated:
-    """ISNs and SNE that a segment is verified under."""
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A segment from `remote` to `local`, and what its endpoint says of it.
 
+    `isns` (the sender's, the receiver's) and `sne` are what it is verified under; an SNE of None
+    says that there is no such position.  `is_other`: the traffic key is the connection's own, for
+    segments without SYN.  `handshake` is what the SYN of a handshake in progress had
+    (`OneSegment.auth`).
+    """
+
+    segment: OneSegment
+    local: End
+    remote: End
+    vrf: int
+    now: datetime | None
     isns: tuple[int, int]
     sne: int | None
-    #: the traffic key is the connection's own, for segments without SYN
     is_other: bool = False
+    handshake: int | None = None
 
 
 class Endpoint(KeyedEndpoint):
@@ -65,61 +77,50 @@ class Endpoint(KeyedEndpoint):
 
     # -- the verdict on a segment -------------------------------------------------------------
 
-    def _emit(self, name: str, segment: OneSegment, **fields: int | None) -> None:
+    def _emit(self, name: str, segment: OneSegment, vrf: int, **fields: int | None) -> None:
         """An event about a segment; nothing where nobody asks."""
         if self.trace is None or not self.trace.wants(name):
             return
-        given: dict[str, int | None] = {}
         if segment.auth == TCP_AO:
-            given = {
-                "key_id": segment.key_id,
-                "rnext_key_id": segment.rnext_key_id,
-                "mac_length": len(segment.mac) if segment.whole else None,
-            }
-        event = Event(
-            name,
-            ip_address(segment.source),
-            segment.source_port,
-            ip_address(segment.destination),
-            segment.destination_port,
-            vrf=self.vrf or segment.vrf,
-            flags=flag_letters(segment.flags),
-            state=self._state.value,
-            **{**given, **fields},
+            option = {"key_id": segment.key_id, "rnext_key_id": segment.rnext_key_id}
+            mac_length = len(segment.mac) if segment.whole else None
+            fields = {**option, "mac_length": mac_length, **fields}
+        self.trace.emit(
+            Event(
+                name,
+                ip_address(segment.source),
+                segment.source_port,
+                ip_address(segment.destination),
+                segment.destination_port,
+                vrf=vrf,
+                flags=flag_letters(segment.flags),
+                state=self._state.value,
+                **fields,
+            )
         )
-        self.trace.emit(event)
 
-    def _inbound(
-        self,
-        segment: OneSegment,
-        local: End,
-        remote: End,
-        vrf: int,
-        now: datetime | None,
-        stated: Stated,
-        handshake: int | None,
-    ) -> Outcome:
-        """The verdict on a segment from `remote` to `local`, and everything that it counts.
-
-        `handshake` is how the SYN of a handshake in progress was signed (`OneSegment.auth`).
-        """
+    def _inbound(self, arrival: Arrival) -> Outcome:
+        """The verdict on a segment, and everything that it counts."""
+        segment = arrival.segment
         if segment.kind not in (KIND_SEGMENT, KIND_CUT, KIND_MALFORMED):
             return Outcome(False, Verdict.not_tcp, DropReason.NOT_A_SEGMENT)
         auth = self._auth(segment)
         if auth is None:
-            self._emit("tcp_hash_bad_header", segment)
+            self._emit("tcp_hash_bad_header", segment, arrival.vrf)
             return Outcome(False, Verdict.malformed, DropReason.TCP_AUTH_HDR)
         if not segment.whole:
             return Outcome(False, Verdict.truncated, DropReason.NOT_A_SEGMENT)
-        if handshake is not None and (auth == TCP_AO) != (handshake == TCP_AO):
-            self.snmp["TCPAOBad"] += 1
-            self._emit("tcp_ao_handshake_failure", segment)
-            return Outcome(False, Verdict.bad_mac, DropReason.TCP_AOFAILURE)
+        if arrival.handshake is not None and (auth == TCP_AO) != (arrival.handshake == TCP_AO):
+            return self._drop(
+                arrival,
+                "TCPAOBad",
+                "tcp_ao_handshake_failure",
+                Verdict.bad_mac,
+                DropReason.TCP_AOFAILURE,
+            )
         if auth == NO_AUTH:
-            return self._inbound_unsigned(segment, local, remote, vrf)
-        if auth == TCP_MD5:
-            return self._inbound_md5(segment, local, remote, vrf)
-        return self._inbound_ao(segment, local, remote, vrf, now, stated)
+            return self._inbound_unsigned(arrival)
+        return self._inbound_md5(arrival) if auth == TCP_MD5 else self._inbound_ao(arrival)
 
     def _auth(self, segment: OneSegment) -> int | None:
         """What a segment is signed with; None where its options are broken."""
@@ -133,100 +134,139 @@ class Endpoint(KeyedEndpoint):
                 return NO_AUTH if at_end else None
         return segment.auth
 
-    def _inbound_unsigned(self, segment: OneSegment, local: End, remote: End, vrf: int) -> Outcome:
-        if (self._ao is not None and self._ao.ao_required) or (
-            self._keys.has_ao and self._keys.matching(local, remote, vrf)
-        ):
-            self.snmp["TCPAORequired"] += 1
-            if self._ao is not None:
-                self._ao.counters.ao_required += 1
-            self._emit("tcp_hash_ao_required", segment)
-            return Outcome(False, Verdict.ao_required, DropReason.TCP_AONOTFOUND)
-        if self._keys.has_md5 and self._keys.matching(local, remote, vrf, tcp_md5=True):
-            self.snmp["TCPMD5NotFound"] += 1
-            self._emit("tcp_hash_md5_required", segment)
-            return Outcome(False, Verdict.unsigned, DropReason.TCP_MD5NOTFOUND)
-        return Outcome(True, Verdict.unsigned)
+    def _drop(
+        self,
+        arrival: Arrival,
+        counter: str,
+        event: str,
+        verdict: Verdict,
+        reason: DropReason,
+        entry: SocketKey | None = None,
+    ) -> Outcome:
+        """Count a segment, tell whoever traces, and drop it."""
+        self.snmp[counter] += 1
+        self._emit(event, arrival.segment, arrival.vrf)
+        return Outcome(False, verdict, reason, key=None if entry is None else entry.key)
 
-    def _inbound_md5(self, segment: OneSegment, local: End, remote: End, vrf: int) -> Outcome:
-        found = self._keys.matching(local, remote, vrf, tcp_md5=True)
+    def _matching(self, arrival: Arrival, **which: Any) -> list[SocketKey]:
+        return self._keys.matching(arrival.local, arrival.remote, arrival.vrf, **which)
+
+    def _inbound_unsigned(self, arrival: Arrival) -> Outcome:
+        required = self._ao is not None and self._ao.ao_required
+        if required or (self._keys.has_ao and self._matching(arrival)):
+            assert self._ao is not None
+            self._ao.counters.ao_required += 1
+            return self._drop(
+                arrival,
+                "TCPAORequired",
+                "tcp_hash_ao_required",
+                Verdict.ao_required,
+                DropReason.TCP_AONOTFOUND,
+            )
+        return self._md5_missing(arrival) or Outcome(True, Verdict.unsigned)
+
+    def _md5_missing(self, arrival: Arrival) -> Outcome | None:
+        """The end of a segment without TCP-MD5 where there is a key for it."""
+        if not self._keys.has_md5 or not self._matching(arrival, tcp_md5=True):
+            return None
+        return self._drop(
+            arrival,
+            "TCPMD5NotFound",
+            "tcp_hash_md5_required",
+            Verdict.unsigned,
+            DropReason.TCP_MD5NOTFOUND,
+        )
+
+    def _inbound_md5(self, arrival: Arrival) -> Outcome:
+        found = self._matching(arrival, tcp_md5=True)
         if not found:
-            self.snmp["TCPMD5Unexpected"] += 1
-            self._emit("tcp_hash_md5_unexpected", segment)
-            return Outcome(False, Verdict.md5_unchecked, DropReason.TCP_MD5UNEXPECTED)
-        entry = found[0]
+            return self._drop(
+                arrival,
+                "TCPMD5Unexpected",
+                "tcp_hash_md5_unexpected",
+                Verdict.md5_unchecked,
+                DropReason.TCP_MD5UNEXPECTED,
+            )
+        entry, segment = found[0], arrival.segment
         if not hmac.compare_digest(md5_digest(entry.key, segment), segment.mac):
             entry.bad += 1
-            self.snmp["TCPMD5Failure"] += 1
-            self._emit("tcp_hash_md5_mismatch", segment)
-            return Outcome(False, Verdict.md5_bad, DropReason.TCP_MD5FAILURE, key=entry.key)
+            return self._drop(
+                arrival,
+                "TCPMD5Failure",
+                "tcp_hash_md5_mismatch",
+                Verdict.md5_bad,
+                DropReason.TCP_MD5FAILURE,
+                entry,
+            )
         entry.good += 1
         return Outcome(True, Verdict.md5_good, key=entry.key)
 
-    def _inbound_ao(
-        self,
-        segment: OneSegment,
-        local: End,
-        remote: End,
-        vrf: int,
-        now: datetime | None,
-        stated: Stated,
-    ) -> Outcome:
+    def _inbound_ao(self, arrival: Arrival) -> Outcome:
+        segment = arrival.segment
         if self._ao is None:
-            return self._not_found(segment, DropReason.TCP_AOUNEXPECTED, may_pass=True)
+            passed = self._pass_unmatched(arrival)
+            return passed or self._key_not_found(arrival, DropReason.TCP_AOUNEXPECTED)
         if self._state is State.CLOSED:
             return Outcome(False, Verdict.missing_isn, DropReason.TCP_CLOSE)
-        moment = None if now is None else moment_ns(now)
-        for entry in self._keys.matching(local, remote, vrf, recv_id=segment.key_id):
+        moment = None if arrival.now is None else moment_ns(arrival.now)
+        for entry in self._matching(arrival, recv_id=segment.key_id):
             if moment is None or covers(entry.key.accept_lifetime, moment):
                 break
         else:
-            self._ao.counters.key_not_found += 1
             is_syn = segment.flags & SYN_ACK == SYN
-            return self._not_found(segment, DropReason.TCP_AOKEYNOTFOUND, may_pass=is_syn)
+            passed = self._pass_unmatched(arrival) if is_syn else None
+            if passed is None:
+                self._ao.counters.key_not_found += 1
+            return passed or self._key_not_found(arrival, DropReason.TCP_AOKEYNOTFOUND)
         if self._is_listening and not segment.flags & SYN_ACK:
             return Outcome(False, Verdict.missing_isn, DropReason.TCP_FLAGS, key=entry.key)
-        key = entry.key
-        if len(segment.mac) != key.mac_length:
-            return self._bad(segment, entry, "tcp_ao_wrong_maclen")
-        if stated.sne is None or not self._is_good(entry, segment, local, remote, stated):
-            return self._bad(segment, entry, "tcp_ao_mismatch")
+        if len(segment.mac) != entry.key.mac_length:
+            return self._bad(arrival, entry, "tcp_ao_wrong_maclen")
+        if not self._is_good(arrival, entry):
+            return self._bad(arrival, entry, "tcp_ao_mismatch")
         entry.good += 1
         self._ao.counters.good += 1
         self.snmp["TCPAOGood"] += 1
-        return Outcome(True, Verdict.good, key=key)
+        return Outcome(True, Verdict.good, key=entry.key)
 
-    def _not_found(self, segment: OneSegment, reason: DropReason, *, may_pass: bool) -> Outcome:
-        if may_pass and self.policy.pass_unmatched:
-            return Outcome(
-                True,
-                Verdict.key_not_found,
-                warning=f"no key for KeyID {segment.key_id}: passed unverified "
-                "(RFC 5925 section 7.5)",
-            )
-        self.snmp["TCPAOKeyNotFound"] += 1
-        self._emit("tcp_ao_key_not_found", segment)
-        return Outcome(False, Verdict.key_not_found, reason)
+    def _pass_unmatched(self, arrival: Arrival) -> Outcome | None:
+        """Pass a signed segment that no key is meant by, as if it were unsigned (RFC 5925 section
+        7.5), where the policy does so and neither TCP-AO nor TCP-MD5 is required.
+        """
+        if not self.policy.pass_unmatched or (self._ao is not None and self._ao.ao_required):
+            return None
+        return self._md5_missing(arrival) or Outcome(
+            True,
+            Verdict.key_not_found,
+            warning=f"no key for KeyID {arrival.segment.key_id}: passed unverified "
+            "(RFC 5925 section 7.5)",
+        )
 
-    def _bad(self, segment: OneSegment, entry: SocketKey, event: str) -> Outcome:
+    def _key_not_found(self, arrival: Arrival, reason: DropReason) -> Outcome:
+        return self._drop(
+            arrival, "TCPAOKeyNotFound", "tcp_ao_key_not_found", Verdict.key_not_found, reason
+        )
+
+    def _bad(self, arrival: Arrival, entry: SocketKey, event: str) -> Outcome:
         assert self._ao is not None
         entry.bad += 1
         self._ao.counters.bad += 1
-        self.snmp["TCPAOBad"] += 1
-        self._emit(event, segment)
-        return Outcome(False, Verdict.bad_mac, DropReason.TCP_AOFAILURE, key=entry.key)
+        return self._drop(
+            arrival, "TCPAOBad", event, Verdict.bad_mac, DropReason.TCP_AOFAILURE, entry
+        )
 
-    def _is_good(
-        self, entry: SocketKey, segment: OneSegment, local: End, remote: End, stated: Stated
-    ) -> bool:
-        keys = self._receive_keys(entry, local, remote, stated)
-        mac = ao_mac(keys, entry.key, segment, stated.sne or 0, outbound=False)
-        return hmac.compare_digest(mac, segment.mac)
+    def _is_good(self, arrival: Arrival, entry: SocketKey) -> bool:
+        if arrival.sne is None:
+            return False
+        keys = self._receive_keys(arrival, entry)
+        mac = ao_mac(keys, entry.key, arrival.segment, arrival.sne, outbound=False)
+        return hmac.compare_digest(mac, arrival.segment.mac)
 
-    def _receive_keys(
-        self, entry: SocketKey, local: End, remote: End, stated: Stated
-    ) -> TrafficKeys:
-        raise NotImplementedError
+    def _receive_keys(self, arrival: Arrival, entry: SocketKey) -> TrafficKeys:
+        """The traffic key that a segment is verified with."""
+        if arrival.is_other and entry.receive is not None:
+            return entry.receive
+        return traffic_keys(entry.key, arrival.remote, arrival.local, arrival.isns, outbound=False)
 
     # -- the way out --------------------------------------------------------------------------
 

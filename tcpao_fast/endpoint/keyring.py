@@ -124,22 +124,18 @@ class KeyRing:
         self._md5_count += key.is_tcp_md5
         return entry
 
-    def sharing(self, key: MasterKey) -> tuple[str, SocketKey] | None:
-        """The first key that overlaps this one and has its SendID or RecvID; which of them."""
+    def obstacle(self, key: MasterKey) -> tuple[str, SocketKey] | None:
+        """The first key that this one cannot stand beside, and why: ``"kind"`` where one is for
+        TCP-AO and the other for TCP-MD5, or the ID that both have.
+        """
         number = self._mkts.add(**describe(key))
         try:
-            for name, other in self._mkts.sharing(number):
+            found = [("kind", other) for other in self._mkts.of_other_kind(number)]
+            for why, other in found + self._mkts.sharing(number):
                 if key.overlaps(self._by_number[other].key):
-                    return name, self._by_number[other]
+                    return why, self._by_number[other]
         finally:
             self._mkts.remove(number)
-        return None
-
-    def overlapping(self, key: MasterKey, tcp_md5: bool) -> SocketKey | None:
-        """The first MKT, or TCP-MD5 key, that a connection could match beside this key."""
-        for entry in self.of_kind(tcp_md5):
-            if key.overlaps(entry.key):
-                return entry
         return None
 
     def remove(self, entry: SocketKey) -> None:

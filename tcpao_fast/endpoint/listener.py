@@ -7,14 +7,14 @@ from dataclasses import replace
 from datetime import datetime
 from ipaddress import ip_address
 
-from tcpao_fast.core.mac import TrafficKeys
 from tcpao_fast.core.single import OneSegment
 from tcpao_fast.core.sne import extend_position
 from tcpao_fast.counters import Counters
 from tcpao_fast.endpoint.connection import Connection, Request
-from tcpao_fast.endpoint.inbound import Endpoint, Stated
-from tcpao_fast.endpoint.keyring import End, SocketKey, traffic_keys
+from tcpao_fast.endpoint.inbound import Arrival, Endpoint
+from tcpao_fast.endpoint.keyring import SocketKey, traffic_keys
 from tcpao_fast.endpoint.option import (
+    NO_AUTH,
     RAW_IP,
     TCP_AO,
     TCP_MD5,
@@ -25,18 +25,19 @@ from tcpao_fast.endpoint.option import (
 from tcpao_fast.endpoint.states import ACK, RST, SYN, SYN_ACK, DropReason, Outcome, State
 from tcpao_fast.errors import InvalidArgumentError, KeyRejectedError, NotConnectedError
 from tcpao_fast.events import Tracer
-from tcpao_fast.keys import AddressAndPort
+from tcpao_fast.keys import AddressAndPort, endpoint
 from tcpao_fast.policy import Policy
 from tcpao_fast.verdicts import Verdict
 
-Peer = tuple[bytes, int, bytes, int]  # the remote end, then the local one
+Peer = tuple[bytes, int, bytes, int, int]  # the remote end, the local one, the VRF
 
 
 class Listener(Endpoint):
     """A listening endpoint, without the TCP: it verifies and signs handshakes, and makes a
     `Connection` of each that is complete.
 
-    Segments of a connection that `accept` has given out are that connection's to process.
+    Segments of a connection that `accept` has given out are that connection's to process. Not for
+    two threads at a time.
 
     Parameters
     ----------
@@ -47,7 +48,8 @@ class Listener(Endpoint):
     vrf : int or None
         The VRF it listens in; None for all.
     backlog : int
-        The most handshakes in progress, and the most connections waiting to be accepted.
+        The most connections waiting to be accepted; and the most handshakes in progress, signed
+        and unsigned ones apart: beyond it the oldest gives way.
     syn_cookies : bool
         Whether an ACK whose handshake is not known may complete one, with the ISNs that it implies
         (SEQ - 1 and ACK - 1). The caller has checked its cookie.
@@ -73,7 +75,8 @@ class Listener(Endpoint):
             raise InvalidArgumentError(f"backlog is {backlog!r}; it must be 1 or more")
         self._backlog = backlog
         self._syn_cookies = syn_cookies
-        self._requests: OrderedDict[Peer, Request] = OrderedDict()
+        self._signed_requests: OrderedDict[Peer, Request] = OrderedDict()
+        self._unsigned_requests: OrderedDict[Peer, Request] = OrderedDict()
         self._waiting: dict[Peer, Connection] = {}
         self._queue: deque[Peer] = deque()
 
@@ -103,55 +106,79 @@ class Listener(Endpoint):
         segment = OneSegment(packet, RAW_IP)
         if not self._is_ours(segment, vrf):
             return Outcome(False, Verdict.not_tcp, DropReason.NO_SOCKET)
-        peer = _peer_of(segment)
+        source = segment.source, segment.source_port
+        destination = segment.destination, segment.destination_port
+        peer = *source, *destination, vrf
         if peer in self._waiting:
             return self._waiting[peer].process(packet, now=now)
-        local = ip_address(segment.destination), segment.destination_port
-        remote = ip_address(segment.source), segment.source_port
-        request = self._requests.get(peer)
-        is_syn = segment.flags & SYN_ACK == SYN
-        outcome = self._inbound(
-            segment,
-            local,
-            remote,
-            vrf,
-            now,
-            _stated(segment, request),
-            None if request is None or is_syn else request.auth,
-        )
+        request = self._request(peer)
+        arrival = self._arrival(segment, vrf, now, request)
+        outcome = self._inbound(arrival)
         if not outcome.accepted:
             return outcome
         # what was passed though nobody verified it counts as unsigned
-        auth = segment.auth if outcome.verdict in (Verdict.good, Verdict.md5_good) else 0
-        if is_syn:
+        verified = outcome.verdict in (Verdict.good, Verdict.md5_good)
+        auth = segment.auth if verified else NO_AUTH
+        if segment.flags & SYN_ACK == SYN:
             if request is None:
-                if len(self._requests) >= self._backlog:
-                    return Outcome(False, outcome.verdict, DropReason.LISTEN_OVERFLOW)
-                self._requests[peer] = Request(
-                    local, remote, vrf, auth, segment.seq, segment.key_id, segment.rnext_key_id
-                )
+                self._begin(peer, _request_of(arrival, auth, segment.seq))
         elif segment.flags & RST:
-            if auth and request is not None:
-                del self._requests[peer]
+            if auth:
+                self._end(peer)
         elif segment.flags & SYN_ACK == ACK:
             if request is None and self._syn_cookies:
-                request = Request(
-                    local,
-                    remote,
-                    vrf,
-                    auth,
-                    _minus(segment.seq, 1),
-                    segment.key_id,
-                    segment.rnext_key_id,
-                    _minus(segment.ack, 1),
-                    1,
-                )
+                request = _request_of(arrival, auth, _minus(segment.seq, 1))
+                request.snt_isn, request.sent_length = _minus(segment.ack, 1), 1
             if request is not None and _completes(segment, request):
                 if len(self._queue) >= self._backlog:
                     return Outcome(False, outcome.verdict, DropReason.LISTEN_OVERFLOW)
-                self._requests.pop(peer, None)
+                self._end(peer)
                 self._complete(peer, request, segment)
         return replace(outcome, packet=stripped(packet) if segment.auth else packet)
+
+    def _arrival(
+        self, segment: OneSegment, vrf: int, now: datetime | None, request: Request | None
+    ) -> Arrival:
+        """A segment with the ISNs and the SNE that a listener verifies it under."""
+        local = ip_address(segment.destination), segment.destination_port
+        remote = ip_address(segment.source), segment.source_port
+        ends = segment, local, remote, vrf, now
+        if segment.flags & SYN:
+            of_request = None if request is None or not segment.flags & ACK else request.option
+            return Arrival(*ends, (segment.seq, 0), 0, handshake=of_request)
+        if request is None:  # behind a SYN cookie the ACK says all
+            isn = _minus(segment.seq, 1)
+            sne = extend_position(isn, segment.seq) >> 32
+            return Arrival(*ends, (isn, _minus(segment.ack, 1)), sne)
+        position = extend_position(request.rcv_isn, segment.seq)
+        isns = request.rcv_isn, request.snt_isn or 0
+        sne_or_none = position >> 32 if position >= 0 else None
+        return Arrival(*ends, isns, sne_or_none, handshake=request.option)
+
+    # -- handshakes in progress ---------------------------------------------------------------
+
+    def _request(self, peer: Peer) -> Request | None:
+        return self._signed_requests.get(peer) or self._unsigned_requests.get(peer)
+
+    def _begin(self, peer: Peer, request: Request) -> None:
+        """Note a handshake.  Where there are too many the oldest of its kind gives way, so that
+        those which nobody signed never push out one that was.
+        """
+        requests = self._signed_requests if request.auth else self._unsigned_requests
+        if len(requests) >= self._backlog:
+            requests.popitem(last=False)
+        requests[peer] = request
+
+    def _end(self, peer: Peer) -> None:
+        self._signed_requests.pop(peer, None)
+        self._unsigned_requests.pop(peer, None)
+
+    def forget(self, remote: AddressAndPort) -> None:
+        """Give up the handshakes in progress with a peer, as when a SYN-ACK timed out."""
+        address, port = endpoint(remote, "remote")
+        for requests in (self._signed_requests, self._unsigned_requests):
+            for peer in [peer for peer in requests if peer[:2] == (address.packed, port)]:
+                del requests[peer]
 
     def _is_ours(self, segment: OneSegment, vrf: int) -> bool:
         address, port = self._local
@@ -161,11 +188,6 @@ class Listener(Endpoint):
             and (address.is_unspecified or segment.destination == address.packed)
             and self.vrf in (None, vrf)
         )
-
-    def _receive_keys(
-        self, entry: SocketKey, local: End, remote: End, stated: Stated
-    ) -> TrafficKeys:
-        return traffic_keys(entry.key, remote, local, stated.isns, outbound=False)
 
     def _complete(self, peer: Peer, request: Request, segment: OneSegment) -> None:
         """Make the connection: it copies the keys for its peer, and its counters begin at 0."""
@@ -197,16 +219,9 @@ class Listener(Endpoint):
         """
         return self._waiting.pop(self._queue.popleft()) if self._queue else None
 
-    def forget(self, remote: AddressAndPort) -> None:
-        """Give up the handshakes in progress with a peer, as when a SYN-ACK timed out."""
-        address, port = ip_address(remote[0]), remote[1]
-        for peer, request in list(self._requests.items()):
-            if request.remote == (address, port):
-                del self._requests[peer]
-
     # -- what is sent -------------------------------------------------------------------------
 
-    def sign(self, packet: bytes, *, now: datetime | None = None) -> bytes:
+    def sign(self, packet: bytes, *, vrf: int = 0, now: datetime | None = None) -> bytes:
         """A packet as it goes out: a SYN-ACK, with the key that the SYN asked for, or what else
         belongs to a handshake.
 
@@ -214,6 +229,8 @@ class Listener(Endpoint):
         ----------
         packet : bytes
             A raw IP packet without TCP-AO and TCP-MD5.
+        vrf : int
+            The VRF it goes out in.
         now : datetime, optional
             With it send lifetimes count.
 
@@ -237,15 +254,11 @@ class Listener(Endpoint):
         """
         packet = bytes(packet)
         segment = self._outgoing(packet)
-        peer = (
-            segment.destination,
-            segment.destination_port,
-            segment.source,
-            segment.source_port,
-        )
+        destination = segment.destination, segment.destination_port
+        peer = *destination, segment.source, segment.source_port, vrf
         if peer in self._waiting:
             return self._waiting[peer].sign(packet, now=now)
-        request = self._requests.get(peer)
+        request = self._request(peer)
         if request is None:
             raise NotConnectedError(
                 f"there is no handshake with {ip_address(segment.destination)} port "
@@ -260,7 +273,7 @@ class Listener(Endpoint):
             request.snt_isn = snt_isn
             request.sent_length = segment.payload_length + 1
         elif segment.flags & RST:
-            del self._requests[peer]
+            self._end(peer)
         return signed
 
     def _signed(
@@ -284,6 +297,7 @@ class Listener(Endpoint):
             self._emit(
                 "tcp_ao_synack_no_key",
                 segment,
+                request.vrf,
                 key_id=request.rnext_key_id,
                 rnext_key_id=request.key_id,
             )
@@ -298,25 +312,22 @@ class Listener(Endpoint):
         return signed_ao(packet, keys, key, max(sne, 0), request.rnext_key_id, request.key_id)
 
 
-def _peer_of(segment: OneSegment) -> Peer:
-    return segment.source, segment.source_port, segment.destination, segment.destination_port
+def _request_of(arrival: Arrival, auth: int, rcv_isn: int) -> Request:
+    segment = arrival.segment
+    return Request(
+        arrival.local,
+        arrival.remote,
+        arrival.vrf,
+        auth,
+        segment.auth,
+        rcv_isn,
+        segment.key_id,
+        segment.rnext_key_id,
+    )
 
 
 def _minus(seq: int, step: int) -> int:
     return (seq - step) & 0xFFFFFFFF
-
-
-def _stated(segment: OneSegment, request: Request | None) -> Stated:
-    """ISNs and SNE of a segment that a listener verifies."""
-    if segment.flags & SYN:
-        return Stated((segment.seq, 0), 0)
-    if request is None:  # behind a SYN cookie the ACK says all
-        isn = _minus(segment.seq, 1)
-        return Stated((isn, _minus(segment.ack, 1)), extend_position(isn, segment.seq) >> 32)
-    position = extend_position(request.rcv_isn, segment.seq)
-    return Stated(
-        (request.rcv_isn, request.snt_isn or 0), position >> 32 if position >= 0 else None
-    )
 
 
 def _completes(segment: OneSegment, request: Request) -> bool:

@@ -57,7 +57,7 @@ class DropReason(Enum):
     TCP_CLOSE = "TCP_CLOSE"
     #: Neither SYN nor ACK, for a listener.
     TCP_FLAGS = "TCP_FLAGS"
-    #: The listener has as many handshakes in progress as it may have.
+    #: As many connections wait to be accepted as may.
     LISTEN_OVERFLOW = "LISTEN_OVERFLOW"
     #: For another endpoint.
     NO_SOCKET = "NO_SOCKET"
