@@ -50,8 +50,10 @@ def test_structures_have_the_kernels_sizes(structure, size):
 
 
 def test_structures_are_laid_out_as_in_linux_tcp_h(tmp_path):
-    """Against the header itself, where this system's is new enough."""
-    header = "/usr/include/linux/tcp.h"
+    """Against the header itself, where this system's is new enough; TCPAO_FAST_LINUX_HEADERS names
+    another include directory (of Debian's linux-libc-dev 6.12, unpacked, say)."""
+    include = os.environ.get("TCPAO_FAST_LINUX_HEADERS", "/usr/include")
+    header = f"{include}/linux/tcp.h"
     compiler = shutil.which("cc") or shutil.which("gcc")
     if (
         compiler is None
@@ -79,7 +81,8 @@ def test_structures_are_laid_out_as_in_linux_tcp_h(tmp_path):
         + "\n".join(f'printf("%zu\\n", offsetof(struct {s}, {f}));' for s, f in fields)
         + "\nreturn 0; }\n"
     )
-    subprocess.run([compiler, "-o", tmp_path / "offsets", source], check=True)
+    command = [compiler, "-I", include, "-o", tmp_path / "offsets", source]
+    subprocess.run(command, check=True)
     found = subprocess.run([tmp_path / "offsets"], capture_output=True, text=True, check=True)
     expected = [getattr(names[s], f).offset for s, f in fields]
     assert [int(line) for line in found.stdout.split()] == expected

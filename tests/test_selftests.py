@@ -349,6 +349,68 @@ def test_key_management_keys_are_dumped_as_they_were_added():
     assert connection.get_keys(send_id=keys[0].recv_id) == []
 
 
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ({}, [1, 2, 3, 4]),
+        ({"get_all": True}, [1, 2, 3, 4]),
+        ({"peer": "10.0.0.1"}, [1, 2, 4]),
+        ({"peer": "10.0.1.1"}, [2, 4]),
+        ({"peer": "10.0.0.0/23"}, [1, 2, 4]),
+        ({"peer": "2001:db8::1"}, [3, 4]),
+        ({"peer": None}, [1, 2, 3, 4]),
+        ({"vrf": 7}, [1, 3, 4]),
+        ({"vrf": 8}, [1, 2, 3, 4]),
+        ({"vrf": None}, [1, 2, 3, 4]),
+        ({"send_id": 2}, [2]),
+        ({"recv_id": 13}, [3]),
+        ({"send_id": 2, "recv_id": 13}, []),
+        ({"peer": "10.0.0.1", "vrf": 7, "send_id": 4}, [4]),
+    ],
+)
+def test_key_management_get_keys_filters(filters, expected):
+    listener = ao.Listener(("::", 179))
+    listener.add_key(make_key(1, 11, remote="10.0.0.1"))
+    listener.add_key(make_key(2, 12, remote="10.0.0.0/16", vrf=8))
+    listener.add_key(make_key(3, 13, remote="2001:db8::/32"))
+    listener.add_key(make_key(4, 14))
+    assert [info.key.send_id for info in listener.get_keys(**filters)] == expected
+
+
+def test_key_management_rotation_while_a_batch_is_in_flight():
+    """Segments signed before a rotation arrive after it, all at once and late: they are good as
+    long as the key is there, and current_key follows the last that arrived."""
+    keys = many_keys(6, 5)
+    client, listener, _ = ends(keys, [key.mirrored() for key in keys])
+    a, b = dial(client, listener)
+    in_flight = []
+    for key in keys:  # the client signs with each key in turn, and asks for each in turn
+        a.endpoint.set_info(current=key.send_id, rnext=key.recv_id)
+        in_flight += [a.send(ACK | PSH, b"x" * 100) for _ in range(20)]
+    assert b.endpoint.info().current == keys[-1].recv_id
+    random.Random(1).shuffle(in_flight)
+    for packet in in_flight[:-1]:
+        assert b.receive(packet).accepted
+    last = b.receive(in_flight[-1])
+    assert last.accepted and b.endpoint.info().current == last.key.send_id
+    assert b.endpoint.info().counters.bad == 0
+    # the same batch through an engine, in one call, cut anywhere, by any number of threads
+    reader = ao.Engine(keys, threads=2)
+    reader.import_state(state_of(a, b))
+    out = reader.verify(*records(in_flight), linktype=101)
+    assert out.counts["good"] == 100
+    assert [counter.good for counter in reader.key_counters()] == [20] * 5
+    (row,) = reader.connections()
+    assert keys[row["current_key"]["client"]] == last.key.mirrored()
+    assert row["rnext_key_id"]["client"] == last.key.send_id
+    # a key that goes while its segments are on the way takes them with it, and nothing else
+    b.endpoint.set_info(current=keys[0].recv_id, rnext=keys[0].send_id)
+    gone = keys[3]
+    b.endpoint.delete_key(gone.recv_id, gone.send_id)
+    reasons = [b.endpoint.process(packet).reason for packet in in_flight]
+    assert reasons.count(DropReason.TCP_AOKEYNOTFOUND) == 20 and reasons.count(None) == 80
+
+
 def test_key_management_accept_race():
     """Keys added to or deleted from a listener meanwhile are not mirrored: compare the two."""
     client, listener, _ = ends([make_key()], [make_key().mirrored()])
