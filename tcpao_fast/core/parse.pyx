@@ -4,8 +4,8 @@ Nothing is copied and nothing is believed: each length that a header states is c
 bytes that are there before a byte behind it is read.
 """
 
-from libc.stdint cimport uint16_t
-from libc.string cimport memset
+from libc.stdint cimport int32_t, uint16_t
+from libc.string cimport memcpy, memset
 
 import numpy as np
 
@@ -393,6 +393,15 @@ cdef void parse_frame(const uint8_t *frame, size_t length, size_t wire_length, i
         parse_ppp(frame, end, missing, 0, 0, out, layers)
 
 
+cdef packed struct Row:       # `DTYPE`
+    uint8_t kind, version, auth, auth_offset, auth_length, key_id, rnext_key_id, header_length
+    uint16_t source_port, destination_port, flags
+    uint32_t seq, ack, vrf, length, captured
+    int32_t ip_offset, tcp_offset
+    uint8_t source[16]
+    uint8_t destination[16]
+
+
 #: The columns of `parse`. Offsets count from the record's first byte, -1 where there is none.
 DTYPE = np.dtype([
     ("kind", "u1"), ("version", "u1"), ("auth", "u1"), ("auth_offset", "u1"), ("auth_length", "u1"),
@@ -401,6 +410,7 @@ DTYPE = np.dtype([
     ("seq", "u4"), ("ack", "u4"), ("vrf", "u4"), ("length", "u4"), ("captured", "u4"),
     ("ip_offset", "i4"), ("tcp_offset", "i4"), ("source", "u1", 16), ("destination", "u1", 16),
 ])
+assert DTYPE.itemsize == sizeof(Row)
 
 
 def parse(buffer, offsets, lengths, linktype=1):
@@ -434,31 +444,39 @@ def parse_records(Records records not None):
     cdef Segment segment
     cdef Py_ssize_t i
     cdef int size
-    rows = np.zeros(records.count, dtype=DTYPE)
-    for i in range(records.count):
-        parse_frame(records.start(i), records.length(i), records.wire_length(i),
-                    records.linktype(i), &segment, NULL)
-        size = 16 if segment.version == 6 else 4
-        row = rows[i]
-        row["kind"] = segment.kind
-        row["version"] = segment.version
-        row["auth"] = segment.auth
-        row["auth_offset"] = segment.auth_offset
-        row["auth_length"] = segment.auth_length
-        row["key_id"] = segment.key_id
-        row["rnext_key_id"] = segment.rnext_key_id
-        row["header_length"] = segment.header_length
-        row["source_port"] = segment.source_port
-        row["destination_port"] = segment.destination_port
-        row["flags"] = segment.flags
-        row["seq"] = segment.seq
-        row["ack"] = segment.ack
-        row["vrf"] = segment.vrf
-        row["length"] = segment.length
-        row["captured"] = segment.captured
-        row["ip_offset"] = segment.ip - records.start(i) if segment.ip != NULL else -1
-        row["tcp_offset"] = segment.tcp - records.start(i) if segment.tcp != NULL else -1
-        if segment.ip != NULL:
-            row["source"][:size] = list(segment.source[:size])
-            row["destination"][:size] = list(segment.destination[:size])
-    return rows
+    cdef Row *rows
+    cdef Row *row
+    cdef uint8_t[::1] memory
+    table = np.zeros(records.count, dtype=DTYPE)
+    if not records.count:
+        return table
+    memory = table.view(np.uint8)
+    rows = <Row *>&memory[0]
+    with nogil:
+        for i in range(records.count):
+            row = &rows[i]
+            parse_frame(records.start(i), records.length(i), records.wire_length(i),
+                        records.linktype(i), &segment, NULL)
+            size = 16 if segment.version == 6 else 4
+            row.kind = segment.kind
+            row.version = segment.version
+            row.auth = segment.auth
+            row.auth_offset = segment.auth_offset
+            row.auth_length = segment.auth_length
+            row.key_id = segment.key_id
+            row.rnext_key_id = segment.rnext_key_id
+            row.header_length = segment.header_length
+            row.source_port = segment.source_port
+            row.destination_port = segment.destination_port
+            row.flags = segment.flags
+            row.seq = segment.seq
+            row.ack = segment.ack
+            row.vrf = segment.vrf
+            row.length = segment.length
+            row.captured = segment.captured
+            row.ip_offset = <int32_t>(segment.ip - records.start(i)) if segment.ip != NULL else -1
+            row.tcp_offset = <int32_t>(segment.tcp - records.start(i)) if segment.tcp != NULL else -1
+            if segment.ip != NULL:
+                memcpy(row.source, segment.source, size)
+                memcpy(row.destination, segment.destination, size)
+    return table
