@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
-import tempfile
-from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tcpao_fast.capture.reader import STANDARD_STREAM, Chunk
+from tcpao_fast.capture.output import OutputFile
+from tcpao_fast.capture.reader import Chunk
 from tcpao_fast.core.scan import Scanner
 from tcpao_fast.core.store import pcap_header, pcap_records
 from tcpao_fast.errors import CaptureError
@@ -38,28 +36,13 @@ class PcapWriter:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.fspath(path)
-        self._temporary: Path | None = None
+        self._output = OutputFile(path)
+        self.path = self._output.path
         self._like: Scanner | None = None
         self._linktype: int | None = None
         self._snap_length = 0
         self._nanoseconds = False
         self._big_endian = False
-        if self.path == STANDARD_STREAM:
-            self._file: BinaryIO = sys.stdout.buffer
-            return
-        target = Path(self.path)
-        if target.is_dir():
-            raise CaptureError(self.path, "is a directory")
-        try:
-            if target.exists() and not target.is_file():  # /dev/null, a named pipe: no renaming
-                self._file = target.open("wb")
-                return
-            handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        except OSError as error:
-            raise CaptureError(self.path, error.strerror or str(error)) from error
-        self._temporary = Path(name)
-        self._file = os.fdopen(handle, "wb")
 
     def __enter__(self) -> PcapWriter:
         return self
@@ -70,10 +53,7 @@ class PcapWriter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._temporary is not None:
-            self._file.close()
-            self._temporary.unlink(missing_ok=True)
-            self._temporary = None
+        self._output.discard()
 
     def write(
         self,
@@ -103,7 +83,7 @@ class PcapWriter:
             )
         if len(lengths):
             self._snap_length = max(self._snap_length, int(lengths.max()))
-        self._put(
+        self._output.put(
             pcap_records(
                 buffer,
                 offsets,
@@ -126,18 +106,12 @@ class PcapWriter:
             self._linktype = like.linktype
         else:
             self._linktype = int(chunk.linktypes[0]) if chunk is not None else 1
-        self._put(self._header())
+        self._output.put(self._header())
 
     def _header(self) -> bytes:
         assert self._like is not None and self._linktype is not None
         field = self._like.linktype_field if self._like.format == "pcap" else self._linktype
         return pcap_header(field, self._snap_length, self._nanoseconds, self._big_endian)
-
-    def _put(self, data: Any) -> None:
-        try:
-            self._file.write(data)
-        except OSError as error:
-            raise CaptureError(self.path, error.strerror or str(error)) from error
 
     def commit(self, like: Scanner) -> None:
         """The file is complete: give it its name. `like` says the form if there was no record.
@@ -148,23 +122,4 @@ class PcapWriter:
             It cannot be written; nothing stays.
         """
         self._begin(like, None)
-        try:
-            if self._temporary is None:
-                self._file.flush()
-                if self.path != STANDARD_STREAM:
-                    self._file.close()
-                return
-            self._file.seek(0)
-            self._file.write(self._header())  # records may have grown beyond the snap length
-            self._file.close()
-            self._temporary.chmod(0o666 & ~_umask())
-            self._temporary.replace(self.path)
-            self._temporary = None
-        except OSError as error:
-            raise CaptureError(self.path, error.strerror or str(error)) from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        self._output.commit(self._header())  # records may have grown beyond the snap length

@@ -1,0 +1,104 @@
+"""Output files: in whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from tcpao_fast.capture.reader import STANDARD_STREAM
+from tcpao_fast.errors import CaptureError
+
+
+class OutputFile:
+    """A file that appears under its name only when it is complete.
+
+    It is written beside its place and renamed by `commit`; without `commit` nothing stays.
+
+    Parameters
+    ----------
+    path : path-like
+        ``-`` is standard output, which is written as the bytes come; so are devices and pipes.
+
+    Attributes
+    ----------
+    path : str
+    file : binary file
+        To write to; `put` turns errors into `CaptureError`.
+
+    Raises
+    ------
+    CaptureError
+        The file cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+        self._temporary: Path | None = None
+        if self.path == STANDARD_STREAM:
+            self.file: BinaryIO = sys.stdout.buffer
+            return
+        target = Path(self.path)
+        if target.is_dir():
+            raise CaptureError(self.path, "is a directory")
+        try:
+            if target.exists() and not target.is_file():  # /dev/null, a named pipe: no renaming
+                self.file = target.open("wb")
+                return
+            handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        except OSError as error:
+            raise CaptureError(self.path, error.strerror or str(error)) from error
+        self._temporary = Path(name)
+        self.file = os.fdopen(handle, "wb")
+
+    @property
+    def is_temporary(self) -> bool:
+        """Whether it can be rewritten until `commit`."""
+        return self._temporary is not None
+
+    def put(self, data: Any) -> None:
+        """Append bytes (anything with the buffer protocol)."""
+        try:
+            self.file.write(data)
+        except OSError as error:
+            raise CaptureError(self.path, error.strerror or str(error)) from error
+
+    def discard(self) -> None:
+        """Leave nothing behind, unless it was committed."""
+        if self._temporary is not None:
+            self.file.close()
+            self._temporary.unlink(missing_ok=True)
+            self._temporary = None
+
+    def commit(self, header: bytes | None = None) -> None:
+        """The file is complete: give it its name.  `header` takes the place of its first bytes,
+        where it can still be rewritten.
+
+        Raises
+        ------
+        CaptureError
+            It cannot be written; nothing stays.
+        """
+        try:
+            if self._temporary is None:
+                self.file.flush()
+                if self.path != STANDARD_STREAM:
+                    self.file.close()
+                return
+            if header is not None:
+                self.file.seek(0)
+                self.file.write(header)
+            self.file.close()
+            self._temporary.chmod(0o666 & ~_umask())
+            self._temporary.replace(self.path)
+            self._temporary = None
+        except OSError as error:
+            raise CaptureError(self.path, error.strerror or str(error)) from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
