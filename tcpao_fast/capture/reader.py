@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+import select
 import stat
 import sys
 from collections.abc import Iterator
@@ -16,8 +17,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from tcpao_fast.capture.compression import decompressed, what_is_wrong
 from tcpao_fast.core.scan import Scanner
-from tcpao_fast.errors import CaptureError
+from tcpao_fast.errors import CaptureError, MissingExtraError
 
 #: Records a chunk; its columns take 2.5 MB.
 CHUNK_RECORDS = 1 << 16
@@ -68,13 +70,21 @@ def _populate(data: mmap.mmap, start: int, end: int) -> None:
         data.madvise(_MADV_POPULATE_READ, start, end - start)
 
 
+def _has_more(file: BinaryIO) -> bool:
+    """Whether a pipe has bytes now; True where that cannot be told."""
+    try:
+        return bool(select.select([file], [], [], 0)[0])
+    except (OSError, ValueError):
+        return True
+
+
 class CaptureReader:
     """A capture, chunk by chunk, in constant memory.
 
     Parameters
     ----------
     path : path-like
-        ``-`` is standard input.
+        ``-`` is standard input, read as it grows. gzip and Zstandard are looked through.
 
     Attributes
     ----------
@@ -96,20 +106,26 @@ class CaptureReader:
         self.scanner = Scanner()
         self.size: int | None = None
         self._map: mmap.mmap | None = None
+        self._content: BinaryIO | None = None
         try:
             if self.path == STANDARD_STREAM:
                 self._file: BinaryIO = sys.stdin.buffer
             else:
                 self._file = Path(self.path).open("rb")  # noqa: SIM115 (closed by close)
             status = os.fstat(self._file.fileno())
+            if not stat.S_ISDIR(status.st_mode):
+                self._content = decompressed(self._file)
         except OSError as error:
             raise CaptureError(self.path, error.strerror or str(error)) from error
+        except MissingExtraError:
+            self.close()
+            raise
         if stat.S_ISDIR(status.st_mode):
             self._file.close()
             raise CaptureError(self.path, "is a directory")
         if stat.S_ISREG(status.st_mode) and self.path != STANDARD_STREAM:
             self.size = status.st_size
-            if self.size:
+            if self.size and self._content is None:
                 self._map = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
                 if hasattr(self._map, "madvise"):
                     self._map.madvise(mmap.MADV_SEQUENTIAL)
@@ -130,6 +146,8 @@ class CaptureReader:
         if self._map is not None:
             self._map.close()
             self._map = None
+        if self._content is not None:
+            self._content.close()
         if self.path != STANDARD_STREAM:
             self._file.close()
 
@@ -165,20 +183,44 @@ class CaptureReader:
                 data.madvise(mmap.MADV_DONTNEED, dropped, done - dropped)
                 dropped = done
 
+    def _read(self) -> tuple[bytes, CaptureError | None]:
+        """The next window of a stream, and what ended it.
+
+        A window is full, or is what is there: a capture that still grows is not waited for, and of
+        one that is damaged nothing before the damage is lost.
+        """
+        source: Any = self._content or self._file
+        pieces: list[bytes] = []
+        size = 0
+        while size < WINDOW:
+            try:
+                piece = source.read1(WINDOW - size)
+            except Exception as error:
+                what = what_is_wrong(error) or getattr(error, "strerror", None)
+                if what is None and not isinstance(error, OSError):
+                    raise
+                return b"".join(pieces), CaptureError(self.path, what or str(error))
+            if not piece:
+                break
+            pieces.append(piece)
+            size += len(piece)
+            if self.size is None and not _has_more(self._file):
+                break
+        return b"".join(pieces), None
+
     def _stream(self) -> Iterator[Chunk]:
         kept = b""
         passed = first = 0
         while True:
-            try:
-                more = self._file.read(WINDOW)
-            except OSError as error:
-                raise CaptureError(self.path, error.strerror or str(error), passed) from error
+            more, broken = self._read()
             window = kept + more
             at = 0
             while True:
-                columns, end = self.scanner.scan(window, at, CHUNK_RECORDS, not more)
+                last = not more and broken is None
+                columns, end = self.scanner.scan(window, at, CHUNK_RECORDS, last)
                 if len(columns[0]):
-                    yield Chunk(window, first, *columns, passed + end)
+                    read = self._file.tell() if self.size else passed + end
+                    yield Chunk(window, first, *columns, read)
                 first += len(columns[0])
                 if self.scanner.damage is not None:
                     raise CaptureError(
@@ -190,5 +232,7 @@ class CaptureReader:
                 at = end
             kept = window[at:]
             passed += at
+            if broken is not None:
+                raise broken
             if not more:
                 return
