@@ -553,7 +553,7 @@ def sides(row: Mapping[str, Any]) -> tuple[int, int]:
 
 def endpoint_of(row: Mapping[str, Any], side: int) -> tuple[str, int]:
     """Address and port of an end."""
-    return _address_text(row["address"][side]), row["port"][side]
+    return address_text(row["address"][side]), row["port"][side]
 
 
 def reached_sne(row: Mapping[str, Any]) -> tuple[int | None, int | None]:
@@ -589,7 +589,8 @@ def describe_connection(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=1 << 16)
-def _address_text(address: bytes) -> str:
+def address_text(address: bytes) -> str:
+    """An address of 4 or 16 bytes as text."""
     return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
 
 

@@ -329,7 +329,9 @@ def test_help_fits_a_screen(command):
     assert len(lines) <= 30 and max(map(len, lines)) <= 80
 
 
-@pytest.mark.parametrize("command", ["verify", "sign", "strip"])
+@pytest.mark.parametrize(
+    "command", ["verify", "verify -o csv", "verify -o parquet", "sign", "strip"]
+)
 def test_memory_does_not_grow_with_the_capture(command, wrap, keys, tmp_path):
     """Twenty times the capture, and nothing like twenty times the memory."""
     data = wrap.read_bytes()
@@ -339,6 +341,8 @@ def test_memory_does_not_grow_with_the_capture(command, wrap, keys, tmp_path):
         path.write_bytes(data[:24] + data[24:] * times)
         arguments = {
             "verify": ["verify", path, "-k", keys, "-q"],
+            "verify -o csv": ["verify", path, "-k", keys, "-q", "-o", tmp_path / "out.csv"],
+            "verify -o parquet": ["verify", path, "-k", keys, "-q", "-o", tmp_path / "o.parquet"],
             "sign": ["sign", path, tmp_path / "out.pcap", "-k", keys, "-q"],
             "strip": ["strip", path, tmp_path / "out.pcap", "-q"],
         }[command]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -67,8 +68,10 @@ class OutputFile:
 
     def discard(self) -> None:
         """Leave nothing behind, unless it was committed."""
+        if self.path != STANDARD_STREAM:
+            with contextlib.suppress(OSError):  # what could not be written is told already
+                self.file.close()
         if self._temporary is not None:
-            self.file.close()
             self._temporary.unlink(missing_ok=True)
             self._temporary = None
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tcpao_fast.capture.reader import CHUNK_RECORDS, CaptureReader, Chunk
+from tcpao_fast.capture.rows import RowWriter
 from tcpao_fast.core.tally import NOTHING_BAD, Tally
 from tcpao_fast.engine import Engine, VerifyResult, endpoint_of, reached_sne, sides
 from tcpao_fast.errors import CaptureError
@@ -195,6 +196,7 @@ def verify_capture(
     policy: Policy | None = None,
     threads: int = 1,
     progress: Progress | None = None,
+    output: PathLike | None = None,
 ) -> CaptureReport:
     """Verify every TCP-AO and TCP-MD5 segment of a capture, or of several as one stream.
 
@@ -207,6 +209,10 @@ def verify_capture(
     threads : int
     progress : callable, optional
         Called now and then as ``progress(path, bytes_read, size_or_None)``.
+    output : path-like, optional
+        A file for one row a segment: ``.jsonl``, ``.csv`` or ``.parquet`` (with pyarrow); ``-`` is
+        JSON lines on standard output. Its columns are `tcpao_fast.capture.rows.COLUMNS`. The
+        verdict on a fragment that another record completes stands in that record's row.
 
     Returns
     -------
@@ -215,30 +221,24 @@ def verify_capture(
     Raises
     ------
     CaptureError
-        A file cannot be read or is damaged. Its attribute ``report`` is the `CaptureReport` of
-        everything before the damage.
+        A file cannot be read or is damaged, or `output` cannot be written. The attribute
+        ``report`` is the `CaptureReport` of everything before the damage, which `output` then has
+        too.
+    InvalidArgumentError, MissingExtraError
+        `output` has another ending, or its format needs a library that is not here.
     """
     paths = [path] if isinstance(path, (str, os.PathLike)) else list(path)
     engine = Engine(chain, policy, threads)
     tally = _Connections(engine)
     report = CaptureReport()
-    damage: CaptureError | None = None
-    for one in paths:
-        name = os.fspath(one)
-        try:
-            with CaptureReader(one) as reader:
-                report.captures.append(name)
-                before = report.records
-                for chunk in reader:
-                    result = verify_chunk(engine, chunk)
-                    report.records += len(chunk.offsets)
-                    report.signed += result.signed
-                    tally.add(before + chunk.first, result)
-                    if progress is not None:
-                        progress(name, chunk.read, reader.size)
-        except CaptureError as error:
-            damage = error
-            break
+    rows = None if output is None else RowWriter(output, engine.keys)
+    try:
+        damage = _verify_all(paths, engine, tally, report, rows, progress)
+        if rows is not None:
+            rows.commit()
+    finally:
+        if rows is not None:
+            rows.discard()
     engine.verify(b"", [], [])  # fragments that are still incomplete are given up
     report.counts = dict(engine.counts)
     report.segments = sum(report.counts.values())
@@ -247,3 +247,34 @@ def verify_capture(
         damage.report = report
         raise damage
     return report
+
+
+def _verify_all(
+    paths: Iterable[PathLike],
+    engine: Engine,
+    tally: _Connections,
+    report: CaptureReport,
+    rows: RowWriter | None,
+    progress: Progress | None,
+) -> CaptureError | None:
+    """All captures through the engine, into tally, report and rows; what ended it too early."""
+    for path in paths:
+        name = os.fspath(path)
+        try:
+            with CaptureReader(path) as reader:
+                report.captures.append(name)
+                before = report.records
+                for chunk in reader:
+                    result = verify_chunk(engine, chunk)
+                    report.records += len(chunk.offsets)
+                    report.signed += result.signed
+                    tally.add(before + chunk.first, result)
+                    if rows is not None:
+                        rows.add(name, chunk, result)
+                    if progress is not None:
+                        progress(name, chunk.read, reader.size)
+        except CaptureError as error:
+            if rows is not None and error.path == rows.path:
+                raise
+            return error
+    return None

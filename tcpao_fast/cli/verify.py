@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from tcpao_fast.capture.reader import STANDARD_STREAM
 from tcpao_fast.capture.verify import CaptureReport, verify_capture
 from tcpao_fast.cli.common import (
     console,
@@ -25,6 +26,12 @@ SHOWN_CONNECTIONS = 50
 @click.argument("captures", metavar="CAPTURE...", nargs=-1, required=True)
 @keys_option
 @json_option
+@click.option(
+    "-o",
+    "--output",
+    metavar="OUT",
+    help="One row a segment, as OUT's end says: .jsonl, .csv, .parquet; - is JSON lines.",
+)
 @click.option("--all", "show_all", is_flag=True, help="Show every connection.")
 @threads_option
 @quiet_option
@@ -32,6 +39,7 @@ def verify_command(
     captures: tuple[str, ...],
     chain: KeyChain,
     as_json: bool,
+    output: str | None,
     show_all: bool,
     threads: int,
     quiet: bool,
@@ -51,13 +59,15 @@ def verify_command(
     damage: CaptureError | None = None
     try:
         with progress_bar() as progress:
-            report = verify_capture(captures, chain, threads=threads, progress=progress)
+            report = verify_capture(
+                captures, chain, threads=threads, progress=progress, output=output
+            )
     except CaptureError as error:
         if error.report is None:
             raise
         damage = error
         report = error.report
-    _show(report, as_json, show_all, quiet)
+    _show(report, as_json, show_all, quiet or output == STANDARD_STREAM)
     if damage is not None:
         raise damage
     raise SystemExit(report.exit_status)

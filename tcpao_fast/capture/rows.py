@@ -1,0 +1,261 @@
+"""Verdicts as rows, one a TCP segment: JSON lines, CSV, Parquet."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tcpao_fast.capture.output import OutputFile
+from tcpao_fast.capture.reader import STANDARD_STREAM, Chunk
+from tcpao_fast.core.buffers import Records
+from tcpao_fast.core.parse import parse_records
+from tcpao_fast.engine import VerifyResult, address_text
+from tcpao_fast.errors import InvalidArgumentError, MissingExtraError
+from tcpao_fast.events import flag_letters
+from tcpao_fast.keys import MasterKey
+from tcpao_fast.verdicts import Verdict
+
+#: The columns, and their Parquet types.  ``time`` is UTC (text in JSON lines and CSV, to the
+#: nanosecond); ``number`` counts the packets of its file from 1, as Wireshark does; ``length`` is
+#: of the payload; ``sne`` is what the segment was verified with; ``key`` is the key's label.  What
+#: a segment does not have is null.
+COLUMNS = {
+    "time": "timestamp[ns, UTC]",
+    "file": "string",
+    "number": "int64",
+    "source": "string",
+    "source_port": "uint16",
+    "destination": "string",
+    "destination_port": "uint16",
+    "vrf": "uint32",
+    "flags": "string",
+    "seq": "uint32",
+    "ack": "uint32",
+    "length": "uint32",
+    "sne": "uint32",
+    "key_id": "uint8",
+    "rnext_key_id": "uint8",
+    "mac_length": "uint8",
+    "verdict": "string",
+    "key": "string",
+    "connection": "int32",
+}
+
+Columns = dict[str, list[Any]]
+
+_SEGMENT, _CUT, _MALFORMED = 1, 2, 3  # kinds of core.parse
+_VERDICTS = [verdict.name for verdict in Verdict]
+_FLAGS = [flag_letters(flags) for flags in range(256)]
+
+
+def columns_of(name: str, chunk: Chunk, result: VerifyResult, labels: Sequence[str]) -> Columns:
+    """The rows of one chunk of a capture: of each column a list."""
+    at = np.flatnonzero(result.verdict != Verdict.not_tcp)
+    records = Records(
+        chunk.buffer,
+        chunk.offsets,
+        chunk.lengths,
+        chunk.linktypes,
+        chunk.timestamps,
+        chunk.wire_lengths,
+    )
+    rows = parse_records(records.subset(at))
+    has_ports = (rows["source_port"] != 0) | (rows["destination_port"] != 0)
+    whole = (rows["kind"] == _SEGMENT) | (rows["kind"] == _MALFORMED)
+    signed = (rows["kind"] == _SEGMENT) & (rows["auth"] == 1)
+    key = result.key[at]
+    payload = rows["length"].astype(np.int64) - rows["header_length"]
+    return {
+        "time": [stamp if stamp >= 0 else None for stamp in chunk.timestamps[at].tolist()],
+        "file": [name] * len(at),
+        "number": (at + (chunk.first + 1)).tolist(),
+        "source": _addresses(rows, "source"),
+        "source_port": _where(has_ports, rows["source_port"]),
+        "destination": _addresses(rows, "destination"),
+        "destination_port": _where(has_ports, rows["destination_port"]),
+        "vrf": rows["vrf"].tolist(),
+        "flags": [
+            _FLAGS[flags & 255] if known else None
+            for flags, known in zip(rows["flags"].tolist(), whole.tolist(), strict=True)
+        ],
+        "seq": _where(whole, rows["seq"]),
+        "ack": _where(whole, rows["ack"]),
+        "length": _where(rows["kind"] == _SEGMENT, payload),
+        "sne": _where(signed & (key >= 0), result.sne[at]),
+        "key_id": _where(signed, rows["key_id"]),
+        "rnext_key_id": _where(signed, rows["rnext_key_id"]),
+        "mac_length": _where(signed, rows["auth_length"].astype(np.int64) - 4),
+        "verdict": [_VERDICTS[verdict] for verdict in result.verdict[at].tolist()],
+        "key": [labels[index] if index >= 0 else None for index in key.tolist()],
+        "connection": _where(result.connection[at] >= 0, result.connection[at]),
+    }
+
+
+def _where(known: npt.NDArray[np.bool_], values: npt.NDArray[Any]) -> list[int | None]:
+    if known.all():
+        return list(values.tolist())
+    return [
+        value if there else None
+        for value, there in zip(values.tolist(), known.tolist(), strict=True)
+    ]
+
+
+def _addresses(rows: npt.NDArray[np.void], side: str) -> list[str | None]:
+    sizes = np.where(rows["version"] == 6, 16, np.where(rows["version"] == 4, 4, 0)).tolist()
+    return [
+        address_text(address.tobytes()[:size]) if size else None
+        for address, size in zip(rows[side], sizes, strict=True)
+    ]
+
+
+class RowWriter:
+    """Rows of verdicts to a file, which appears when it is complete.
+
+    Parameters
+    ----------
+    path : path-like
+        The format is that of its end: ``.jsonl``, ``.csv`` or ``.parquet``. ``-`` is JSON lines on
+        standard output.
+    keys : sequence of MasterKey
+        Those of the engine whose results come.
+
+    Raises
+    ------
+    InvalidArgumentError
+        Another ending.
+    MissingExtraError
+        Parquet without pyarrow.
+    CaptureError
+        The file cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], keys: Sequence[MasterKey]) -> None:
+        name = os.fspath(path)
+        suffix = ".jsonl" if name == STANDARD_STREAM else PurePath(name).suffix.lower()
+        if suffix not in _FORMATS:
+            raise InvalidArgumentError(
+                f"{name}: rows are written as {', '.join(_FORMATS)}; the name's end says which"
+            )
+        form = _FORMATS[suffix]
+        self.path = name
+        self._labels = [key.label for key in keys]
+        self._output = OutputFile(path)
+        try:
+            self._format: _JsonLines | _Csv | _Parquet = form(self._output)
+        except MissingExtraError:
+            self._output.discard()
+            raise
+
+    def add(self, name: str, chunk: Chunk, result: VerifyResult) -> None:
+        """Append the rows of one chunk of the capture `name`."""
+        self._format.add(columns_of(name, chunk, result, self._labels))
+
+    def commit(self) -> None:
+        """All rows are there."""
+        self._format.end()
+        self._output.commit()
+
+    def discard(self) -> None:
+        """Leave no file, unless it was committed."""
+        self._format.abandon()
+        self._output.discard()
+
+
+def _with_text_times(columns: Columns) -> Columns:
+    stamps = np.array([0 if stamp is None else stamp for stamp in columns["time"]], "M8[ns]")
+    texts = np.datetime_as_string(stamps, unit="ns").tolist() if len(stamps) else []
+    return {
+        **columns,
+        "time": [
+            None if stamp is None else f"{text}Z"
+            for stamp, text in zip(columns["time"], texts, strict=True)
+        ],
+    }
+
+
+class _JsonLines:
+    """Text, a row a line."""
+
+    def __init__(self, output: OutputFile) -> None:
+        self._output = output
+
+    def add(self, columns: Columns) -> None:
+        names = list(columns)
+        lines = [
+            json.dumps(dict(zip(names, row, strict=True)))
+            for row in zip(*_with_text_times(columns).values(), strict=True)
+        ]
+        if lines:
+            self._output.put(("\n".join(lines) + "\n").encode())
+
+    def end(self) -> None:
+        pass
+
+    def abandon(self) -> None:
+        pass
+
+
+class _Csv(_JsonLines):
+    """The same with a header, and values by place."""
+
+    def __init__(self, output: OutputFile) -> None:
+        super().__init__(output)
+        self._write([tuple(COLUMNS)])
+
+    def _write(self, rows: Any) -> None:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        self._output.put(text.getvalue().encode())
+
+    def add(self, columns: Columns) -> None:
+        self._write(zip(*_with_text_times(columns).values(), strict=True))
+
+
+class _Parquet:
+    """Columns; a row group a chunk."""
+
+    def __init__(self, output: OutputFile) -> None:
+        try:
+            import pyarrow
+            import pyarrow.parquet
+        except ImportError as error:
+            raise MissingExtraError(
+                "Parquet needs pyarrow: pip install 'tcpao-fast[parquet]'"
+            ) from error
+        self._arrow = pyarrow
+        types = {
+            "timestamp[ns, UTC]": pyarrow.timestamp("ns", "UTC"),
+            "string": pyarrow.string(),
+        }
+        self._schema = pyarrow.schema(
+            [(name, types.get(kind) or getattr(pyarrow, kind)()) for name, kind in COLUMNS.items()]
+        )
+        self._writer = pyarrow.parquet.ParquetWriter(output.file, self._schema, compression="zstd")
+
+    def add(self, columns: Columns) -> None:
+        if columns["number"]:
+            self._writer.write_table(self._arrow.table(columns, schema=self._schema))
+
+    def end(self) -> None:
+        self._writer.close()
+
+    def abandon(self) -> None:
+        """Pyarrow ends the file itself when it is forgotten: while there is one, then."""
+        with contextlib.suppress(OSError, ValueError):
+            self._writer.close()
+
+
+_FORMATS: dict[str, Callable[[OutputFile], _JsonLines | _Csv | _Parquet]] = {
+    ".jsonl": _JsonLines,
+    ".csv": _Csv,
+    ".parquet": _Parquet,
+}
