@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tcpao_fast.capture.annotate import AnnotatedCapture
 from tcpao_fast.capture.reader import CHUNK_RECORDS, CaptureReader, Chunk
 from tcpao_fast.capture.rows import RowWriter
 from tcpao_fast.core.tally import NOTHING_BAD, Tally
@@ -197,6 +198,7 @@ def verify_capture(
     threads: int = 1,
     progress: Progress | None = None,
     output: PathLike | None = None,
+    annotate: PathLike | None = None,
 ) -> CaptureReport:
     """Verify every TCP-AO and TCP-MD5 segment of a capture, or of several as one stream.
 
@@ -213,6 +215,9 @@ def verify_capture(
         A file for one row a segment: ``.jsonl``, ``.csv`` or ``.parquet`` (with pyarrow); ``-`` is
         JSON lines on standard output. Its columns are `tcpao_fast.capture.rows.COLUMNS`. The
         verdict on a fragment that another record completes stands in that record's row.
+    annotate : path-like, optional
+        A pcapng file for all records, each segment that is signed or should be with its verdict
+        as a packet comment.
 
     Returns
     -------
@@ -221,9 +226,9 @@ def verify_capture(
     Raises
     ------
     CaptureError
-        A file cannot be read or is damaged, or `output` cannot be written. The attribute
-        ``report`` is the `CaptureReport` of everything before the damage, which `output` then has
-        too.
+        A file cannot be read or is damaged, or an output cannot be written. The attribute
+        ``report`` is the `CaptureReport` of everything before the damage, which the outputs then
+        have too.
     InvalidArgumentError, MissingExtraError
         `output` has another ending, or its format needs a library that is not here.
     """
@@ -231,14 +236,18 @@ def verify_capture(
     engine = Engine(chain, policy, threads)
     tally = _Connections(engine)
     report = CaptureReport()
-    rows = None if output is None else RowWriter(output, engine.keys)
+    sinks: list[RowWriter | AnnotatedCapture] = []
     try:
-        damage = _verify_all(paths, engine, tally, report, rows, progress)
-        if rows is not None:
-            rows.commit()
+        if output is not None:
+            sinks.append(RowWriter(output, engine.keys))
+        if annotate is not None:
+            sinks.append(AnnotatedCapture(annotate, engine.keys))
+        damage = _verify_all(paths, engine, tally, report, sinks, progress)
+        for sink in sinks:
+            sink.commit()
     finally:
-        if rows is not None:
-            rows.discard()
+        for sink in sinks:
+            sink.discard()
     engine.verify(b"", [], [])  # fragments that are still incomplete are given up
     report.counts = dict(engine.counts)
     report.segments = sum(report.counts.values())
@@ -254,10 +263,10 @@ def _verify_all(
     engine: Engine,
     tally: _Connections,
     report: CaptureReport,
-    rows: RowWriter | None,
+    sinks: Sequence[RowWriter | AnnotatedCapture],
     progress: Progress | None,
 ) -> CaptureError | None:
-    """All captures through the engine, into tally, report and rows; what ended it too early."""
+    """All captures through the engine, into tally, report and sinks; what ended it too early."""
     for path in paths:
         name = os.fspath(path)
         try:
@@ -269,12 +278,12 @@ def _verify_all(
                     report.records += len(chunk.offsets)
                     report.signed += result.signed
                     tally.add(before + chunk.first, result)
-                    if rows is not None:
-                        rows.add(name, chunk, result)
+                    for sink in sinks:
+                        sink.add(name, chunk, result)
                     if progress is not None:
                         progress(name, chunk.read, reader.size)
         except CaptureError as error:
-            if rows is not None and error.path == rows.path:
+            if error.path in [sink.path for sink in sinks]:
                 raise
             return error
     return None

@@ -32,6 +32,11 @@ SHOWN_CONNECTIONS = 50
     metavar="OUT",
     help="One row a segment, as OUT's end says: .jsonl, .csv, .parquet; - is JSON lines.",
 )
+@click.option(
+    "--annotate",
+    metavar="OUT.pcapng",
+    help="All packets, with the verdicts as comments that Wireshark shows.",
+)
 @click.option("--all", "show_all", is_flag=True, help="Show every connection.")
 @threads_option
 @quiet_option
@@ -40,6 +45,7 @@ def verify_command(
     chain: KeyChain,
     as_json: bool,
     output: str | None,
+    annotate: str | None,
     show_all: bool,
     threads: int,
     quiet: bool,
@@ -56,18 +62,25 @@ def verify_command(
       2  wrong usage, an unreadable file or a bad key file
       3  nothing is bad, but something could not be decided, or nothing was signed
     """
+    if output == annotate == STANDARD_STREAM:
+        raise click.UsageError("--output and --annotate cannot both be standard output")
     damage: CaptureError | None = None
     try:
         with progress_bar() as progress:
             report = verify_capture(
-                captures, chain, threads=threads, progress=progress, output=output
+                captures,
+                chain,
+                threads=threads,
+                progress=progress,
+                output=output,
+                annotate=annotate,
             )
     except CaptureError as error:
         if error.report is None:
             raise
         damage = error
         report = error.report
-    _show(report, as_json, show_all, quiet or output == STANDARD_STREAM)
+    _show(report, as_json, show_all, quiet or STANDARD_STREAM in (output, annotate))
     if damage is not None:
         raise damage
     raise SystemExit(report.exit_status)
