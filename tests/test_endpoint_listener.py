@@ -186,7 +186,11 @@ def test_syn_cookies(cookies):
 
 @pytest.mark.parametrize(
     ("here", "there", "wildcard"),
-    [(CLIENT, SERVER, ("0.0.0.0", 179)), (CLIENT6, SERVER6, ("::", 179))],
+    [
+        (CLIENT, SERVER, ("0.0.0.0", 179)),
+        (CLIENT6, SERVER6, ("::", 179)),
+        (CLIENT, SERVER, ("::", 179)),
+    ],
 )
 def test_wildcard_addresses(here, there, wildcard):
     """The connection has the address that was dialled; keys may name it."""
@@ -198,6 +202,33 @@ def test_wildcard_addresses(here, there, wildcard):
     assert b.endpoint.local == there and exchange(a, b).accepted
     elsewhere = tcp_packet(here, (there[0], 180), SYN, 1)
     assert listener.process(elsewhere).reason is DropReason.NO_SOCKET
+
+
+def test_a_listener_for_ipv4_is_not_for_ipv6():
+    syn = tcp_packet(CLIENT6, SERVER6, SYN, 1)
+    assert listening(there=("0.0.0.0", 179)).process(syn).reason is DropReason.NO_SOCKET
+
+
+def test_a_key_that_comes_with_repair():
+    """An unsigned connection can only become a signed one while it is repaired, as in Linux: then
+    it is one, with its SNE and all."""
+    a, b = dial(ao.Connection(CLIENT), ao.Listener(SERVER), isns=(2**32 - 500, 7))
+    for end, key in ((a, make_key()), (b, make_key().mirrored())):
+        end.endpoint.repair_mode = True
+        end.endpoint.add_key(key)
+        assert (end.endpoint.info().current, end.endpoint.info().rnext) == (
+            key.send_id,
+            key.recv_id,
+        )
+        end.endpoint.repair(end.endpoint.repair_state())
+        end.endpoint.repair_mode = False
+    for _ in range(10):
+        assert exchange(a, b).verdict is Verdict.good and exchange(b, a).verdict is Verdict.good
+    unsigned = tcp_packet(CLIENT, SERVER, RST, a.next, 0)
+    assert b.receive(unsigned).reason is DropReason.TCP_AONOTFOUND
+    assert b.endpoint.state is State.ESTABLISHED
+    b.endpoint.repair_mode = True
+    assert b.endpoint.repair_state().rcv_sne == 1
 
 
 def test_the_same_addresses_in_two_vrfs():

@@ -12,6 +12,7 @@ from tcpao_fast.endpoint.calls import Ao
 from tcpao_fast.endpoint.inbound import Arrival, Endpoint
 from tcpao_fast.endpoint.keyring import End, SocketKey, traffic_keys
 from tcpao_fast.endpoint.option import (
+    NO_AUTH,
     RAW_IP,
     TCP_AO,
     TCP_MD5,
@@ -139,7 +140,7 @@ class Connection(Endpoint):
     ) -> None:
         super().__init__(local, policy, vrf, State.CLOSED, snmp, trace)
         self._remote: End | None = None
-        self._signed_with = 0  # how the handshake is signed: OneSegment.auth
+        self._signed_with = NO_AUTH  # what connect() settled: OneSegment.auth
         self._snt_isn: int | None = None
         self._rcv_isn: int | None = None
         self._snd_una = SequenceExtender()
@@ -232,7 +233,7 @@ class Connection(Endpoint):
                 self._keys.remove(entry)
         if not ao_keys:
             self._ao = None
-            return TCP_MD5 if md5_keys else 0
+            return TCP_MD5 if md5_keys else NO_AUTH
         assert self._ao is not None
         for role in ("current", "rnext"):
             if getattr(self._ao, role) not in ao_keys:
@@ -368,7 +369,7 @@ class Connection(Endpoint):
         if not outcome.accepted:
             return outcome
         verified = outcome.verdict in (Verdict.good, Verdict.md5_good)
-        if verified or not self._signed_with:
+        if verified or (self._ao is None and self._signed_with == NO_AUTH):
             self._received(segment, verified)
         return replace(outcome, packet=stripped(packet) if segment.auth else packet)
 
@@ -559,7 +560,7 @@ class Connection(Endpoint):
                 )
         if segment.flags & SYN_ACK == SYN:
             return (segment.seq, 0), 0
-        if self._signed_with != TCP_AO:
+        if self._ao is None:
             return (0, 0), 0
         if self._snt_isn is None or self._rcv_isn is None:
             raise NotConnectedError(

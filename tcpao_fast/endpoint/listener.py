@@ -42,7 +42,7 @@ class Listener(Endpoint):
     Parameters
     ----------
     local : (address, port)
-        The address may be unspecified: ``0.0.0.0`` or ``::``.
+        The address may be unspecified: ``0.0.0.0``, or ``::`` for both IP versions.
     policy : Policy
         `Policy.linux()` if not given.
     vrf : int or None
@@ -182,12 +182,11 @@ class Listener(Endpoint):
 
     def _is_ours(self, segment: OneSegment, vrf: int) -> bool:
         address, port = self._local
-        return (
-            segment.version == address.version
-            and segment.destination_port == port
-            and (address.is_unspecified or segment.destination == address.packed)
-            and self.vrf in (None, vrf)
-        )
+        if address.is_unspecified:  # "::" is for IPv4 too, as in Linux
+            is_here = segment.version in (4, address.version)
+        else:
+            is_here = segment.destination == address.packed
+        return is_here and segment.destination_port == port and self.vrf in (None, vrf)
 
     def _complete(self, peer: Peer, request: Request, segment: OneSegment) -> None:
         """Make the connection: it copies the keys for its peer, and its counters begin at 0."""
