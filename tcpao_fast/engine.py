@@ -34,6 +34,8 @@ Buffer = Any  # anything with the buffer protocol; collections.abc.Buffer is the
 Integers = npt.ArrayLike
 
 STATE_VERSION = 1
+#: What a MAC proved of an incarnation, by the numbers of core/connections.
+_PROOFS = ("none", "syn", "both")
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,38 +391,72 @@ class Engine:
         with self._lock:
             return self._pipeline.connection_rows(first)
 
-    def export_state(self) -> dict[str, Any]:
+    def export_state(self, *, candidates: bool = False) -> dict[str, Any]:
         """Every proved connection: ISNs, SNEs, current and rnext keys, as ``TCP_AO_REPAIR`` has.
+
+        Parameters
+        ----------
+        candidates : bool
+            Whether also to give what is not proved (half-seen handshakes, ISNs that were only
+            stated) and what was proved before: then verification goes on elsewhere just as here,
+            but for IP fragments.
 
         Returns
         -------
         dict
             Of plain JSON types and without secrets, for `import_state` here or in another process.
         """
+        with self._lock:
+            rows = self._pipeline.connection_rows(0, True)
         found = []
-        for entry in self.connections():
-            if entry["isn"] is None:
+        for row in rows:
+            if row["live"] is None and not (candidates and row["incarnations"]):
                 continue
-            record: dict[str, Any] = {"vrf": entry["vrf"], "has_handshake": entry["has_handshake"]}
-            for side in ("client", "server"):
-                index = entry["current_key"][side]
-                key = None if index is None else self.keys[index]
-                record[side] = {
-                    "address": entry[side][0],
-                    "port": entry[side][1],
-                    "isn": entry["isn"][side],
-                    "sne": entry["sne"][side],
-                    "seq": entry["position"][side] & 0xFFFFFFFF,
-                    "current_key": key and {"send_id": key.send_id, "recv_id": key.recv_id},
-                    "rnext_key_id": entry["rnext_key_id"][side],
-                }
+            order = dict(zip(("client", "server"), sides(row), strict=True))
+            record: dict[str, Any] = {
+                "vrf": row["vrf"],
+                "has_handshake": row["initiator"] is not None,
+                "client": {},
+                "server": {},
+            }
+            for side, index in order.items():
+                address, port = endpoint_of(row, index)
+                record[side] = {"address": address, "port": port}
+                if row["live"] is not None:
+                    record[side] |= self._exported(row["live"], index)
+            if candidates:
+                record["incarnations"] = [
+                    {
+                        "live": number == row["live_index"],
+                        "proof": _PROOFS[one["proof"]],
+                        **{
+                            side: {**self._exported(one, index), "key_id": one["key_id"][index]}
+                            for side, index in order.items()
+                        },
+                    }
+                    for number, one in enumerate(row["incarnations"])
+                ]
             found.append(record)
         return {"version": STATE_VERSION, "connections": found}
 
-    def import_state(self, state: Mapping[str, Any]) -> None:
-        """Take over connections that `export_state` gave, here or elsewhere, as proved.
+    def _exported(self, incarnation: Mapping[str, Any], index: int) -> dict[str, Any]:
+        """What a state has of one side of an incarnation."""
+        number = incarnation["key_in_use"][index]
+        key = None if number is None else self.keys[number]
+        position = incarnation["position"][index]
+        known = incarnation["known"] >> index & 1
+        return {
+            "isn": incarnation["isn"][index] if known else None,
+            "sne": position >> 32,
+            "seq": position & 0xFFFFFFFF,
+            "current_key": key and {"send_id": key.send_id, "recv_id": key.recv_id},
+            "rnext_key_id": incarnation["rnext_key_id"][index],
+        }
 
-        A connection that is known already gets the imported state as its live incarnation.
+    def import_state(self, state: Mapping[str, Any]) -> None:
+        """Take over connections that `export_state` gave, here or elsewhere, as proved as they are.
+
+        A connection that is known already gets the imported live incarnation as its own.
 
         Raises
         ------
@@ -444,35 +480,56 @@ class Engine:
                 self._pipeline.restore(**arguments)
 
     def _restorable(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        sides = [record["client"], record["server"]]
-        addresses = [ip_address(side["address"]) for side in sides]
+        ends = [record["client"], record["server"]]
+        addresses = [ip_address(end["address"]) for end in ends]
         if addresses[0].version != addresses[1].version:
             raise StateError(f"{addresses[0]} and {addresses[1]} are of two IP versions")
-        keys: list[int | None] = []
-        for side in sides:
-            for name, most in (
-                ("port", 0xFFFF),
-                ("isn", 0xFFFFFFFF),
-                ("sne", 0x7FFFFFFF),
-                ("seq", 0xFFFFFFFF),
-                ("rnext_key_id", 0xFF),
-            ):
-                if not isinstance(side[name], int) or not 0 <= side[name] <= most:
-                    raise StateError(f"{name} is {side[name]!r}; it must be 0 to {most}")
-            ids = side["current_key"]
-            keys.append(ids and self._find_key(ids["send_id"], ids["recv_id"]))
-        if not isinstance(record["vrf"], int) or not 0 <= record["vrf"] <= 0xFFFFFFFF:
-            raise StateError(f"vrf is {record['vrf']!r}; it must be 0 to {0xFFFFFFFF}")
+        for value, name, most in (
+            (ends[0]["port"], "port", 0xFFFF),
+            (ends[1]["port"], "port", 0xFFFF),
+            (record["vrf"], "vrf", 0xFFFFFFFF),
+        ):
+            _check_number(value, name, most)
+        listed = record.get("incarnations")
+        if listed is None:  # the one that is live
+            listed = [{"live": True, "proof": "both", "client": ends[0], "server": ends[1]}]
+        incarnations = [self._incarnation(one) for one in listed]
+        live = [number for number, one in enumerate(listed) if one["live"]]
+        if len(live) > 1 or any(listed[number]["proof"] != "both" for number in live):
+            raise StateError("more than one incarnation is live, or one that is not proved")
         return {
             "version": addresses[0].version,
             "address": [address.packed for address in addresses],
-            "port": [side["port"] for side in sides],
+            "port": [end["port"] for end in ends],
             "vrf": record["vrf"],
             "initiator": 0 if record["has_handshake"] else None,
-            "isn": [side["isn"] for side in sides],
-            "position": [side["sne"] << 32 | side["seq"] for side in sides],
+            "incarnations": incarnations,
+            "live_index": live[0] if live else None,
+        }
+
+    def _incarnation(self, one: Mapping[str, Any]) -> dict[str, Any]:
+        """An incarnation of a state in the form of `Shard.connection_rows`, client first."""
+        ends = [one["client"], one["server"]]
+        known = [end["isn"] is not None for end in ends]
+        if one["proof"] not in _PROOFS or not any(known) or (one["proof"] == "both") > all(known):
+            raise StateError(f"proof is {one['proof']!r}, and ISNs are {[e['isn'] for e in ends]}")
+        keys: list[int | None] = []
+        for end in ends:
+            for name, most in (("sne", 0x7FFFFFFF), ("seq", 0xFFFFFFFF), ("rnext_key_id", 0xFF)):
+                _check_number(end[name], name, most)
+            _check_number(end.get("key_id", 0), "key_id", 0xFF)
+            if end["isn"] is not None:
+                _check_number(end["isn"], "isn", 0xFFFFFFFF)
+            ids = end["current_key"]
+            keys.append(ids and self._find_key(ids["send_id"], ids["recv_id"]))
+        return {
+            "known": known[0] | known[1] << 1,
+            "proof": _PROOFS.index(one["proof"]),
+            "isn": [end["isn"] or 0 for end in ends],
+            "position": [end["sne"] << 32 | end["seq"] for end in ends],
             "key_in_use": keys,
-            "rnext_key_id": [side["rnext_key_id"] for side in sides],
+            "rnext_key_id": [end["rnext_key_id"] for end in ends],
+            "key_id": [end.get("key_id", 0) for end in ends],
         }
 
     def _find_key(self, send_id: int, recv_id: int) -> int | None:
@@ -481,6 +538,11 @@ class Engine:
             if (key.send_id, key.recv_id) == (send_id, recv_id):
                 return index
         return None
+
+
+def _check_number(value: object, name: str, most: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
+        raise StateError(f"{name} is {value!r}; it must be 0 to {most}")
 
 
 _EVENT_OF = {

@@ -12,7 +12,7 @@ from wire import handshake, pair, tcp_packet
 
 import tcpao_fast as ao
 from tcpao_fast.capture.annotate import MAX_COMMENT
-from tcpao_fast.capture.reader import CaptureReader
+from tcpao_fast.capture.reader import CaptureReader, in_time_order
 from tcpao_fast.core.store import pcapng_packets
 from tcpao_fast.verdicts import MEANINGS
 
@@ -91,7 +91,8 @@ def test_several_captures_of_several_link_types(tmp_path, tool):
     sources = [CAPTURES / f"{name}.pcap" for name in ("vlan", "any-sll2", "v6-sha1", "vlan")]
     target = tmp_path / "annotated.pcapng"
     ao.verify_capture(sources, [], annotate=target)
-    assert list(records_of(target)) == [record for path in sources for record in records_of(path)]
+    expected = [record for path in in_time_order(sources) for record in records_of(path)]
+    assert list(records_of(target)) == expected
     numbers = tshark_fields(tool, target, "frame.interface_id")
     assert {row[0] for row in numbers} == {"0", "1"}
 

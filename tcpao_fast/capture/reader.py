@@ -8,7 +8,7 @@ import os
 import select
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -68,6 +68,27 @@ def _populate(data: mmap.mmap, start: int, end: int) -> None:
     start = start // mmap.PAGESIZE * mmap.PAGESIZE
     with contextlib.suppress(OSError):
         data.madvise(_MADV_POPULATE_READ, start, end - start)
+
+
+def in_time_order(paths: Sequence[str | os.PathLike[str]]) -> list[str | os.PathLike[str]]:
+    """Captures in the order of their first packets; what has none, or cannot be read, at the end.
+
+    With standard input among them, which cannot be looked at twice, they stay as they are.
+    """
+    if len(paths) < 2 or STANDARD_STREAM in [os.fspath(path) for path in paths]:
+        return list(paths)
+    return sorted(paths, key=_first_timestamp)
+
+
+def _first_timestamp(path: str | os.PathLike[str]) -> tuple[bool, int]:
+    """Whether a capture has no packet, and else the time of its first."""
+    try:
+        with CaptureReader(path) as reader:
+            for chunk in reader:
+                return False, int(chunk.timestamps[0])
+    except (CaptureError, MissingExtraError):
+        pass
+    return True, 0
 
 
 def _has_more(file: BinaryIO) -> bool:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tcpao_fast.capture.annotate import AnnotatedCapture
-from tcpao_fast.capture.reader import CHUNK_RECORDS, CaptureReader, Chunk
+from tcpao_fast.capture.reader import CHUNK_RECORDS, CaptureReader, Chunk, in_time_order
 from tcpao_fast.capture.rows import RowWriter
+from tcpao_fast.capture.state import read_state, write_state
 from tcpao_fast.core.tally import NOTHING_BAD, Tally
 from tcpao_fast.engine import Engine, VerifyResult, endpoint_of, reached_sne, sides
 from tcpao_fast.errors import CaptureError
@@ -199,13 +200,15 @@ def verify_capture(
     progress: Progress | None = None,
     output: PathLike | None = None,
     annotate: PathLike | None = None,
+    state: PathLike | None = None,
 ) -> CaptureReport:
     """Verify every TCP-AO and TCP-MD5 segment of a capture, or of several as one stream.
 
     Parameters
     ----------
     path : path-like, or sequence of path-like
-        pcap or pcapng; ``-`` is standard input. Connections go on from file to file.
+        pcap or pcapng; ``-`` is standard input. Several are taken in the order of their first
+        packets (unless one is standard input), and connections go on from file to file.
     chain : KeyChain, or iterable of MasterKey
     policy : Policy
     threads : int
@@ -218,6 +221,10 @@ def verify_capture(
     annotate : path-like, optional
         A pcapng file for all records, each segment that is signed or should be with its verdict
         as a packet comment.
+    state : path-like, optional
+        A JSON file that keeps what is known of connections from run to run: read if it is there,
+        written at the end (`Engine.export_state`). So the pieces of a rotated capture verify one
+        by one as in one; only IP fragments do not go on.
 
     Returns
     -------
@@ -231,24 +238,30 @@ def verify_capture(
         have too.
     InvalidArgumentError, MissingExtraError
         `output` has another ending, or its format needs a library that is not here.
+    StateError
+        `state` is there and holds no state.
     """
     paths = [path] if isinstance(path, (str, os.PathLike)) else list(path)
     engine = Engine(chain, policy, threads)
     tally = _Connections(engine)
     report = CaptureReport()
     sinks: list[RowWriter | AnnotatedCapture] = []
+    if state is not None:
+        read_state(engine, state)
     try:
         if output is not None:
             sinks.append(RowWriter(output, engine.keys))
         if annotate is not None:
             sinks.append(AnnotatedCapture(annotate, engine.keys))
-        damage = _verify_all(paths, engine, tally, report, sinks, progress)
+        damage = _verify_all(in_time_order(paths), engine, tally, report, sinks, progress)
         for sink in sinks:
             sink.commit()
     finally:
         for sink in sinks:
             sink.discard()
     engine.verify(b"", [], [])  # fragments that are still incomplete are given up
+    if state is not None:
+        write_state(engine, state)
     report.counts = dict(engine.counts)
     report.segments = sum(report.counts.values())
     report._connections = tally.report()

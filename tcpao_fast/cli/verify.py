@@ -37,6 +37,12 @@ SHOWN_CONNECTIONS = 50
     metavar="OUT.pcapng",
     help="All packets, with the verdicts as comments that Wireshark shows.",
 )
+@click.option(
+    "--state",
+    metavar="FILE",
+    type=click.Path(dir_okay=False),
+    help="Keep what is known of connections from run to run.",
+)
 @click.option("--all", "show_all", is_flag=True, help="Show every connection.")
 @threads_option
 @quiet_option
@@ -46,14 +52,15 @@ def verify_command(
     as_json: bool,
     output: str | None,
     annotate: str | None,
+    state: str | None,
     show_all: bool,
     threads: int,
     quiet: bool,
 ) -> None:
     r"""Say which TCP-AO and TCP-MD5 segments of captures verify.
 
-    CAPTURE is a pcap or pcapng file; "-" is standard input. Several are one stream: a connection
-    goes on from file to file.
+    CAPTURE is a pcap or pcapng file, also in gzip or Zstandard; "-" is standard input. Several are
+    one stream, in the order of their first packets: a connection goes on from file to file.
 
     \b
     Exit status:
@@ -74,6 +81,7 @@ def verify_command(
                 progress=progress,
                 output=output,
                 annotate=annotate,
+                state=state,
             )
     except CaptureError as error:
         if error.report is None:

@@ -45,7 +45,7 @@ class Pipeline:
         self, start: int, end: int, parts: list[Results], counts: list[int], out: Results
     ) -> None: ...
     def shards_of(self, records: Records) -> list[npt.NDArray[np.int64]]: ...
-    def connection_rows(self, first_id: int = 0) -> list[dict[str, Any]]: ...
+    def connection_rows(self, first_id: int = 0, whole: bool = False) -> list[dict[str, Any]]: ...
     def restore(
         self,
         *,
@@ -54,8 +54,6 @@ class Pipeline:
         port: Sequence[int],
         vrf: int,
         initiator: int | None,
-        isn: Sequence[int],
-        position: Sequence[int],
-        key_in_use: Sequence[int | None],
-        rnext_key_id: Sequence[int],
+        incarnations: Sequence[dict[str, Any]],
+        live_index: int | None,
     ) -> None: ...

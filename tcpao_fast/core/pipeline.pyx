@@ -241,9 +241,9 @@ cdef class Pipeline:
                 out[i] = shard_of(records, i, self.threads)
         return [np.flatnonzero(shards == number) for number in range(self.threads)]
 
-    def connection_rows(self, int first_id=0):
+    def connection_rows(self, int first_id=0, bint whole=False):
         """As `Shard.connection_rows`, of all shards."""
-        found = [row for shard in self.shards for row in shard.connection_rows(first_id)]
+        found = [row for shard in self.shards for row in shard.connection_rows(first_id, whole)]
         found.sort(key=lambda row: row["id"])
         return found
 

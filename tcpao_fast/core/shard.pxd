@@ -1,7 +1,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 
 from tcpao_fast.core.buffers cimport Records
-from tcpao_fast.core.connections cimport ConnectionTable
+from tcpao_fast.core.connections cimport ConnectionTable, Incarnation
 from tcpao_fast.core.fragments cimport Reassembler
 from tcpao_fast.core.hypothesis cimport Hypothesis
 from tcpao_fast.core.kernels cimport tcpao_message
@@ -55,6 +55,8 @@ cdef class Shard:
                            const Columns *out) except -1 nogil
     cdef void report(self, Py_ssize_t count, Py_ssize_t first, const Columns *out) noexcept nogil
     cdef void end_batch(self) noexcept nogil
+    cdef dict describe(self, const Incarnation *it)
+    cdef int32_t restore_one(self, int32_t connection, int direction, one) except -2
 
 cdef uint16_t shard_of(Records records, Py_ssize_t i, uint32_t shards) noexcept nogil
 cdef uint16_t choose_shard(const Segment *segment, uint32_t shards) noexcept nogil

@@ -18,7 +18,7 @@ class Shard:
         self, keys: KeyTable, ao_required: bool = False, number: int = 0, shards: int = 1
     ) -> None: ...
     def add_key_tally(self, total: npt.NDArray[np.int64]) -> None: ...
-    def connection_rows(self, first_id: int = 0) -> list[dict[str, Any]]: ...
+    def connection_rows(self, first_id: int = 0, whole: bool = False) -> list[dict[str, Any]]: ...
     def restore(
         self,
         *,
@@ -27,8 +27,6 @@ class Shard:
         port: Sequence[int],
         vrf: int,
         initiator: int | None,
-        isn: Sequence[int],
-        position: Sequence[int],
-        key_in_use: Sequence[int | None],
-        rnext_key_id: Sequence[int],
+        incarnations: Sequence[dict[str, Any]],
+        live_index: int | None,
     ) -> None: ...

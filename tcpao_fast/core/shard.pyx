@@ -326,20 +326,35 @@ cdef class Shard:
 
     # -- the state, to look at and to restore -----------------------------------------------------
 
-    def connection_rows(self, int first_id=0):
+    cdef dict describe(self, const Incarnation *it):
+        """An incarnation as `connection_rows` has it."""
+        return {
+            "known": it.known,
+            "proof": it.proof,
+            "isn": (it.isn[0], it.isn[1]),
+            "position": (it.anchor[0], it.anchor[1]),
+            "key_in_use": tuple(
+                None if it.key_in_use[d] == NONE else it.key_in_use[d] for d in range(2)
+            ),
+            "rnext_key_id": (it.rnext_key_id[0], it.rnext_key_id[1]),
+            "key_id": (it.key_id[0], it.key_id[1]),
+        }
+
+    def connection_rows(self, int first_id=0, bint whole=False):
         """What is known of each connection whose id is `first_id` or more.
 
         Returns
         -------
         list of dict
             ``id``, ``version``, ``address`` (two of bytes, the lower endpoint first), ``port``,
-            ``vrf``, ``initiator`` (0, 1, or None), and of the incarnation proved last ``isn``,
-            ``position``, ``key_in_use`` (MKT index or None) and ``rnext_key_id`` of each direction,
-            or None without proof.
+            ``vrf``, ``initiator`` (0, 1, or None), and as ``live`` the incarnation proved last, or
+            None: ``known`` (bit d: the ISN of direction d), ``proof`` (0 none, 1 of the SYN, 2 of
+            both ISNs), and of each direction ``isn``, ``position``, ``key_in_use`` (MKT index or
+            None), ``rnext_key_id`` and ``key_id``.  With `whole` also ``incarnations``: all of them,
+            the oldest first, and ``live_index``, which of them is live, or None.
         """
-        cdef int32_t i
+        cdef int32_t i, at
         cdef Connection *one
-        cdef Incarnation *live
         found = []
         for i in range(self.connections.capacity):
             one = &self.connections.connections[i]
@@ -356,42 +371,81 @@ cdef class Shard:
                 "live": None,
             }
             if one.live != NONE:
-                live = &self.connections.incarnations[one.live]
-                entry["live"] = {
-                    "isn": (live.isn[0], live.isn[1]),
-                    "position": (live.anchor[0], live.anchor[1]),
-                    "key_in_use": tuple(
-                        None if live.key_in_use[d] == NONE else live.key_in_use[d] for d in range(2)
-                    ),
-                    "rnext_key_id": (live.rnext_key_id[0], live.rnext_key_id[1]),
-                }
+                entry["live"] = self.describe(&self.connections.incarnations[one.live])
+            if whole:
+                numbers = []
+                at = one.newest
+                while at != NONE:
+                    numbers.insert(0, at)
+                    at = self.connections.incarnations[at].next
+                entry["incarnations"] = [
+                    self.describe(&self.connections.incarnations[<int32_t>n]) for n in numbers
+                ]
+                entry["live_index"] = numbers.index(one.live) if one.live != NONE else None
             found.append(entry)
         found.sort(key=lambda entry: entry["id"])
         return found
 
-    def restore(self, *, int version, address, port, uint32_t vrf, initiator, isn, position,
-                key_in_use, rnext_key_id):
-        """Take a connection as proved, in the form that `connection_rows` gives (keyword by keyword)."""
+    def restore(self, *, int version, address, port, uint32_t vrf, initiator, incarnations,
+                live_index):
+        """Take over a connection in the form that `connection_rows` gives (keyword by keyword).
+        What it has already and the other does not stays, behind what comes."""
         cdef Segment segment
         cdef Hypothesis row
         cdef const uint8_t[::1] low = address[0], high = address[1]
-        cdef int direction, d, side
-        cdef int32_t incarnation
-        cdef Incarnation *live
+        cdef int direction
+        cdef int32_t at
         between(&segment, version, &low[0], &high[0], port[0], port[1], vrf)
         self.connections.batch += 1
-        self.connections.reserve(1)
+        self.connections.reserve(len(incarnations) + 1)
         self.connections.identify(&segment, &row)
         row.connection = self.connections.locate(&segment, &row, 0)
         direction = row.direction
-        incarnation = self.connections.note_pair(row.connection, direction, isn[0], isn[1], True)
         if initiator is not None:
             self.connections.connections[row.connection].initiator = (
                 direction if initiator == 0 else 1 - direction)
-        live = &self.connections.incarnations[incarnation]
+        for index, one in enumerate(incarnations):
+            at = self.restore_one(row.connection, direction, one)
+            if at != NONE and index == live_index:
+                self.connections.connections[row.connection].live = at
+                self.connections.connections[row.connection].referenced = 1
+        self.end_batch()
+
+    cdef int32_t restore_one(self, int32_t connection, int direction, one) except -2:
+        """Take over an incarnation; NONE if it was not kept."""
+        cdef Incarnation *it
+        cdef Incarnation new
+        cdef int32_t at
+        cdef int d, side
+        memset(&new, 0, sizeof(Incarnation))
         for d in range(2):
             side = direction if d == 0 else 1 - direction
-            live.anchor[side] = position[d]
-            live.key_in_use[side] = NONE if key_in_use[d] is None else key_in_use[d]
-            live.rnext_key_id[side] = rnext_key_id[d]
-        self.end_batch()
+            new.known |= <uint8_t>((<int>one["known"] >> d & 1) << side)
+            new.isn[side] = one["isn"][d]
+            new.anchor[side] = one["position"][d]
+            new.key_in_use[side] = NONE if one["key_in_use"][d] is None else one["key_in_use"][d]
+            new.rnext_key_id[side] = one["rnext_key_id"][d]
+            new.key_id[side] = one["key_id"][d]
+        at = self.connections.connections[connection].newest
+        while at != NONE:                       # the same one already: it gets what comes
+            it = &self.connections.incarnations[at]
+            if it.known == new.known and it.isn[0] == new.isn[0] and it.isn[1] == new.isn[1]:
+                break
+            at = it.next
+        if at == NONE:
+            at = self.connections.new_incarnation()
+            it = &self.connections.incarnations[at]
+            it.known = new.known
+            it.isn[0], it.isn[1] = new.isn[0], new.isn[1]
+            it.proof = one["proof"]
+            if not self.connections.enlist(connection, at):
+                self.connections.drop_incarnation(at)
+                return NONE
+        it = &self.connections.incarnations[at]
+        it.proof = max(it.proof, <uint8_t>one["proof"])
+        for d in range(2):
+            it.anchor[d] = new.anchor[d]
+            it.key_in_use[d] = new.key_in_use[d]
+            it.rnext_key_id[d] = new.rnext_key_id[d]
+            it.key_id[d] = new.key_id[d]
+        return at
