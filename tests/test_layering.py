@@ -13,7 +13,7 @@ ROWS = [
     ["algorithms"],
     ["core"],
     ["keys", "sne", "policy", "counters", "events"],
-    ["keyfiles", "engine", "endpoint"],
+    ["keyfiles", "engine", "endpoint", "lint"],
     ["capture", "linux"],
     ["report"],
     ["cli"],

@@ -6,7 +6,8 @@ import click
 
 from tcpao_fast.cli.common import KeysParameter, console, json_option, print_json
 from tcpao_fast.keys import KeyChain
-from tcpao_fast.report.text import key_row, print_keys
+from tcpao_fast.lint import Severity, lint
+from tcpao_fast.report.text import finding_row, key_row, print_findings, print_keys
 
 
 @click.group("keys", short_help="Check or show a key file.")
@@ -16,9 +17,27 @@ def keys_group() -> None:
 
 @keys_group.command("check")
 @click.argument("chain", metavar="KEYS", type=KeysParameter())
-def check_command(chain: KeyChain) -> None:
-    """Read KEYS and say every mistake in it: exit status 2 if there is one, else 0."""
-    click.echo(f"{len(chain)} key{'s' if len(chain) != 1 else ''}, no mistakes")
+@json_option
+@click.option("--notes", is_flag=True, help="Say also where other systems do it otherwise.")
+@click.option("--strict", is_flag=True, help="Exit with 1 for warnings too.")
+def check_command(chain: KeyChain, as_json: bool, notes: bool, strict: bool) -> None:
+    r"""Read KEYS, say every mistake in it, and what else may not be as it was meant.
+
+    \b
+    Exit status:
+      0  no mistakes (there may be warnings and notes)
+      1  a key that cannot work; with --strict also a warning
+      2  a mistake: every one is listed
+    """
+    findings = lint(chain)
+    if as_json:
+        print_json({"keys": len(chain), "findings": [finding_row(one, chain) for one in findings]})
+    else:
+        shown = [one for one in findings if notes or one.severity is not Severity.note]
+        print_findings(chain, shown)
+    worst = {one.severity for one in findings}
+    failing = {Severity.problem, Severity.warning} if strict else {Severity.problem}
+    raise SystemExit(1 if worst & failing else 0)
 
 
 @keys_group.command("show")

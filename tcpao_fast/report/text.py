@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import click
 from rich.console import Console
 from rich.table import Table
 
 from tcpao_fast.capture.rewrite import RewriteReport
 from tcpao_fast.capture.verify import CaptureReport, ConnectionReport, endpoint
 from tcpao_fast.keys import KeyChain, MasterKey
+from tcpao_fast.lint import LintFinding
 from tcpao_fast.verdicts import BAD, MEANINGS, SEGMENT_VERDICTS, UNDECIDED, Verdict
 
 LEFT = {
@@ -134,6 +136,25 @@ def print_keys(console: Console, chain: KeyChain) -> None:
             f"{len(key.secret)} bytes",
         )
     console.print(table, highlight=False)
+
+
+def print_findings(chain: KeyChain, findings: list[LintFinding]) -> None:
+    """What the linter found, key by key; nothing of a secret."""
+    click.echo(f"{len(chain)} key{'s' if len(chain) != 1 else ''}, no mistakes")
+    for one in findings:
+        names = ", ".join(f"{number + 1} ({chain[number].label})" for number in one.keys)
+        click.echo(f"{one.severity.value}: key {names}: {one.what}: {one.advice}")
+
+
+def finding_row(finding: LintFinding, chain: KeyChain) -> dict[str, object]:
+    """A finding as plain JSON types; keys by number from 1 and by name."""
+    return {
+        "severity": finding.severity.value,
+        "rule": finding.rule,
+        "keys": [{"number": n + 1, "name": chain[n].label} for n in finding.keys],
+        "what": finding.what,
+        "advice": finding.advice,
+    }
 
 
 def _where(network: Any, ports: Any, nat: bool) -> str:
