@@ -106,7 +106,7 @@ class CaptureError(TcpAoError, ValueError):
     path : str
         The file; ``-`` is standard input.
     offset : int or None
-        Where in the file the damage begins, in bytes.
+        Where in the file the damage begins, in bytes; of a compressed file in what it holds.
     report : CaptureReport or None
         From `verify_capture`: what was found before the damage.
     """

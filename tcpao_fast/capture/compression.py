@@ -43,8 +43,9 @@ def decompressed(file: Any) -> BinaryIO | None:
 def what_is_wrong(error: Exception) -> str | None:
     """In words what a decompressor stumbled over; None if the error is not one of theirs."""
     if isinstance(error, EOFError):
-        return "the compressed data ends too early"
-    kind = type(error)
-    if isinstance(error, (gzip.BadGzipFile, zlib.error)) or kind.__name__ == "ZstdError":
-        return f"the compressed data is damaged ({error})"
+        return "its gzip data ends too early"
+    if isinstance(error, (gzip.BadGzipFile, zlib.error)):
+        return f"its gzip data is damaged ({error})"
+    if type(error).__name__ == "ZstdError":
+        return f"its Zstandard data is damaged ({error})"
     return None

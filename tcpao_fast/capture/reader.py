@@ -204,8 +204,8 @@ class CaptureReader:
                 data.madvise(mmap.MADV_DONTNEED, dropped, done - dropped)
                 dropped = done
 
-    def _read(self) -> tuple[bytes, CaptureError | None]:
-        """The next window of a stream, and what ended it.
+    def _read(self) -> tuple[bytes, str | None]:
+        """The next window of a stream, and what broke it off.
 
         A window is full, or is what is there: a capture that still grows is not waited for, and of
         one that is damaged nothing before the damage is lost.
@@ -220,7 +220,7 @@ class CaptureReader:
                 what = what_is_wrong(error) or getattr(error, "strerror", None)
                 if what is None and not isinstance(error, OSError):
                     raise
-                return b"".join(pieces), CaptureError(self.path, what or str(error))
+                return b"".join(pieces), what or str(error)
             if not piece:
                 break
             pieces.append(piece)
@@ -253,7 +253,7 @@ class CaptureReader:
                 at = end
             kept = window[at:]
             passed += at
-            if broken is not None:
-                raise broken
+            if broken is not None:  # the offset is in what was compressed
+                raise CaptureError(self.path, broken, passed + len(kept))
             if not more:
                 return
