@@ -5,6 +5,7 @@ from tcpao_fast.capture.verify import CaptureReport, ConnectionReport, verify_ca
 from tcpao_fast.core.keys import derive_traffic_keys
 from tcpao_fast.core.mac import TrafficKeys, kernels, mac_batch
 from tcpao_fast.counters import Counters, KeyCounters, snmp_counters
+from tcpao_fast.diagnose import Diagnosis, Finding, diagnose_capture
 from tcpao_fast.endpoint import (
     AoInfo,
     Connection,
@@ -56,10 +57,12 @@ __all__ = [
     "Connection",
     "ConnectionReport",
     "Counters",
+    "Diagnosis",
     "DropReason",
     "EndpointError",
     "Engine",
     "Event",
+    "Finding",
     "InplaceResult",
     "InvalidArgumentError",
     "InvalidKeyError",
@@ -98,6 +101,7 @@ __all__ = [
     "VerifyResult",
     "__version__",
     "derive_traffic_keys",
+    "diagnose_capture",
     "kernels",
     "load_keys",
     "mac_batch",

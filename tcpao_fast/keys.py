@@ -227,6 +227,21 @@ class MasterKey:
             remote_nat=self.local_nat,
         )
 
+    def sent_by_local(
+        self, source: bytes, source_port: int, destination: bytes, destination_port: int
+    ) -> bool | None:
+        """Whether a segment between these ends is from the key's local side to its remote side.
+
+        Addresses have 4 or 16 bytes. False: from remote to local; None: the key is for other ends.
+        True where both would do, as with a key for any address.
+        """
+        ends = ((source, source_port), (destination, destination_port))
+        sides = ((self.local, self.local_port), (self.remote, self.remote_port))
+        for order, answer in ((sides, True), (sides[::-1], False)):
+            if all(_is_within(*end, *side) for end, side in zip(ends, order, strict=True)):
+                return answer
+        return None
+
     def overlaps(self, other: MasterKey) -> bool:
         """Whether a connection exists that both keys match, seen from the same end."""
         return (
@@ -237,6 +252,15 @@ class MasterKey:
             and _ports_overlap(self.local_port, other.local_port)
             and _ports_overlap(self.remote_port, other.remote_port)
         )
+
+
+def _is_within(address: bytes, port: int, network: AddressLike, ports: PortsLike) -> bool:
+    if isinstance(ports, tuple) and not ports[0] <= port <= ports[1]:
+        return False
+    if not isinstance(network, Network):
+        return True
+    found = ip_address(address)
+    return found.version == network.version and found in network
 
 
 def _is_int(value: object, low: int, high: int) -> bool:

@@ -321,7 +321,9 @@ def test_kernels():
     assert set(found) == {"kernels", "active"}
 
 
-@pytest.mark.parametrize("command", [[], ["verify"], ["sign"], ["strip"], ["keys"], ["kernels"]])
+@pytest.mark.parametrize(
+    "command", [[], ["verify"], ["diagnose"], ["sign"], ["strip"], ["keys"], ["kernels"]]
+)
 def test_help_fits_a_screen(command):
     done = tcpao(*command, "--help", text=True, env={**os.environ, "COLUMNS": "80"})
     assert done.returncode == 0

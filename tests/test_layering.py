@@ -13,14 +13,16 @@ ROWS = [
     ["algorithms"],
     ["core"],
     ["keys", "sne", "policy", "counters", "events"],
-    ["keyfiles", "engine", "endpoint", "lint"],
+    ["keyfiles", "engine", "endpoint", "lint", "trial"],
     ["capture", "linux"],
+    ["diagnose"],
     ["report"],
     ["cli"],
 ]
 #: The stages in the order in which a batch travels, with what they stand on.
 STAGES = [
-    "segment", "kernels", "hypothesis", "mkt", "buffers", "scan", "store", "parse", "fragments",
+    "segment", "kernels", "hypothesis", "mkt", "buffers", "choose",
+    "scan", "store", "parse", "fragments",
     "sne", "connections", "messages", "mac", "keys", "verdict", "tally", "shard",
     "pipeline", "sign", "single",
 ]  # fmt: skip

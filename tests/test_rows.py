@@ -2,7 +2,6 @@
 
 import csv
 import json
-import struct
 import subprocess
 import sys
 from collections import Counter
@@ -12,7 +11,7 @@ import pyarrow.parquet
 import pytest
 from conftest import CAPTURES
 from ends import CLIENT, SERVER, connected
-from wire import tcp_packet
+from wire import pcap, tcp_packet
 
 import tcpao_fast as ao
 from tcpao_fast.capture.rows import COLUMNS
@@ -139,14 +138,6 @@ def test_sne_steps_in_the_rows(tmp_path, named_capture):
     assert {row["sne"] for row in rows if row["source"] == "10.0.0.1"} == {0, 1}
 
 
-def pcap(path, packets, linktype=101):
-    data = struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 65535, linktype)
-    for number, packet in enumerate(packets):
-        data += struct.pack("<IIII", 1000 + number, number, len(packet), len(packet)) + packet
-    path.write_bytes(data)
-    return path
-
-
 def test_several_files_count_their_own_packets(tmp_path):
     a, b = connected()
     chain = [a.endpoint.get_keys()[0].key]
@@ -195,7 +186,7 @@ def test_an_empty_capture_has_no_rows(form, tmp_path):
 
 @pytest.mark.parametrize("name", ["rows.txt", "rows", "rows.jsonl.bak"])
 def test_other_endings(name, tmp_path):
-    with pytest.raises(ao.InvalidArgumentError, match=r"\.jsonl, \.csv, \.parquet"):
+    with pytest.raises(ao.InvalidArgumentError, match=r"\.jsonl, \.csv, \.tsv, \.parquet"):
         ao.verify_capture(MIXED, [], output=tmp_path / name)
     assert not list(tmp_path.iterdir())
 
@@ -248,4 +239,4 @@ def test_command_line(tmp_path):
     assert done.returncode == 1 and len(lines) == 109 and json.loads(lines[0])["number"] == 2
     done = run(MIXED, "-k", keys, "-o", tmp_path / "rows.xls")
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
-    assert b"rows are written as .jsonl, .csv, .parquet" in done.stderr
+    assert b"rows are written as .jsonl, .csv, .tsv, .parquet" in done.stderr

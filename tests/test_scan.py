@@ -255,7 +255,7 @@ def test_mapped_in_chunks_of_any_size(records, span, tmp_path, monkeypatch, name
     monkeypatch.setattr("tcpao_fast.capture.reader.CHUNK_RECORDS", records)
     monkeypatch.setattr("tcpao_fast.capture.reader.CHUNK_BYTES", span)
     with CaptureReader(capture.path) as reader:
-        chunks = [(chunk.first, chunk.offsets.copy()) for chunk in reader]
+        chunks = [(int(chunk.numbers[0]) - 1, chunk.offsets.copy()) for chunk in reader]
     assert [first for first, _ in chunks] == list(
         np.cumsum([0] + [len(offsets) for _, offsets in chunks])[:-1]
     )

@@ -185,17 +185,20 @@ class TestTally:
         connection = np.array([0, -1, 2, 0, 2, 2], np.int32)
         verdict = np.array([0, 11, 1, 0, 3, 0], np.uint8)
         mkts = np.array([4, -1, 1, 5, -1, 1], np.int32)
-        assert tally.add(10, connection, verdict, mkts) == 3
+        assert tally.add(np.arange(10, 16), connection, verdict, mkts) == 3
         assert tally.counts[0].tolist() == [2] + [0] * 11
         assert tally.counts[2][[0, 1, 3]].tolist() == [1, 1, 1]
         assert tally.first_bad.tolist() == [NOTHING_BAD, NOTHING_BAD, 12]
         assert tally.keys == {0: {4, 5}, 2: {1}}
-        assert tally.add(16, np.array([7, 2], np.int32), verdict[2:4], mkts[2:4]) == 8
+        assert (
+            tally.add(np.arange(16, 18), np.array([7, 2], np.int32), verdict[2:4], mkts[2:4]) == 8
+        )
         assert tally.first_bad[7] == 16 and tally.counts[2][0] == 2
 
     def test_nothing(self):
         assert (
-            Tally().add(0, *(np.zeros(0, dtype) for dtype in (np.int32, np.uint8, np.int32))) == 0
+            Tally().add(*(np.zeros(0, dtype) for dtype in (np.int64, np.int32, np.uint8, np.int32)))
+            == 0
         )
 
 

@@ -115,3 +115,12 @@ def records(packets):
     lengths = np.array([len(packet) for packet in packets], np.int64)
     offsets = np.cumsum(lengths) - lengths
     return b"".join(packets), offsets, lengths
+
+
+def pcap(path, packets, linktype=101, start=1000):
+    """A capture in nanoseconds, a packet a second."""
+    data = struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 65535, linktype)
+    for number, packet in enumerate(packets):
+        data += struct.pack("<IIII", start + number, number, len(packet), len(packet)) + packet
+    path.write_bytes(data)
+    return path

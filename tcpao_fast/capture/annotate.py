@@ -51,7 +51,7 @@ class AnnotatedCapture:
         self._output = OutputFile(path)
         self._output.put(pcapng_section())
 
-    def add(self, name: str, chunk: Chunk, result: VerifyResult) -> None:
+    def add(self, name: str, before: int, chunk: Chunk, result: VerifyResult) -> None:
         """Append one chunk with its verdicts."""
         linktypes, which = np.unique(chunk.linktypes, return_inverse=True)
         for linktype in linktypes.tolist():

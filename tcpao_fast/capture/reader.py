@@ -40,8 +40,8 @@ class Chunk:
     ----------
     buffer : buffer protocol
         What the offsets count in; valid until the next chunk is asked for.
-    first : int
-        Number of the first record; the capture's first is 0 (Wireshark counts from 1).
+    numbers : int64[n]
+        Of the records in their capture, from 1 as Wireshark counts.
     offsets, lengths, wire_lengths : int64[n]
         In bytes; `wire_lengths` before the snap length cut.
     timestamps : int64[n]
@@ -52,13 +52,17 @@ class Chunk:
     """
 
     buffer: Any
-    first: int
+    numbers: npt.NDArray[np.int64]
     offsets: npt.NDArray[np.int64]
     lengths: npt.NDArray[np.int64]
     wire_lengths: npt.NDArray[np.int64]
     timestamps: npt.NDArray[np.int64]
     linktypes: npt.NDArray[np.int32]
     read: int
+
+
+def _numbers(first: int, columns: tuple[npt.NDArray[Any], ...]) -> npt.NDArray[np.int64]:
+    return np.arange(first + 1, first + 1 + len(columns[0]))
 
 
 def _populate(data: mmap.mmap, start: int, end: int) -> None:
@@ -191,7 +195,7 @@ class CaptureReader:
                 )
             window.release()
             if len(columns[0]):
-                yield Chunk(data, first, *columns, end)
+                yield Chunk(data, _numbers(first, columns), *columns, end)
             first += len(columns[0])
             if self.scanner.damage is not None:
                 raise CaptureError(self.path, self.scanner.damage, self.scanner.damage_at)
@@ -241,7 +245,7 @@ class CaptureReader:
                 columns, end = self.scanner.scan(window, at, CHUNK_RECORDS, last)
                 if len(columns[0]):
                     read = self._file.tell() if self.size else passed + end
-                    yield Chunk(window, first, *columns, read)
+                    yield Chunk(window, _numbers(first, columns), *columns, read)
                 first += len(columns[0])
                 if self.scanner.damage is not None:
                     raise CaptureError(

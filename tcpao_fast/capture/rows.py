@@ -1,4 +1,4 @@
-"""Verdicts as rows, one a TCP segment: JSON lines, CSV, Parquet."""
+"""Verdicts as rows, one a TCP segment: JSON lines, CSV, tab-separated text, Parquet."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def columns_of(name: str, chunk: Chunk, result: VerifyResult, labels: Sequence[s
     return {
         "time": [stamp if stamp >= 0 else None for stamp in chunk.timestamps[at].tolist()],
         "file": [name] * len(at),
-        "number": (at + (chunk.first + 1)).tolist(),
+        "number": chunk.numbers[at].tolist(),
         "source": _addresses(rows, "source"),
         "source_port": _where(has_ports, rows["source_port"]),
         "destination": _addresses(rows, "destination"),
@@ -123,41 +123,58 @@ class RowWriter:
     Parameters
     ----------
     path : path-like
-        The format is that of its end: ``.jsonl``, ``.csv`` or ``.parquet``. ``-`` is JSON lines on
-        standard output.
+        The format is that of its end: ``.jsonl``, ``.csv``, ``.tsv`` or ``.parquet``. ``-`` is
+        standard output: JSON lines, or with `fields` values between tabs and no header, as
+        ``tshark -T fields`` prints them.
     keys : sequence of MasterKey
         Those of the engine whose results come.
+    fields : sequence of str, optional
+        Which of `COLUMNS`, and in which order; all.
 
     Raises
     ------
     InvalidArgumentError
-        Another ending.
+        Another ending, or a field that is none.
     MissingExtraError
         Parquet without pyarrow.
     CaptureError
         The file cannot be written.
     """
 
-    def __init__(self, path: str | os.PathLike[str], keys: Sequence[MasterKey]) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        keys: Sequence[MasterKey],
+        fields: Sequence[str] | None = None,
+    ) -> None:
         name = os.fspath(path)
-        suffix = ".jsonl" if name == STANDARD_STREAM else PurePath(name).suffix.lower()
+        suffix = PurePath(name).suffix.lower() or name
+        if name == STANDARD_STREAM:
+            suffix = ".jsonl" if fields is None else _PLAIN_TEXT
+        self._fields = list(COLUMNS if fields is None else fields)
+        unknown = [field for field in self._fields if field not in COLUMNS]
+        if unknown or len(set(self._fields)) < len(self._fields) or not self._fields:
+            what = f"unknown field {unknown[0]!r}" if unknown else "fields are named once each"
+            raise InvalidArgumentError(f"{what}; there are {', '.join(COLUMNS)}")
         if suffix not in _FORMATS:
             raise InvalidArgumentError(
-                f"{name}: rows are written as {', '.join(_FORMATS)}; the name's end says which"
+                f"{name}: rows are written as {', '.join(one for one in _FORMATS if one)}; "
+                "the name's end says which"
             )
         form = _FORMATS[suffix]
         self.path = name
         self._labels = [key.label for key in keys]
         self._output = OutputFile(path)
         try:
-            self._format: _JsonLines | _Csv | _Parquet = form(self._output)
+            self._format: _JsonLines | _Csv | _Parquet = form(self._output, self._fields)
         except MissingExtraError:
             self._output.discard()
             raise
 
-    def add(self, name: str, chunk: Chunk, result: VerifyResult) -> None:
+    def add(self, name: str, before: int, chunk: Chunk, result: VerifyResult) -> None:
         """Append the rows of one chunk of the capture `name`."""
-        self._format.add(columns_of(name, chunk, result, self._labels))
+        columns = columns_of(name, chunk, result, self._labels)
+        self._format.add({field: columns[field] for field in self._fields})
 
     def commit(self) -> None:
         """All rows are there."""
@@ -171,6 +188,8 @@ class RowWriter:
 
 
 def _with_text_times(columns: Columns) -> Columns:
+    if "time" not in columns:
+        return columns
     stamps = np.array([0 if stamp is None else stamp for stamp in columns["time"]], "M8[ns]")
     texts = np.datetime_as_string(stamps, unit="ns").tolist() if len(stamps) else []
     return {
@@ -185,7 +204,7 @@ def _with_text_times(columns: Columns) -> Columns:
 class _JsonLines:
     """Text, a row a line."""
 
-    def __init__(self, output: OutputFile) -> None:
+    def __init__(self, output: OutputFile, fields: Sequence[str]) -> None:
         self._output = output
 
     def add(self, columns: Columns) -> None:
@@ -207,23 +226,39 @@ class _JsonLines:
 class _Csv(_JsonLines):
     """The same with a header, and values by place."""
 
-    def __init__(self, output: OutputFile) -> None:
-        super().__init__(output)
-        self._write([tuple(COLUMNS)])
+    delimiter = ","
+    header = True
+
+    def __init__(self, output: OutputFile, fields: Sequence[str]) -> None:
+        super().__init__(output, fields)
+        if self.header:
+            self._write([tuple(fields)])
 
     def _write(self, rows: Any) -> None:
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(rows)
+        csv.writer(text, delimiter=self.delimiter, lineterminator="\n").writerows(rows)
         self._output.put(text.getvalue().encode())
 
     def add(self, columns: Columns) -> None:
         self._write(zip(*_with_text_times(columns).values(), strict=True))
 
 
+class _Tsv(_Csv):
+    """The same between tabs."""
+
+    delimiter = "\t"
+
+
+class _PlainText(_Tsv):
+    """The same without a header."""
+
+    header = False
+
+
 class _Parquet:
     """Columns; a row group a chunk."""
 
-    def __init__(self, output: OutputFile) -> None:
+    def __init__(self, output: OutputFile, fields: Sequence[str]) -> None:
         try:
             import pyarrow
             import pyarrow.parquet
@@ -237,12 +272,15 @@ class _Parquet:
             "string": pyarrow.string(),
         }
         self._schema = pyarrow.schema(
-            [(name, types.get(kind) or getattr(pyarrow, kind)()) for name, kind in COLUMNS.items()]
+            [
+                (name, types.get(COLUMNS[name]) or getattr(pyarrow, COLUMNS[name])())
+                for name in fields
+            ]
         )
         self._writer = pyarrow.parquet.ParquetWriter(output.file, self._schema, compression="zstd")
 
     def add(self, columns: Columns) -> None:
-        if columns["number"]:
+        if next(iter(columns.values())):
             self._writer.write_table(self._arrow.table(columns, schema=self._schema))
 
     def end(self) -> None:
@@ -254,8 +292,12 @@ class _Parquet:
             self._writer.close()
 
 
-_FORMATS: dict[str, Callable[[OutputFile], _JsonLines | _Csv | _Parquet]] = {
+#: Standard output with chosen fields; no file's end.
+_PLAIN_TEXT = ""
+_FORMATS: dict[str, Callable[[OutputFile, Sequence[str]], _JsonLines | _Csv | _Parquet]] = {
     ".jsonl": _JsonLines,
     ".csv": _Csv,
+    ".tsv": _Tsv,
+    _PLAIN_TEXT: _PlainText,
     ".parquet": _Parquet,
 }

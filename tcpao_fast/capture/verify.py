@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from tcpao_fast.capture.annotate import AnnotatedCapture
-from tcpao_fast.capture.reader import CHUNK_RECORDS, CaptureReader, Chunk, in_time_order
+from tcpao_fast.capture.evidence import EvidenceCollector
+from tcpao_fast.capture.filter import PacketFilter
+from tcpao_fast.capture.isns import IsnsLike, read_isns
+from tcpao_fast.capture.reader import (
+    CHUNK_RECORDS,
+    STANDARD_STREAM,
+    CaptureReader,
+    Chunk,
+    in_time_order,
+)
 from tcpao_fast.capture.rows import RowWriter
+from tcpao_fast.capture.search import SearchReport, find_isns
 from tcpao_fast.capture.state import read_state, write_state
 from tcpao_fast.core.tally import NOTHING_BAD, Tally
-from tcpao_fast.engine import Engine, VerifyResult, endpoint_of, reached_sne, sides
-from tcpao_fast.errors import CaptureError
+from tcpao_fast.engine import (
+    STATE_VERSION,
+    Engine,
+    VerifyResult,
+    endpoint_of,
+    reached_sne,
+    sides,
+)
+from tcpao_fast.errors import CaptureError, InvalidArgumentError
 from tcpao_fast.keys import MasterKey
 from tcpao_fast.policy import Policy
 from tcpao_fast.verdicts import BAD, SEGMENT_VERDICTS, UNDECIDED, Verdict
@@ -81,6 +101,8 @@ class CaptureReport:
         How many segments got each verdict; all names are there.
     connections : list of ConnectionReport
         In the order in which they were first seen. Built when it is asked for.
+    search : SearchReport or None
+        What came of ``search_isn``.
     """
 
     captures: list[str] = field(default_factory=list)
@@ -90,6 +112,7 @@ class CaptureReport:
     counts: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys((v.name for v in SEGMENT_VERDICTS), 0)
     )
+    search: SearchReport | None = None
     _connections: Callable[[], list[ConnectionReport]] = field(default=list, repr=False)
     _built: list[ConnectionReport] | None = field(default=None, repr=False)
 
@@ -111,6 +134,7 @@ class CaptureReport:
 
     def as_dict(self) -> dict[str, Any]:
         """The object that ``tcpao verify --json`` prints."""
+        found: dict[str, Any] = {} if self.search is None else {"search": self.search.as_dict()}
         return {
             "captures": self.captures,
             "records": self.records,
@@ -118,6 +142,7 @@ class CaptureReport:
             "signed": self.signed,
             "verdicts": self.counts,
             "connections": [connection.as_dict() for connection in self.connections],
+            **found,
         }
 
 
@@ -136,8 +161,8 @@ class _Connections:
         self.known = 0  # connections below this number are noted
         self.safe = engine.max_connections // engine.threads - 2 * CHUNK_RECORDS
 
-    def add(self, first: int, result: VerifyResult) -> None:
-        top = self.tally.add(first + 1, result.connection, result.verdict, result.key)
+    def add(self, numbers: npt.NDArray[np.int64], result: VerifyResult) -> None:
+        top = self.tally.add(numbers, result.connection, result.verdict, result.key)
         if top > max(self.known, self.safe):
             # the engine may soon forget some: note who they are while it surely remembers
             self.noted += self.engine.connection_rows(self.known)
@@ -191,6 +216,66 @@ def verify_chunk(engine: Engine, chunk: Chunk) -> VerifyResult:
     )
 
 
+class Sink(Protocol):
+    """Where results go, chunk by chunk."""
+
+    def add(self, name: str, before: int, chunk: Chunk, result: VerifyResult) -> None:
+        """One chunk of the capture `name`; `before` records came before that capture."""
+
+
+def verify_into(
+    engine: Engine,
+    paths: Iterable[PathLike],
+    sinks: Sequence[Sink] = (),
+    *,
+    packets: PacketFilter | None = None,
+    progress: Progress | None = None,
+) -> tuple[CaptureReport, CaptureError | None]:
+    """Captures through an engine, into sinks: what was found, and what ended it too early.
+
+    Errors of a sink are raised.
+    """
+    tally = _Connections(engine)
+    report = CaptureReport()
+    damage: CaptureError | None = None
+    for path in paths:
+        name = os.fspath(path)
+        before = report.records
+        chunks = _chunks(path, report, progress)
+        while damage is None:
+            try:
+                chunk = next(chunks, None)
+            except CaptureError as error:
+                damage = error
+                break
+            if chunk is None:
+                break
+            if packets is not None:
+                chunk = packets.choose(chunk)
+            result = verify_chunk(engine, chunk)
+            report.signed += result.signed
+            tally.add(before + chunk.numbers, result)
+            for sink in sinks:
+                sink.add(name, before, chunk, result)
+    engine.verify(b"", [], [])  # fragments that are still incomplete are given up
+    report.counts = dict(engine.counts)
+    report.segments = sum(report.counts.values())
+    report._connections = tally.report()
+    return report, damage
+
+
+def _chunks(path: PathLike, report: CaptureReport, progress: Progress | None) -> Iterator[Chunk]:
+    """The chunks of a capture, which the report and the progress count."""
+    with CaptureReader(path) as reader:
+        report.captures.append(reader.path)
+        for chunk in reader:
+            count = len(chunk.offsets)
+            yield chunk
+            report.records += count
+            if progress is not None:
+                progress(reader.path, chunk.read, reader.size)
+
+
 def verify_capture(
     path: PathLike | Sequence[PathLike],
     chain: Iterable[MasterKey],
@@ -201,6 +286,10 @@ def verify_capture(
     output: PathLike | None = None,
     annotate: PathLike | None = None,
     state: PathLike | None = None,
+    fields: Sequence[str] | None = None,
+    packet_filter: str | None = None,
+    isns: IsnsLike | None = None,
+    search_isn: int | None = None,
 ) -> CaptureReport:
     """Verify every TCP-AO and TCP-MD5 segment of a capture, or of several as one stream.
 
@@ -226,6 +315,19 @@ def verify_capture(
         written at the end (`Engine.export_state`). So the pieces of a rotated capture verify one
         by one as in one; only IP fragments do not go on.
 
+    fields : sequence of str, optional
+        The columns of `output`, in this order; all.
+    packet_filter : str, optional
+        A filter expression of libpcap, as tcpdump takes it: other packets are as if they were not
+        there.
+    isns : path-like, mapping, or sequence of those, optional
+        ISNs and SNEs of connections that the capture joins in the middle, as ``TCP_AO_REPAIR``
+        has them: see `tcpao_fast.capture.isns.read_isns`.
+    search_isn : int, optional
+        Search the ISNs of connections whose handshake is missing, this many bytes back in both
+        directions (`tcpao_fast.trial.search_isns`). The captures are read twice. What came of it
+        is the report's ``search``.
+
     Returns
     -------
     CaptureReport
@@ -237,66 +339,66 @@ def verify_capture(
         ``report`` is the `CaptureReport` of everything before the damage, which the outputs then
         have too.
     InvalidArgumentError, MissingExtraError
-        `output` has another ending, or its format needs a library that is not here.
+        `output` has another ending, or its format needs a library that is not here; a filter that
+        libpcap does not take; `search_isn` on standard input.
     StateError
-        `state` is there and holds no state.
+        `state` is there and holds no state; `isns` that are none.
     """
     paths = [path] if isinstance(path, (str, os.PathLike)) else list(path)
     engine = Engine(chain, policy, threads)
-    tally = _Connections(engine)
-    report = CaptureReport()
     sinks: list[RowWriter | AnnotatedCapture] = []
-    if state is not None:
-        read_state(engine, state)
+    chosen = None if packet_filter is None else PacketFilter(packet_filter)
+    known = [] if isns is None else read_isns(isns)
+
+    def begin(fresh: Engine) -> None:
+        if state is not None:
+            read_state(fresh, state)
+        fresh.import_state({"version": STATE_VERSION, "connections": known})
+
+    begin(engine)
+    ordered = in_time_order(paths)
+    search: SearchReport | None = None
+    if search_isn is not None:
+        if STANDARD_STREAM in [os.fspath(one) for one in ordered]:
+            raise InvalidArgumentError("search_isn reads captures twice: not standard input")
+        scout = Engine(chain, policy, threads)
+        begin(scout)
+        search = search_in(scout, ordered, search_isn, packets=chosen, progress=progress)
+        engine.import_state({"version": STATE_VERSION, "connections": search.state()})
     try:
         if output is not None:
-            sinks.append(RowWriter(output, engine.keys))
+            sinks.append(RowWriter(output, engine.keys, fields))
         if annotate is not None:
             sinks.append(AnnotatedCapture(annotate, engine.keys))
-        damage = _verify_all(in_time_order(paths), engine, tally, report, sinks, progress)
+        report, damage = verify_into(engine, ordered, sinks, packets=chosen, progress=progress)
         for sink in sinks:
             sink.commit()
     finally:
         for sink in sinks:
             sink.discard()
-    engine.verify(b"", [], [])  # fragments that are still incomplete are given up
     if state is not None:
         write_state(engine, state)
-    report.counts = dict(engine.counts)
-    report.segments = sum(report.counts.values())
-    report._connections = tally.report()
+    report.search = search
     if damage is not None:
         damage.report = report
         raise damage
     return report
 
 
-def _verify_all(
-    paths: Iterable[PathLike],
+def search_in(
     engine: Engine,
-    tally: _Connections,
-    report: CaptureReport,
-    sinks: Sequence[RowWriter | AnnotatedCapture],
-    progress: Progress | None,
-) -> CaptureError | None:
-    """All captures through the engine, into tally, report and sinks; what ended it too early."""
-    for path in paths:
-        name = os.fspath(path)
-        try:
-            with CaptureReader(path) as reader:
-                report.captures.append(name)
-                before = report.records
-                for chunk in reader:
-                    result = verify_chunk(engine, chunk)
-                    report.records += len(chunk.offsets)
-                    report.signed += result.signed
-                    tally.add(before + chunk.first, result)
-                    for sink in sinks:
-                        sink.add(name, chunk, result)
-                    if progress is not None:
-                        progress(name, chunk.read, reader.size)
-        except CaptureError as error:
-            if error.path in [sink.path for sink in sinks]:
-                raise
-            return error
-    return None
+    paths: Iterable[PathLike],
+    reach: int,
+    *,
+    packets: PacketFilter | None = None,
+    progress: Progress | None = None,
+) -> SearchReport:
+    """Look captures through, and search the ISNs of connections whose handshake they lack."""
+    collector = EvidenceCollector()
+    verify_into(engine, paths, [collector], packets=packets)
+    return find_isns(
+        collector.evidence(),
+        engine.keys,
+        reach,
+        progress=None if progress is None else lambda done, all_: progress("ISNs", done, all_),
+    )

@@ -77,7 +77,7 @@ class PcapWriter:
         if len(others):
             raise CaptureError(
                 self.path,
-                f"record {chunk.first + int(others[0]) + 1} has link type "
+                f"record {chunk.numbers[others[0]]} has link type "
                 f"{int(chunk.linktypes[others[0]])}, the first has {self._linktype}; "
                 "a pcap file holds one: split the capture by interface",
             )

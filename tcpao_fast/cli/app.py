@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from tcpao_fast import __version__
+from tcpao_fast.cli.diagnose import diagnose_command
 from tcpao_fast.cli.kernels import kernels_command
 from tcpao_fast.cli.keys import keys_group
 from tcpao_fast.cli.sign import sign_command
@@ -32,7 +33,7 @@ class Tcpao(click.Group):
 @click.group(cls=Tcpao, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="tcpao")
 def tcpao() -> None:
-    r"""Verify and sign TCP-AO (RFC 5925) and TCP-MD5 segments in captures.
+    """Verify and sign TCP-AO (RFC 5925) and TCP-MD5 segments in captures.
 
     \b
     Exit status of verify:
@@ -43,5 +44,12 @@ def tcpao() -> None:
     """
 
 
-for command in (verify_command, sign_command, strip_command, keys_group, kernels_command):
+for command in (
+    verify_command,
+    diagnose_command,
+    sign_command,
+    strip_command,
+    keys_group,
+    kernels_command,
+):
     tcpao.add_command(command)

@@ -56,6 +56,18 @@ def keys_option(command: F) -> F:
     )(command)  # fmt: skip
 
 
+def capture_options(command: F) -> F:
+    """What every command that verifies captures takes: ``--filter``, ``--isn``."""
+    command = click.option(
+        "--isn", "isns", multiple=True, metavar="ISNS",
+        help="LOCAL,REMOTE,SNT_ISN,RCV_ISN, or a JSON file.",
+    )(command)  # fmt: skip
+    return click.option(
+        "--filter", "packet_filter", metavar="FILTER",
+        help="These packets alone; as for tcpdump.",
+    )(command)  # fmt: skip
+
+
 def json_option(command: F) -> F:
     """``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")(command)
@@ -71,8 +83,8 @@ def quiet_option(command: F) -> F:
 def threads_option(command: F) -> F:
     """``--threads``."""
     return click.option(
-        "--threads", type=click.IntRange(1, 1024), default=1, show_default=True,
-        help="Threads that compute MACs.",
+        "--threads", type=click.IntRange(1, 1024), default=1, metavar="N",
+        help="Threads that share the work.",
     )(command)  # fmt: skip
 
 

@@ -21,7 +21,7 @@ def keys_group() -> None:
 @click.option("--notes", is_flag=True, help="Say also where other systems do it otherwise.")
 @click.option("--strict", is_flag=True, help="Exit with 1 for warnings too.")
 def check_command(chain: KeyChain, as_json: bool, notes: bool, strict: bool) -> None:
-    r"""Read KEYS, say every mistake in it, and what else may not be as it was meant.
+    """Read KEYS, say every mistake in it, and what else may not be as it was meant.
 
     \b
     Exit status:

@@ -26,7 +26,7 @@ from tcpao_fast.keys import KeyChain
 def sign_command(
     source: str, target: str, chain: KeyChain, as_json: bool, threads: int, quiet: bool
 ) -> None:
-    r"""Insert TCP-AO (or TCP-MD5) into the segments of IN that a key matches, and write OUT.
+    """Insert TCP-AO (or TCP-MD5) into the segments of IN that a key matches, and write OUT.
 
     "-" is standard input or output. OUT is a pcap file and appears only when it is complete.
     Segments that cannot be signed are copied as they are, and counted by reason.

@@ -14,7 +14,7 @@ from tcpao_fast.cli.common import json_option, progress_bar, quiet_option, show_
 @json_option
 @quiet_option
 def strip_command(source: str, target: str, as_json: bool, quiet: bool) -> None:
-    r"""Remove the TCP-AO and TCP-MD5 options of IN with their padding, and write OUT.
+    """Remove the TCP-AO and TCP-MD5 options of IN with their padding, and write OUT.
 
     "-" is standard input or output. OUT is a pcap file and appears only when it is complete.
 
@@ -22,7 +22,7 @@ def strip_command(source: str, target: str, as_json: bool, quiet: bool) -> None:
     Exit status:
       0  every option that was there is gone
       2  wrong usage or an unreadable file
-      3  some segment was left as it was (counted by reason), or there was no option at all
+      3  some segment was left as it was (counted by reason), or had no option
     """
     with progress_bar() as progress:
         report = strip_capture(source, target, progress=progress)

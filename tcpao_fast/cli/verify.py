@@ -7,6 +7,7 @@ import click
 from tcpao_fast.capture.reader import STANDARD_STREAM
 from tcpao_fast.capture.verify import CaptureReport, verify_capture
 from tcpao_fast.cli.common import (
+    capture_options,
     console,
     json_option,
     keys_option,
@@ -30,18 +31,33 @@ SHOWN_CONNECTIONS = 50
     "-o",
     "--output",
     metavar="OUT",
-    help="One row a segment, as OUT's end says: .jsonl, .csv, .parquet; - is JSON lines.",
+    help="A row a segment: .jsonl, .csv, .tsv, .parquet.",
+)
+@click.option(
+    "-e",
+    "--field",
+    "fields",
+    metavar="FIELD",
+    multiple=True,
+    help="A column of -o (without -o: printed); again for more.",
 )
 @click.option(
     "--annotate",
     metavar="OUT.pcapng",
-    help="All packets, with the verdicts as comments that Wireshark shows.",
+    help="All packets, with the verdicts as comments.",
 )
 @click.option(
     "--state",
     metavar="FILE",
     type=click.Path(dir_okay=False),
     help="Keep what is known of connections from run to run.",
+)
+@capture_options
+@click.option(
+    "--search-isn",
+    metavar="N",
+    type=click.IntRange(0, 1 << 20),
+    help="Search missing ISNs, N bytes back.",
 )
 @click.option("--all", "show_all", is_flag=True, help="Show every connection.")
 @threads_option
@@ -53,11 +69,15 @@ def verify_command(
     output: str | None,
     annotate: str | None,
     state: str | None,
+    fields: tuple[str, ...],
+    packet_filter: str | None,
+    isns: tuple[str, ...],
+    search_isn: int | None,
     show_all: bool,
     threads: int,
     quiet: bool,
 ) -> None:
-    r"""Say which TCP-AO and TCP-MD5 segments of captures verify.
+    """Say which TCP-AO and TCP-MD5 segments of captures verify.
 
     CAPTURE is a pcap or pcapng file, also in gzip or Zstandard; "-" is standard input. Several are
     one stream, in the order of their first packets: a connection goes on from file to file.
@@ -69,6 +89,8 @@ def verify_command(
       2  wrong usage, an unreadable file or a bad key file
       3  nothing is bad, but something could not be decided, or nothing was signed
     """
+    if fields and output is None:
+        output = STANDARD_STREAM
     if output == annotate == STANDARD_STREAM:
         raise click.UsageError("--output and --annotate cannot both be standard output")
     damage: CaptureError | None = None
@@ -82,6 +104,10 @@ def verify_command(
                 output=output,
                 annotate=annotate,
                 state=state,
+                fields=fields or None,
+                packet_filter=packet_filter,
+                isns=isns,
+                search_isn=search_isn,
             )
     except CaptureError as error:
         if error.report is None:

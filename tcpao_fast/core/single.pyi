@@ -15,6 +15,7 @@ class OneSegment:
     auth: int
     whole: bool
     version: int
+    packet: bytes
     source: bytes
     destination: bytes
     source_port: int

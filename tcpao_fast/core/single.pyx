@@ -56,6 +56,8 @@ cdef class OneSegment:
         Whether all bytes of the segment are there.
     version : int
         4 or 6; 0 where there is no IP packet.
+    packet : bytes
+        From the innermost IP header on, as far as it was captured.
     source, destination : bytes
         Addresses as the MAC has them, 4 or 16 bytes, network order.
     source_port, destination_port, flags, seq, ack, vrf : int
@@ -92,6 +94,13 @@ cdef class OneSegment:
     @property
     def version(self):
         return self.segment.version if self.segment.ip != NULL else 0
+
+    @property
+    def packet(self):
+        cdef const uint8_t *end = self.records.start(0) + self.records.length(0)
+        if self.segment.ip == NULL:
+            return b""
+        return self.segment.ip[:end - self.segment.ip]
 
     @property
     def source(self):

@@ -10,7 +10,7 @@ class Tally:
     def __init__(self) -> None: ...
     def add(
         self,
-        first: int,
+        numbers: npt.NDArray[np.int64],
         connection: npt.NDArray[np.int32],
         verdict: npt.NDArray[np.uint8],
         key: npt.NDArray[np.int32],

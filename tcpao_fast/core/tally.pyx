@@ -51,13 +51,14 @@ cdef class Tally:
         self.last_key = np.concatenate((self.last_key, np.full(more, -1, np.int32)))
         return 0
 
-    def add(self, int64_t first, const int32_t[::1] connection, const uint8_t[::1] verdict,
-            const int32_t[::1] key):
-        """Add records; the first of them has the number `first`.
+    def add(self, const int64_t[::1] numbers, const int32_t[::1] connection,
+            const uint8_t[::1] verdict, const int32_t[::1] key):
+        """Add records.
 
         Parameters
         ----------
-        first : int
+        numbers : int64[n]
+            The records' numbers.
         connection : int32[n]
             Ids, negative without.
         verdict : uint8[n]
@@ -84,8 +85,8 @@ cdef class Tally:
                 if one < 0:
                     continue
                 counts[one, verdict[i]] += 1
-                if self.bad[verdict[i]] and first + i < first_bad[one]:
-                    first_bad[one] = first + i
+                if self.bad[verdict[i]] and numbers[i] < first_bad[one]:
+                    first_bad[one] = numbers[i]
                 if (verdict[i] == VERDICT_GOOD or verdict[i] == VERDICT_MD5_GOOD) and (
                         last_key[one] != key[i]):
                     last_key[one] = key[i]

@@ -6,10 +6,14 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from tcpao_fast.capture.rewrite import RewriteReport
+from tcpao_fast.capture.search import SearchReport
 from tcpao_fast.capture.verify import CaptureReport, ConnectionReport, endpoint
+from tcpao_fast.diagnose import Diagnosis, Rank
 from tcpao_fast.keys import KeyChain, MasterKey
 from tcpao_fast.lint import LintFinding
 from tcpao_fast.verdicts import BAD, MEANINGS, SEGMENT_VERDICTS, UNDECIDED, Verdict
@@ -57,9 +61,66 @@ def print_capture(console: Console, report: CaptureReport, most: int | None = No
                 f"  {verdict.name}", str(count), MEANINGS[verdict], style=style(verdict)
             )
     console.print(verdicts)
+    if report.search is not None:
+        _print_search(console, report.search)
     if report.connections:
         console.print()
         _print_connections(console, report.connections, most)
+
+
+def _print_search(console: Console, search: SearchReport) -> None:
+    """What came of ``--search-isn``."""
+    rate = search.tried / search.seconds / 1e6 if search.seconds else 0
+    console.print(
+        f"ISNs searched for {len(search.found)} connection{'s' * (len(search.found) != 1)}, "
+        f"{search.reach} bytes back: {search.tried:,} pairs tried in {search.seconds:.1f} s "
+        f"({rate:.1f} million a second)",
+        highlight=False,
+    )
+    for one in search.found:
+        ends = " and ".join(endpoint(*end) for end in one.connection.ends)
+        what = (
+            f"not found in {one.tried:,} tries"
+            if one.isns is None
+            else f"{one.isns[0]} and {one.isns[1]}, after {one.tried:,} tries"
+        )
+        console.print(f"  {ends}: {what}", soft_wrap=True, markup=False, highlight=False)
+
+
+def print_diagnosis(console: Console, diagnosis: Diagnosis, most: int | None = None) -> None:
+    """A `Diagnosis`: a paragraph a finding, worst first."""
+    colours = {Rank.bad: "red", Rank.undecided: "yellow", Rank.remark: ""}
+    report = diagnosis.report
+    counts = ", ".join(f"{count} {name}" for name, count in report.counts.items() if count)
+    console.print(
+        f"{', '.join(report.captures)}: {counts or 'no TCP segments'}",
+        soft_wrap=True,
+        markup=False,
+        highlight=False,
+    )
+    if not diagnosis.findings:
+        console.print("Nothing to find: no segment is bad or undecided.", highlight=False)
+    for one in diagnosis.findings[:most]:
+        packets = ", ".join(f"#{number}" for number in one.packets)
+        vlan = f" vlan {one.vrf}" if one.vrf else ""
+        counted = ", ".join(f"{count} {name}" for name, count in one.counts.items())
+        head = f"{endpoint(*one.client)} - {endpoint(*one.server)}{vlan}: {one.reason}"
+        console.print()
+        console.print(Text(head, colours[one.rank]), soft_wrap=True)
+        for line in (one.sentence, f"Seen: {counted}; packets {packets}", f"Mend: {one.advice}"):
+            if console.is_terminal:
+                console.print(Padding(Text(line), (0, 0, 0, 2)))
+            else:
+                console.print(Text(f"  {line}"), soft_wrap=True)
+    hidden = 0 if most is None else max(0, len(diagnosis.findings) - most)
+    if hidden:
+        console.print(f"\n... and {hidden} more (--all shows them, --json has them)")
+    if diagnosis.left_out:
+        console.print(
+            f"\n{diagnosis.left_out} more connections have segments that are not good, and were "
+            "not looked at: --filter chooses",
+            highlight=False,
+        )
 
 
 def _print_connections(

@@ -1,0 +1,99 @@
+"""Why segments are not good: hypotheses, tried on a few segments of each connection."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tcpao_fast.capture.evidence import EvidenceCollector
+from tcpao_fast.capture.filter import PacketFilter
+from tcpao_fast.capture.isns import IsnsLike, read_isns
+from tcpao_fast.capture.reader import in_time_order
+from tcpao_fast.capture.verify import CaptureReport, PathLike, Progress, verify_into
+from tcpao_fast.diagnose.cases import REASONS
+from tcpao_fast.diagnose.findings import Finding, Rank, findings_of
+from tcpao_fast.engine import STATE_VERSION, Engine
+from tcpao_fast.keys import MasterKey
+from tcpao_fast.policy import Policy
+
+__all__ = ["REASONS", "Diagnosis", "Finding", "Rank", "diagnose_capture"]
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What `diagnose_capture` found.
+
+    Attributes
+    ----------
+    findings : list of Finding
+        Worst first.
+    report : CaptureReport
+        What `verify_capture` says of the same captures.
+    left_out : int
+        Connections with segments that are not good, of which nothing was kept to look at (the
+        first 2,000 are looked at).
+    """
+
+    findings: list[Finding]
+    report: CaptureReport
+    left_out: int
+
+    @property
+    def exit_status(self) -> int:
+        """1 a finding, 3 only such that nothing could be decided; without: as of `report`."""
+        if not self.findings:
+            return self.report.exit_status
+        return 3 if all(one.rank is Rank.undecided for one in self.findings) else 1
+
+    def as_list(self) -> list[dict[str, Any]]:
+        """What ``tcpao diagnose --json`` prints."""
+        return [one.as_dict() for one in self.findings]
+
+
+def diagnose_capture(
+    path: PathLike | Sequence[PathLike],
+    chain: Iterable[MasterKey],
+    *,
+    policy: Policy | None = None,
+    threads: int = 1,
+    progress: Progress | None = None,
+    packet_filter: str | None = None,
+    isns: IsnsLike | None = None,
+) -> Diagnosis:
+    """Verify captures, and say of every connection that is not good why, by trying.
+
+    Up to six segments of each direction are tried under everything that is known to go wrong: see
+    `tcpao_fast.diagnose.hypotheses`.
+
+    Parameters
+    ----------
+    path, chain, policy, threads, progress, packet_filter, isns
+        As for `verify_capture`.
+
+    Raises
+    ------
+    CaptureError
+        A file cannot be read or is damaged. The attribute ``report`` is the `CaptureReport` of
+        everything before the damage.
+    InvalidArgumentError, MissingExtraError, StateError
+        As for `verify_capture`.
+    """
+    paths = [path] if isinstance(path, (str, os.PathLike)) else list(path)
+    engine = Engine(chain, policy, threads)
+    if isns is not None:
+        engine.import_state({"version": STATE_VERSION, "connections": read_isns(isns)})
+    collector = EvidenceCollector()
+    report, damage = verify_into(
+        engine,
+        in_time_order(paths),
+        [collector],
+        packets=None if packet_filter is None else PacketFilter(packet_filter),
+        progress=progress,
+    )
+    if damage is not None:
+        damage.report = report
+        raise damage
+    found = findings_of(collector.evidence(), engine.keys)
+    return Diagnosis(found, report, collector.left_out)

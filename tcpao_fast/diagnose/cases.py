@@ -1,0 +1,97 @@
+"""What a hypothesis is asked about, and what it answers with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from tcpao_fast.capture.evidence import ConnectionEvidence, Endpoint, Sample
+from tcpao_fast.keys import MasterKey
+from tcpao_fast.trial import Statement
+
+#: Every reason that `diagnose` gives, and what it says in general.
+REASONS = {
+    "wrong_secret": "the two sides have different master keys",
+    "options_coverage": "one side's MACs cover the TCP options, the other's leave them out",
+    "wrong_algorithm": "the two sides use different algorithms",
+    "wrong_mac_length": "the two sides use MACs of different lengths",
+    "swapped_ids": "SendID and RecvID are swapped",
+    "wrong_key_id": "the KeyID means another key, or none",
+    "secret_encoding": "the same secret was entered in two ways",
+    "cmac_key_length": "a CMAC master key that has not 16 bytes was padded or cut, not derived",
+    "wrong_kdf": "the same MAC with two ways to derive its traffic key",
+    "sne": "the sequence number extension is another",
+    "isn": "the traffic key was derived from other ISNs",
+    "rewritten_address": "an address or a port was changed on the way",
+    "rewritten_options": "the TCP options were changed on the way",
+    "tcp_md5": "TCP-MD5 instead of TCP-AO",
+    "unsigned_peer": "segments are not signed",
+    "missing_handshake": "the handshake was not captured",
+    "truncated": "the capture cut what the MAC covers",
+    "offload": "the segments were captured as no wire carried them",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One segment that is not good, with all that is known around it.
+
+    Attributes
+    ----------
+    sample : Sample
+    connection : ConnectionEvidence
+    key : MasterKey
+        The key that the statement was made from.
+    keys : tuple of MasterKey
+        The whole key file.
+    isns : tuple of (tuple of int, tuple of int)
+        ISNs that the capture shows of the segment's sender and of its receiver, likeliest first.
+    """
+
+    sample: Sample
+    connection: ConnectionEvidence
+    key: MasterKey
+    keys: tuple[MasterKey, ...]
+    isns: tuple[tuple[int, ...], tuple[int, ...]]
+
+    @property
+    def sender(self) -> Endpoint:
+        """Address and port of who sent the segment."""
+        return self.connection.ends[self.sample.direction]
+
+    @property
+    def is_syn(self) -> bool:
+        """Whether the segment has SYN and not ACK."""
+        return self.sample.segment.flags & 0x12 == 0x02
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """How a segment's MAC may have been made other than the key file says.
+
+    Attributes
+    ----------
+    statement : Statement
+    reason : str
+        One of `REASONS`.
+    what : str
+        A clause for behind "segments from X:".
+    advice : str
+        The mend, a sentence.
+    """
+
+    statement: Statement
+    reason: str
+    what: str
+    advice: str
+
+
+#: Gives variants of a statement, the likeliest first; none where it has nothing to say.
+Hypothesis = Callable[[Case, Statement], Iterator[Variant]]
+
+
+def matches(key: MasterKey, sample: Sample) -> bool:
+    """Whether addresses and ports of a key match a segment, seen from either end."""
+    one = sample.segment
+    side = key.sent_by_local(one.source, one.source_port, one.destination, one.destination_port)
+    return side is not None

@@ -1,0 +1,289 @@
+"""What `diagnose` says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from tcpao_fast.capture.evidence import ConnectionEvidence, Sample
+from tcpao_fast.capture.verify import endpoint
+from tcpao_fast.diagnose.hypotheses.observations import (
+    OBSERVATIONS,
+    Observation,
+    larger_than_mss,
+)
+from tcpao_fast.diagnose.solve import Solution, Solver
+from tcpao_fast.keys import MasterKey
+from tcpao_fast.verdicts import BAD, Verdict
+
+#: Packet numbers that a finding names.
+PACKETS = 8
+#: How likely a solution may be a coincidence.
+CHANCE = 1e-3
+_TRIED = (Verdict.bad_mac, Verdict.key_not_found, Verdict.md5_bad)
+
+
+class Rank(IntEnum):
+    """How bad a finding is; the worst first."""
+
+    bad = 0
+    undecided = 1
+    remark = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One reason why segments of one connection are not good.
+
+    Attributes
+    ----------
+    client, server : (str, int)
+        The connection.
+    vrf : int
+    reason : str
+        One of `tcpao_fast.diagnose.cases.REASONS`.
+    sentence : str
+        What is wrong.
+    advice : str
+        The mend.
+    counts : dict of str to int
+        How many segments it speaks of, by verdict.
+    packets : tuple of int
+        Some of them, as Wireshark counts (from 1, through all captures).
+    tried : int
+        How many readings of the keys were held against the MACs; 0 where that was not needed.
+    rank : Rank
+    """
+
+    client: tuple[str, int]
+    server: tuple[str, int]
+    vrf: int
+    reason: str
+    sentence: str
+    advice: str
+    counts: dict[str, int]
+    packets: tuple[int, ...]
+    tried: int = 0
+    rank: Rank = Rank.bad
+
+    def as_dict(self) -> dict[str, Any]:
+        """The form of ``tcpao diagnose --json``."""
+        return {
+            "connection": {
+                "client": endpoint(*self.client),
+                "server": endpoint(*self.server),
+                "vrf": self.vrf,
+            },
+            "reason": self.reason,
+            "sentence": self.sentence,
+            "evidence": {
+                "counts": self.counts,
+                "packets": list(self.packets),
+                "tried": self.tried,
+            },
+            "advice": self.advice,
+        }
+
+
+def findings_of(evidence: Sequence[ConnectionEvidence], keys: Sequence[MasterKey]) -> list[Finding]:
+    """Everything that is found of connections, worst first."""
+    solver = Solver(keys)
+    found = [one for connection in evidence for one in _of_connection(connection, solver)]
+    found.sort(key=lambda one: (one.rank, -sum(one.counts.values()), one.packets[:1]))
+    return found
+
+
+def _of_connection(connection: ConnectionEvidence, solver: Solver) -> list[Finding]:
+    observations = [one for look in OBSERVATIONS for one in look(connection, solver.keys)]
+    explained = {pair for one in observations for pair in one.explains}
+    found = [_observed(connection, one) for one in observations]
+    merged = {one.direction: one for one in _merged(connection, solver.keys)}
+    groups: dict[str, list[tuple[int, Solution, list[Sample]]]] = {}
+    unsolved: list[tuple[int, list[Sample]]] = []
+    before = solver.tried
+    for side in (0, 1):
+        samples = [
+            one
+            for one in connection.samples
+            if one.direction == side
+            and one.verdict in _TRIED
+            and (side, one.verdict) not in explained
+        ]
+        solved, left = _solved(samples, connection, solver)
+        for solution, of in solved:
+            groups.setdefault(solution.reason, []).append((side, solution, of))
+        if left and side in merged:
+            found.append(_observed(connection, merged[side].observation))
+            left = [one for one in left if one.number not in merged[side].observation.packets]
+            left = left if not solved and not merged[side].observation.packets else []
+        if left:
+            unsolved.append((side, left))
+    tried = solver.tried - before
+    found += [_grouped(connection, reason, parts, tried) for reason, parts in groups.items()]
+    if unsolved:
+        found += _unsolved(connection, unsolved, solver, tried)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Merged:
+    direction: int
+    observation: Observation
+
+
+def _merged(connection: ConnectionEvidence, keys: tuple[MasterKey, ...]) -> list[_Merged]:
+    found = []
+    for one in larger_than_mss(connection, keys):
+        first = next(s for s in connection.samples if s.number == one.packets[0])
+        found.append(_Merged(first.direction, one))
+    return found
+
+
+def _solved(
+    samples: list[Sample], connection: ConnectionEvidence, solver: Solver
+) -> tuple[list[tuple[Solution, list[Sample]]], list[Sample]]:
+    """Solutions with the samples that each explains, and the samples that none does."""
+    fits: dict[tuple[str, str], tuple[Solution, list[Sample]]] = {}
+    before = solver.tried
+    for sample in samples:
+        for solution in solver.solve(sample, connection):
+            entry = fits.setdefault((solution.reason, solution.what), (solution, []))
+            entry[1].append(sample)
+    solved: list[tuple[Solution, list[Sample]]] = []
+    left = list(samples)
+    # what explains most first; short MACs fit by chance, so that one alone proves little
+    for solution, of in sorted(fits.values(), key=lambda one: -len(one[1])):
+        fresh = [one for one in of if one in left]
+        proof = sum(len(one.segment.mac) for one in of)
+        if fresh and (solver.tried - before) * 256.0**-proof < CHANCE:
+            solved.append((solution, fresh))
+            left = [one for one in left if one not in fresh]
+    return solved, left
+
+
+def _text(connection: ConnectionEvidence, side: int) -> str:
+    return endpoint(*connection.ends[side])
+
+
+def _finding(
+    connection: ConnectionEvidence,
+    reason: str,
+    sentence: str,
+    advice: str,
+    counts: dict[str, int],
+    packets: Sequence[int],
+    tried: int = 0,
+) -> Finding:
+    client = connection.client
+    bad = any(name in counts for name in (v.name for v in BAD))
+    good = set(counts) <= {Verdict.good.name}
+    return Finding(
+        connection.ends[client],
+        connection.ends[1 - client],
+        connection.vrf,
+        reason,
+        sentence + ("" if sentence.endswith(".") else "."),
+        advice[:1].upper() + advice[1:] + ("" if advice.endswith(".") else "."),
+        counts,
+        tuple(sorted(set(packets)))[:PACKETS],
+        tried,
+        Rank.remark if good else Rank.bad if bad else Rank.undecided,
+    )
+
+
+def _observed(connection: ConnectionEvidence, one: Observation) -> Finding:
+    what = one.what if one.what[:1] in "[0123456789" else one.what[:1].upper() + one.what[1:]
+    return _finding(connection, one.reason, what, one.advice, one.counts, one.packets)
+
+
+def _counts(
+    connection: ConnectionEvidence, parts: Sequence[tuple[int, Sequence[Sample]]]
+) -> dict[str, int]:
+    """How many segments have the verdicts of the samples, in their directions."""
+    counts: dict[str, int] = {}
+    for side, verdict in dict.fromkeys((side, one.verdict) for side, of in parts for one in of):
+        total = int(connection.counts[side, verdict])
+        counts[verdict.name] = counts.get(verdict.name, 0) + total
+    return counts
+
+
+def _grouped(
+    connection: ConnectionEvidence,
+    reason: str,
+    parts: list[tuple[int, Solution, list[Sample]]],
+    tried: int,
+) -> Finding:
+    """One finding for all that has one reason: what, by direction, joined where it is the same."""
+    clauses: dict[str, list[int]] = {}
+    for side, solution, _ in parts:
+        clauses.setdefault(solution.what, []).append(side)
+    sentences = []
+    for what, sides in clauses.items():
+        who = (
+            "in both directions" if len(set(sides)) == 2 else f"from {_text(connection, sides[0])}"
+        )
+        sentences.append(f"segments {who}: {what}")
+    sentence = "; ".join(sentences)
+    advice = "; ".join(dict.fromkeys(solution.advice for _, solution, _ in parts))
+    samples = [(side, of) for side, _, of in parts]
+    return _finding(
+        connection,
+        reason,
+        sentence[:1].upper() + sentence[1:],
+        advice,
+        _counts(connection, samples),
+        [one.number for _, of in samples for one in of],
+        tried,
+    )
+
+
+def _unsolved(
+    connection: ConnectionEvidence,
+    unsolved: list[tuple[int, list[Sample]]],
+    solver: Solver,
+    tried: int,
+) -> list[Finding]:
+    """Segments whose MACs nothing explains."""
+    found = []
+    for verdict in _TRIED:
+        parts = [(side, [one for one in of if one.verdict is verdict]) for side, of in unsolved]
+        parts = [(side, of) for side, of in parts if of]
+        if not parts:
+            continue
+        who = "both directions" if len(parts) == 2 else _text(connection, parts[0][0])
+        labels = ", ".join(
+            dict.fromkeys(
+                solver.keys[one.key].label for _, of in parts for one in of if one.key >= 0
+            )
+        )
+        depth = (
+            f"none of {tried} readings of the key file gives their MACs"
+            if solver.was_tried(connection)
+            else "not tried in depth, as many connections before were bad in the same way"
+        )
+        if verdict is Verdict.key_not_found:
+            ids = ", ".join(dict.fromkeys(str(one.segment.key_id) for _, of in parts for one in of))
+            reason = "wrong_key_id"
+            sentence = f"Segments from {who} carry KeyID {ids}, for which no key matches; {depth}"
+            advice = (
+                f"add the key with KeyID {ids} for this connection (what the peer sends is "
+                "recv_id here), or take it away there"
+            )
+        else:
+            reason = "wrong_secret"
+            sentence = f"The MACs of segments from {who} are not made with key {labels}: {depth}"
+            advice = "set the same secret on both sides; enter it anew, in hexadecimal"
+        found.append(
+            _finding(
+                connection,
+                reason,
+                sentence,
+                advice,
+                _counts(connection, parts),
+                [one.number for _, of in parts for one in of],
+                tried,
+            )
+        )
+    return found

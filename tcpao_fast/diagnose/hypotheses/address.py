@@ -1,0 +1,143 @@
+"""Addresses and ports that were changed on the way (NAT)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from ipaddress import IPv4Network, IPv6Network, ip_address
+
+from tcpao_fast.diagnose.cases import Case, Variant
+from tcpao_fast.diagnose.packets import with_ends
+from tcpao_fast.errors import TcpAoError
+from tcpao_fast.trial import Statement, search_port
+
+_ADVICE = (
+    "TCP-AO covers addresses and ports: take the NAT out of the way, or, where both sides support "
+    "RFC 6978, say local_nat or remote_nat"
+)
+
+
+def nat_extension(case: Case, statement: Statement) -> Iterator[Variant]:
+    """RFC 6978: one side's MACs take an address and port as zero, the other's do not."""
+    if statement.algorithm == "tcp-md5":
+        return
+    sides = {0: "no side", 1: "their own side", 2: "the peer's side", 3: "both sides"}
+    for nat, side in sides.items():
+        if nat != statement.nat:
+            yield Variant(
+                replace(statement, nat=nat),
+                "rewritten_address",
+                f"their MACs take address and port of {side} as zero (RFC 6978), and key "
+                f"{case.key.label} says {sides[statement.nat]}",
+                "set the same NAT flags on both sides: local_nat and remote_nat here",
+            )
+
+
+def rewritten_address(case: Case, statement: Statement) -> Iterator[Variant]:
+    """The addresses and ports that the key file knows, in place of those that were captured."""
+    segment = statement.segment
+    sources = [segment.source, *_addresses(case, segment.source)]
+    destinations = [segment.destination, *_addresses(case, segment.destination)]
+    for source in sources:
+        for destination in destinations:
+            for source_port in _ports(case, segment.source_port):
+                for destination_port in _ports(case, segment.destination_port):
+                    ends = (source, source_port, destination, destination_port)
+                    variant = _with_ends(case, statement, ends)
+                    if variant is not None:
+                        yield variant
+
+
+def rewritten_port(case: Case, statement: Statement) -> Iterator[Variant]:
+    """Every port of one side, with the addresses that the key file knows: a NAT that maps ports."""
+    if statement.algorithm == "tcp-md5":
+        return
+    segment = statement.segment
+    for side in ("source", "destination"):
+        own = getattr(segment, side)
+        for address in [own, *_addresses(case, own)][:5]:
+            source, destination = segment.source, segment.destination
+            if side == "source":
+                source = address
+            else:
+                destination = address
+            ports = (segment.source_port, segment.destination_port)
+            moved = with_ends(segment, source, ports[0], destination, ports[1])
+            if moved is None:
+                continue
+            try:
+                found = search_port(
+                    replace(statement, segment=moved), side, case.sample.segment.mac
+                )
+            except TcpAoError:
+                continue
+            for port in found:
+                ports = (port, ports[1]) if side == "source" else (ports[0], port)
+                variant = _with_ends(case, statement, (source, ports[0], destination, ports[1]))
+                if variant is not None:
+                    yield variant
+
+
+def swapped_addresses(case: Case, statement: Statement) -> Iterator[Variant]:
+    """Both ends exchanged, as where a stack takes the wrong side for its own."""
+    segment = statement.segment
+    ends = (
+        segment.destination,
+        segment.destination_port,
+        segment.source,
+        segment.source_port,
+    )
+    packet = with_ends(segment, *ends)
+    if packet is not None:
+        yield Variant(
+            replace(statement, segment=packet),
+            "rewritten_address",
+            "their MACs have source and destination exchanged",
+            "this is a fault of the side that signs (Linux takes a segment whose checksum field "
+            "is 0 for one that goes out)",
+        )
+
+
+def _with_ends(
+    case: Case, statement: Statement, ends: tuple[bytes, int, bytes, int]
+) -> Variant | None:
+    segment = statement.segment
+    seen = (segment.source, segment.source_port, segment.destination, segment.destination_port)
+    if ends == seen or ends[:2] == ends[2:]:
+        return None
+    packet = with_ends(segment, *ends)
+    if packet is None:
+        return None
+    signed = f"{_text(*ends[:2])} to {_text(*ends[2:])}"
+    return Variant(
+        replace(statement, segment=packet),
+        "rewritten_address",
+        f"they were signed as from {signed}: an address or a port was changed on the way",
+        _ADVICE,
+    )
+
+
+def _text(address: bytes, port: int) -> str:
+    text = str(ip_address(address))
+    return f"[{text}]:{port}" if ":" in text else f"{text}:{port}"
+
+
+def _addresses(case: Case, like: bytes) -> list[bytes]:
+    """Single addresses of the key file, of the same IP version, the statement's key first."""
+    found: dict[bytes, None] = {}
+    for key in (case.key, *case.keys):
+        for network in (key.local, key.remote):
+            if isinstance(network, (IPv4Network, IPv6Network)) and network.num_addresses == 1:
+                packed = network.network_address.packed
+                if len(packed) == len(like) and packed != like:
+                    found[packed] = None
+    return list(found)[:32]
+
+
+def _ports(case: Case, own: int) -> list[int]:
+    found = {own: None, 179: None} if own < 1024 else {own: None}
+    for key in (case.key, *case.keys):
+        for ports in (key.local_port, key.remote_port):
+            if isinstance(ports, tuple) and ports[1] - ports[0] < 4:
+                found.update(dict.fromkeys(range(ports[0], ports[1] + 1)))
+    return list(found)[:8]

@@ -1,0 +1,72 @@
+"""A traffic key from other ISNs than those of the handshake (RFC 5925 section 5.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from tcpao_fast.diagnose.cases import Case, Variant
+from tcpao_fast.trial import Statement
+
+_SYN, _RST, _ACK = 2, 4, 16
+
+
+def isn(case: Case, statement: Statement) -> Iterator[Variant]:
+    """Swapped, one of them zero or off by one, an earlier connection's, Linux's signed RST."""
+    if statement.algorithm == "tcp-md5":
+        return
+    source, destination = statement.isn_source, statement.isn_destination
+    mend = "this is a fault of the side that signs: look for an update of its TCP stack"
+
+    def under(a: int, b: int) -> Statement:
+        return replace(statement, isn_source=a & 0xFFFFFFFF, isn_destination=b & 0xFFFFFFFF)
+
+    if not case.is_syn:
+        yield Variant(
+            under(destination, source), "isn",
+            "their traffic key comes from the two ISNs in the wrong order", mend,
+        )  # fmt: skip
+        yield Variant(
+            under(source, 0), "isn",
+            "their traffic key comes from 0 instead of the peer's ISN, as only a SYN's does", mend,
+        )  # fmt: skip
+        yield Variant(
+            under(0, destination), "isn",
+            "their traffic key comes from 0 instead of their own ISN", mend,
+        )  # fmt: skip
+    else:
+        for other in case.isns[1]:
+            yield Variant(
+                under(source, other), "isn",
+                "the SYN's traffic key comes from the peer's ISN, where it is 0", mend,
+            )  # fmt: skip
+    for a, b, what in (
+        (1, 0, "their own ISN + 1"),
+        (-1, 0, "their own ISN - 1"),
+        (0, 1, "the peer's ISN + 1"),
+        (0, -1, "the peer's ISN - 1"),
+        (1, 1, "both ISNs + 1"),
+    ):
+        if not (case.is_syn and b):
+            yield Variant(
+                under(source + a, destination + b), "isn",
+                f"their traffic key comes from {what}", mend,
+            )  # fmt: skip
+    if case.sample.segment.flags & _RST:
+        for other in dict.fromkeys((*case.isns[1], case.sample.segment.ack - 1)):
+            # context as the peer's SYN has it: its ISN as source ISN, 0 as destination ISN
+            yield Variant(
+                replace(under(0, other), other_end=True), "isn",
+                "the RST is signed with the traffic key of the other direction, as Linux does "
+                "from a listening socket",
+                "a known oddity of Linux, the keys are right: find out why the listener "
+                "refuses the connection",
+            )  # fmt: skip
+    for a in case.isns[0]:
+        for b in (0,) if case.is_syn else case.isns[1]:
+            if (a, b) != (source, destination):
+                yield Variant(
+                    under(a, b), "isn",
+                    "they belong to another connection between the same ports, with other ISNs",
+                    "late segments of an earlier connection, or somebody repeats them",
+                )  # fmt: skip

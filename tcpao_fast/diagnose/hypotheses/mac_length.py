@@ -1,0 +1,21 @@
+"""MACs of another length than the key's."""
+
+from __future__ import annotations
+
+from tcpao_fast.diagnose.cases import Case
+from tcpao_fast.keys import MasterKey
+
+Said = tuple[str, str, str]
+
+
+def mac_length(case: Case, key: MasterKey) -> Said | None:
+    """What is to be said where `key` fits but for the MAC's length: reason, what, advice."""
+    carried = len(case.sample.segment.mac)
+    if carried == key.mac_length:
+        return None
+    return (
+        "wrong_mac_length",
+        f"their MACs have {carried} bytes, and key {key.label} says {key.mac_length}",
+        f"set mac_length = {carried} here, or {key.mac_length} on the other side (routers have 12 "
+        "and no choice; Linux has 12 unless told otherwise)",
+    )

@@ -1,0 +1,27 @@
+"""TCP options covered by one side's MACs and left out by the other's: the commonest fault."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from tcpao_fast.diagnose.cases import Case, Variant
+from tcpao_fast.trial import Statement
+
+
+def options_coverage(case: Case, statement: Statement) -> Iterator[Variant]:
+    """RFC 5925 section 3.1 has a flag for it; vendors name it, and set it, in opposite ways."""
+    excluded = statement.exclude_options
+    does, says, value = (
+        ("cover the other TCP options", "leaves them out", "false")
+        if excluded
+        else ("leave the other TCP options out", "covers them", "true")
+    )
+    yield Variant(
+        replace(statement, exclude_options=not excluded),
+        "options_coverage",
+        f"their MACs {does}, and key {case.key.label} {says}",
+        f"set the same on both sides: exclude_options = {value} here, or the other side's flag "
+        "(Cisco: include-tcp-options, Junos: tcp-ao-option; both leave options out by default, "
+        "while Linux, BIRD and Arista cover them)",
+    )

@@ -1,0 +1,33 @@
+"""Another sequence number extension (RFC 5925 section 6.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from tcpao_fast.diagnose.cases import Case, Variant
+from tcpao_fast.trial import Statement
+
+#: How many SNEs from 0 on are tried.
+REACH = 16
+
+
+def sne(case: Case, statement: Statement) -> Iterator[Variant]:
+    """Off by one, a wrap that was not counted, Linux's case of ISN 0xFFFFFFFF, and small ones."""
+    if statement.algorithm == "tcp-md5":
+        return
+    own = statement.sne
+    near = [own - 1, own + 1, *range(REACH), 0xFFFFFFFF]
+    for other in dict.fromkeys(value & 0xFFFFFFFF for value in near):
+        if other == own:
+            continue
+        what = f"their MACs have SNE {other} where it is {own}"
+        advice = "the side that signs, or what is between, loses count of the wraps of SEQ"
+        if other == own - 1:
+            what += ": a wrap of the sequence numbers was not counted"
+        if statement.isn_source == 0xFFFFFFFF and (own, other) == (1, 0):
+            what += " (the ISN is 0xFFFFFFFF, and Linux takes 0 there)"
+            advice = (
+                "a known oddity of Linux with this one ISN in 2^32: open the connection once more"
+            )
+        yield Variant(replace(statement, sne=other), "sne", what, advice)

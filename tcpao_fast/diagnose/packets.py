@@ -1,0 +1,65 @@
+"""Packets as they may have been before something on the way changed them.
+
+Checksums are not mended: a MAC does not cover them.
+"""
+
+from __future__ import annotations
+
+from tcpao_fast.core.single import OneSegment
+
+_RAW_IP = 101
+_LARGEST_HEADER = 60
+
+
+def header_of(segment: OneSegment) -> bytes:
+    """The TCP header."""
+    packet = segment.packet
+    at = _tcp_offset(segment, packet)
+    return packet[at : at + segment.header_length]
+
+
+def _tcp_offset(segment: OneSegment, packet: bytes) -> int:
+    """Where TCP begins in a raw IP packet."""
+    if segment.version == 4:
+        return 4 * (packet[0] & 15)
+    total = 40 + int.from_bytes(packet[4:6], "big")
+    return total - segment.header_length - segment.payload_length
+
+
+def with_ends(
+    segment: OneSegment,
+    source: bytes,
+    source_port: int,
+    destination: bytes,
+    destination_port: int,
+) -> OneSegment | None:
+    """The packet with other addresses and ports; None where its IP version is another."""
+    size = 16 if segment.version == 6 else 4
+    if len(source) != size or len(destination) != size:
+        return None
+    changed = bytearray(segment.packet)
+    at = 8 if size == 16 else 12
+    changed[at : at + 2 * size] = source + destination
+    at = _tcp_offset(segment, segment.packet)
+    changed[at : at + 4] = source_port.to_bytes(2, "big") + destination_port.to_bytes(2, "big")
+    return OneSegment(bytes(changed), _RAW_IP)
+
+
+def with_options(segment: OneSegment, options: list[tuple[int, bytes]]) -> OneSegment | None:
+    """The packet with other TCP options; None where they do not fit, or are as they were."""
+    packet = segment.packet
+    at = _tcp_offset(segment, packet)
+    end = at + segment.header_length
+    text = b"".join(option for _, option in options)
+    if len(text) % 4 or 20 + len(text) > _LARGEST_HEADER or text == packet[at + 20 : end]:
+        return None
+    changed = bytearray(packet[: at + 20] + text + packet[end : end + segment.payload_length])
+    changed[at + 12] = (20 + len(text)) // 4 << 4 | (changed[at + 12] & 15)
+    grown = len(text) + 20 - segment.header_length
+    place = 4 if segment.version == 6 else 2
+    length = int.from_bytes(packet[place : place + 2], "big") + grown
+    if not 0 < length < 1 << 16:
+        return None
+    changed[place : place + 2] = length.to_bytes(2, "big")
+    found = OneSegment(bytes(changed), _RAW_IP)
+    return found if found.whole and found.auth else None

@@ -1,0 +1,247 @@
+"""Finding out how one segment's MAC was made: hypotheses, alone and then two at a time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from tcpao_fast.capture.evidence import ConnectionEvidence, Sample
+from tcpao_fast.diagnose.cases import Case, Hypothesis, Variant, matches
+from tcpao_fast.diagnose.hypotheses import COMBINED, DEEP, SINGLE
+from tcpao_fast.diagnose.hypotheses.key_id import key_id
+from tcpao_fast.diagnose.hypotheses.mac_length import mac_length
+from tcpao_fast.keys import MasterKey
+from tcpao_fast.trial import Statement, first_sne, fitting, nat_of
+from tcpao_fast.verdicts import Verdict
+
+#: Statements held against a MAC at a time.
+BATCH = 4096
+#: Keys that are taken as they are, with one thing changed, and with two.
+KEYS, KEYS_SINGLE, KEYS_COMBINED = 64, 4, 2
+#: For how many connections, and how many segments of each, a kind of hypothesis is tried: a capture
+#: with thousands of bad connections has few reasons for them.
+BUDGETS = {"single": (500, 12), "combined": (8, 4), "deep": (4, 3)}
+
+_MD5 = 2
+_SYN, _ACK = 2, 16
+_MASK = 0xFFFFFFFF
+
+Chain = tuple[Hypothesis, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """How a segment's MAC was made.
+
+    Attributes
+    ----------
+    reason, what, advice : str
+        As of a `Variant`.
+    key : MasterKey
+    """
+
+    reason: str
+    what: str
+    advice: str
+    key: MasterKey
+
+
+class Solver:
+    """Tries hypotheses on segments, and remembers which ones were right.
+
+    Parameters
+    ----------
+    keys : sequence of MasterKey
+        Those of the engine whose evidence comes.
+
+    Attributes
+    ----------
+    tried : int
+        Statements held against MACs so far.
+    """
+
+    def __init__(self, keys: Sequence[MasterKey]) -> None:
+        self.keys = tuple(keys)
+        self.tried = 0
+        self._proven: list[Chain] = []
+        self._spent: dict[str, Counter[int]] = {kind: Counter() for kind in BUDGETS}
+
+    def solve(
+        self, sample: Sample, connection: ConnectionEvidence, isns: Iterable[tuple[int, int]] = ()
+    ) -> list[Solution]:
+        """Every solution that the first round with any gives; more than one only for short MACs.
+
+        Parameters
+        ----------
+        sample : Sample
+            Whole, and signed.
+        connection : ConnectionEvidence
+        isns : iterable of (int, int)
+            Pairs that are known otherwise, of the connection's ends in their order.
+        """
+        if not sample.segment.whole or not sample.segment.auth:
+            return []
+        cases = self._cases(sample, connection, tuple(isns))
+        plain = [(case, self._base(case)) for case in cases]
+        found = self._round(plain, [()], KEYS)
+        if not found:
+            found = self._round(plain, self._proven, KEYS_SINGLE)
+        if not found and self._may("single", connection):
+            found = self._round(plain, [(one,) for one in SINGLE], KEYS_SINGLE)
+        if not found and self._may("combined", connection):
+            pairs = [
+                (first, second)
+                for number, first in enumerate(COMBINED)
+                for second in COMBINED[number + 1 :]
+            ]
+            found = self._round(plain, pairs, KEYS_COMBINED)
+        if not found and self._may("deep", connection):
+            found = self._round(plain, [(one,) for one in DEEP], 1)
+        return found
+
+    def _may(self, kind: str, connection: ConnectionEvidence) -> bool:
+        spent = self._spent[kind]
+        connections, segments = BUDGETS[kind]
+        if connection.id not in spent and len(spent) >= connections:
+            return False
+        spent[connection.id] += 1
+        return spent[connection.id] <= segments
+
+    def was_tried(self, connection: ConnectionEvidence) -> bool:
+        """Whether every single hypothesis was tried on a connection's segments."""
+        return connection.id in self._spent["single"]
+
+    def _cases(
+        self, sample: Sample, connection: ConnectionEvidence, isns: tuple[tuple[int, int], ...]
+    ) -> list[Case]:
+        """A case for each key that may be meant: the one that was tried, those that match, all."""
+        md5 = sample.segment.auth == _MD5
+        tried = [self.keys[sample.key]] if sample.key >= 0 else []
+        of_kind = [key for key in self.keys if key.is_tcp_md5 == md5]
+        fitting_ones = [key for key in of_kind if matches(key, sample)]
+        ordered = dict.fromkeys(id(key) for key in (*tried, *fitting_ones, *of_kind))
+        by_id = {id(key): key for key in self.keys}
+        known = _isns(sample, connection, isns)
+        return [
+            Case(sample, connection, by_id[number], self.keys, known)
+            for number in list(ordered)[:KEYS]
+        ]
+
+    def _base(self, case: Case) -> Statement:
+        """The key file's word."""
+        segment, key = case.sample.segment, case.key
+        source, destination = case.isns[0][0], 0 if case.is_syn else case.isns[1][0]
+        sne = first_sne(source, segment.seq)
+        if case.sample.verdict is Verdict.bad_mac:
+            sne = case.sample.sne
+        return Statement(
+            segment, key.algorithm, key.secret, source, destination, sne,
+            key.exclude_options, nat_of(key, segment),
+        )  # fmt: skip
+
+    def _round(
+        self, plain: list[tuple[Case, Statement]], chains: Sequence[Chain], keys: int
+    ) -> list[Solution]:
+        """Chains of hypotheses over the first keys, in batches, up to the first that fits."""
+        for chain in chains:
+            for batch in _batches(
+                (case, variants)
+                for case, base in plain[:keys]
+                for variants in _applied(chain, case, base)
+            ):
+                self.tried += len(batch)
+                mac = plain[0][0].sample.segment.mac
+                fits = fitting(
+                    [
+                        variants[-1].statement if variants else self._base(case)
+                        for case, variants in batch
+                    ],
+                    mac,
+                )
+                solutions = [
+                    solution for at in fits if (solution := _solution(*batch[at])) is not None
+                ]
+                if solutions:
+                    if chain and chain not in self._proven:
+                        self._proven.insert(0, chain)
+                        del self._proven[8:]
+                    return solutions if len(mac) < 6 else solutions[:1]
+        return []
+
+
+def _applied(chain: Chain, case: Case, base: Statement) -> Iterator[tuple[Variant, ...]]:
+    """Every way through a chain of hypotheses."""
+    if not chain:
+        yield ()
+        return
+    for variant in chain[0](case, base):
+        for rest in _applied(chain[1:], case, variant.statement):
+            yield (variant, *rest)
+
+
+def _batches(
+    items: Iterable[tuple[Case, tuple[Variant, ...]]],
+) -> Iterator[list[tuple[Case, tuple[Variant, ...]]]]:
+    batch: list[tuple[Case, tuple[Variant, ...]]] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _solution(case: Case, variants: tuple[Variant, ...]) -> Solution | None:
+    """What fitting variants come to, with what is to be said of the key itself."""
+    said = [(one.reason, one.what, one.advice) for one in variants]
+    for extra in (key_id(case, case.key), mac_length(case, case.key)):
+        if extra is not None:
+            said.append(extra)
+    if not said and case.sample.verdict is Verdict.key_not_found:
+        said.append(
+            (
+                "wrong_key_id",
+                f"key {case.key.label} gives their MACs, and was not to be accepted then",
+                f"widen accept_lifetime of key {case.key.label}, or accept_tolerance",
+            )
+        )
+    if not said:
+        return None
+    return Solution(
+        said[0][0],
+        "; and ".join(what for _, what, _ in said),
+        "; ".join(dict.fromkeys(advice for _, _, advice in said)),
+        case.key,
+    )
+
+
+def _isns(
+    sample: Sample, connection: ConnectionEvidence, pairs: tuple[tuple[int, int], ...]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """ISNs of the segment's sender and of its receiver, the likeliest first; at least one each."""
+    segment, side = sample.segment, sample.direction
+    found: list[list[int]] = [[], []]
+    if segment.flags & _SYN:
+        found[0].append(segment.seq)
+        if segment.flags & _ACK:
+            found[1].append((segment.ack - 1) & _MASK)
+    # the handshake before the segment counts most, then later and earlier ones
+    ordered = sorted(
+        connection.handshakes, key=lambda one: (one.number > sample.number, -one.number)
+    )
+    for one in ordered:
+        own = one.direction == side
+        found[not own].append(one.isn)
+        if one.answers is not None:
+            found[own].append(one.answers)
+    for pair in pairs:
+        found[0].append(pair[side])
+        found[1].append(pair[1 - side])
+    found[0].append((segment.seq - 1) & _MASK)
+    found[1].append((segment.ack - 1) & _MASK)
+    return (
+        tuple(list(dict.fromkeys(found[0]))[:5]),
+        tuple(list(dict.fromkeys(found[1]))[:5]),
+    )
