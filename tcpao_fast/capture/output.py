@@ -22,6 +22,8 @@ class OutputFile:
     ----------
     path : path-like
         ``-`` is standard output, which is written as the bytes come; so are devices and pipes.
+    private : bool
+        Whether only the owner may read it.
 
     Attributes
     ----------
@@ -35,9 +37,10 @@ class OutputFile:
         The file cannot be written.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, private: bool = False) -> None:
         self.path = os.fspath(path)
         self._temporary: Path | None = None
+        self._mode = 0o600 if private else 0o666
         if self.path == STANDARD_STREAM:
             self.file: BinaryIO = sys.stdout.buffer
             return
@@ -94,7 +97,7 @@ class OutputFile:
                 self.file.seek(0)
                 self.file.write(header)
             self.file.close()
-            self._temporary.chmod(0o666 & ~_umask())
+            self._temporary.chmod(self._mode & ~_umask())
             self._temporary.replace(self.path)
             self._temporary = None
         except OSError as error:

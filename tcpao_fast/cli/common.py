@@ -52,7 +52,7 @@ def keys_option(command: F) -> F:
     """``-k KEYS``."""
     return click.option(
         "-k", "--keys", "chain", type=KeysParameter(), required=True, metavar="KEYS",
-        help="Key file (TOML).",
+        help="Key file (TOML, or a router's).",
     )(command)  # fmt: skip
 
 

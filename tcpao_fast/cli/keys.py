@@ -1,18 +1,23 @@
-"""``tcpao keys``: check and show key files."""
+"""``tcpao keys``: check, show and convert key files."""
 
 from __future__ import annotations
 
+import sys
+
 import click
 
+from tcpao_fast.capture.output import OutputFile
+from tcpao_fast.capture.reader import STANDARD_STREAM
 from tcpao_fast.cli.common import KeysParameter, console, json_option, print_json
+from tcpao_fast.keyfiles import FORMATS, convert_keys
 from tcpao_fast.keys import KeyChain
 from tcpao_fast.lint import Severity, lint
 from tcpao_fast.report.text import finding_row, key_row, print_findings, print_keys
 
 
-@click.group("keys", short_help="Check or show a key file.")
+@click.group("keys", short_help="Check, show or convert a key file.")
 def keys_group() -> None:
-    """Check or show a key file. Secrets are never printed."""
+    """Check, show or convert a key file. Secrets are never printed on a terminal."""
 
 
 @keys_group.command("check")
@@ -49,3 +54,38 @@ def show_command(chain: KeyChain, as_json: bool) -> None:
         print_json({"keys": [key_row(key) for key in chain]})
     else:
         print_keys(console(), chain)
+
+
+@keys_group.command("convert")
+@click.argument("source", metavar="IN")
+@click.argument("target", metavar="OUT")
+@click.option("--from", "form", type=click.Choice(FORMATS), help="Format of IN; told from it.")
+@click.option(
+    "--to", type=click.Choice(FORMATS), default="toml", show_default=True, help="Format of OUT."
+)
+def convert_command(source: str, target: str, form: str | None, to: str) -> None:
+    """Write the keys of IN to OUT, in another format, and say what it cannot carry.
+
+    OUT has the secrets, and can be read by its owner alone. "-" is standard output, if that is no
+    terminal. A secret that IN has encrypted becomes an environment variable in TOML.
+
+    \b
+    Exit status:
+      0  OUT has every key
+      2  wrong usage, an unreadable file or a bad key file
+    """
+    if target == STANDARD_STREAM and sys.stdout.isatty():
+        raise click.UsageError("secrets are not printed on a terminal: name a file")
+    conversion = convert_keys(source, to, form)
+    output = OutputFile(target, private=True)
+    try:
+        output.put(conversion.text.encode())
+        output.commit()
+    finally:
+        output.discard()
+    plural = "s" if conversion.keys != 1 else ""
+    click.echo(f"{source}: {conversion.keys} key{plural}, {conversion.form} to {to}", err=True)
+    for note in conversion.notes:
+        click.echo(f"note: {note}", err=True)
+    for lost in conversion.lost:
+        click.echo(f"not carried: {lost}", err=True)

@@ -11,6 +11,7 @@ a lifetime is ``{ start = 2026-01-01T00:00:00Z, end = ... }`` with either end le
 from __future__ import annotations
 
 import base64
+import json
 import math
 import os
 import sys
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tcpao_fast.errors import InvalidKeyError, KeyFileError
+from tcpao_fast.keyfiles.entries import Written, network_text
 from tcpao_fast.keys import KeyChain, MasterKey, overlap_problems
 
 if sys.version_info >= (3, 11):
@@ -249,3 +251,69 @@ def _decode_secret(field: str, value: str, folder: Path) -> bytes:
     if found is None:
         raise ValueError(value)
     return found
+
+
+def write_toml(chain: KeyChain, variables: Mapping[int, str] | None = None) -> Written:
+    """A chain as a native key file; it carries everything.
+
+    Parameters
+    ----------
+    chain : KeyChain
+    variables : dict of int to str, optional
+        By number, the environment variables that hold secrets which are not known here.
+    """
+    parts: list[str] = []
+    if chain.accept_tolerance:
+        infinite = math.isinf(chain.accept_tolerance)
+        value = '"forever"' if infinite else str(int(chain.accept_tolerance))
+        parts.append(f"accept_tolerance = {value}\n")
+    for number, key in enumerate(chain):
+        parts.append("\n".join(["[[key]]", *_table(key, (variables or {}).get(number))]) + "\n")
+    return Written("\n".join(parts), ())
+
+
+def _table(key: MasterKey, variable: str | None) -> list[str]:
+    lines = [] if key.name is None else [f"name = {_quoted(key.name)}"]
+    lines.append(f"algorithm = {_quoted(key.algorithm)}")
+    if variable is not None:
+        lines.append(f"secret_env = {_quoted(variable)}")
+    else:
+        lines.append(_secret_line(key.secret))
+    if not key.is_tcp_md5:
+        lines += [f"send_id = {key.send_id}", f"recv_id = {key.recv_id}"]
+    for name, network in (("local", key.local), ("remote", key.remote)):
+        if network is not None:
+            lines.append(f"{name} = {_quoted(network_text(network))}")
+    for name in _PORTS:
+        ports = getattr(key, name)
+        if isinstance(ports, tuple):
+            one = ports[0] == ports[1]
+            lines.append(f"{name} = {ports[0] if one else _quoted(f'{ports[0]}-{ports[1]}')}")
+    if not key.is_tcp_md5:
+        lines.append(f"mac_length = {key.mac_length}")
+        lines.append(f"exclude_options = {str(key.exclude_options).lower()}")
+    if key.vrf is not None:
+        lines.append(f"vrf = {key.vrf}")
+    lines += [f"{flag} = true" for flag in ("local_nat", "remote_nat") if getattr(key, flag)]
+    for name in _LIFETIMES:
+        lifetime = getattr(key, name)
+        if lifetime is not None:
+            ends = [
+                f"{end} = {moment.isoformat()}"
+                for end, moment in zip(("start", "end"), lifetime, strict=True)
+                if moment is not None
+            ]
+            lines.append(f"{name} = {{ {', '.join(ends)} }}")
+    return lines
+
+
+def _secret_line(secret: bytes) -> str:
+    text = secret.decode("latin-1")
+    if text.isascii() and text.isprintable():
+        return f"secret = {_quoted(text)}"
+    return f"secret_hex = {_quoted(secret.hex())}"
+
+
+def _quoted(text: str) -> str:
+    """A basic string of TOML: JSON's escapes are TOML's too."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")
