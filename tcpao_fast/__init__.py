@@ -41,9 +41,10 @@ from tcpao_fast.errors import (
     UnknownAlgorithmError,
 )
 from tcpao_fast.events import Event, Tracer
-from tcpao_fast.keyfiles import load_keys
+from tcpao_fast.keyfiles import convert_keys, load_keys
 from tcpao_fast.keys import KeyChain, MasterKey
 from tcpao_fast.policy import Policy
+from tcpao_fast.report.html import report_capture
 from tcpao_fast.sne import SequenceExtender
 from tcpao_fast.verdicts import SignOutcome, Verdict
 
@@ -100,11 +101,13 @@ __all__ = [
     "Verdict",
     "VerifyResult",
     "__version__",
+    "convert_keys",
     "derive_traffic_keys",
     "diagnose_capture",
     "kernels",
     "load_keys",
     "mac_batch",
+    "report_capture",
     "sign_capture",
     "snmp_counters",
     "strip",

@@ -199,7 +199,7 @@ class EvidenceCollector:
         at, rows = at[there], rows[there]
         connection = result.connection[at].astype(np.int64)
         verdict = result.verdict[at]
-        direction = _direction(rows)
+        direction = directions(rows)
         self._grow(int(connection.max(initial=-1)) + 1)
         self._count(connection, direction, verdict, rows)
         numbers = before + chunk.numbers[at]
@@ -427,7 +427,7 @@ def _packed(row: Any, side: str) -> tuple[bytes, int]:
     return row[side][:size].tobytes(), int(row[f"{side}_port"])
 
 
-def _direction(rows: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
+def directions(rows: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
     """0 where the sender is the smaller end, else 1."""
     source = np.ascontiguousarray(rows["source"]).view(">u8").reshape(-1, 2)
     destination = np.ascontiguousarray(rows["destination"]).view(">u8").reshape(-1, 2)

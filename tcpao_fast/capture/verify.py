@@ -51,6 +51,8 @@ class ConnectionReport:
 
     Attributes
     ----------
+    id : int
+        As in `VerifyResult.connection`.
     client, server : (str, int)
         Address and port; the client sent the SYN (without one: the side with the higher port).
     vrf : int
@@ -66,6 +68,7 @@ class ConnectionReport:
         `tcpao_fast.verdicts.BAD`.
     """
 
+    id: int
     client: tuple[str, int]
     server: tuple[str, int]
     vrf: int
@@ -189,6 +192,7 @@ def _connection_reports(
         client, server = (endpoint_of(row, side) for side in sides(row))
         found.append(
             ConnectionReport(
+                id=number,
                 client=client,
                 server=server,
                 vrf=row["vrf"],

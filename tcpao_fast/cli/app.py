@@ -11,6 +11,7 @@ from tcpao_fast import __version__
 from tcpao_fast.cli.diagnose import diagnose_command
 from tcpao_fast.cli.kernels import kernels_command
 from tcpao_fast.cli.keys import keys_group
+from tcpao_fast.cli.report import report_command
 from tcpao_fast.cli.sign import sign_command
 from tcpao_fast.cli.strip import strip_command
 from tcpao_fast.cli.verify import verify_command
@@ -47,6 +48,7 @@ def tcpao() -> None:
 for command in (
     verify_command,
     diagnose_command,
+    report_command,
     sign_command,
     strip_command,
     keys_group,

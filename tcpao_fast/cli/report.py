@@ -1,0 +1,65 @@
+"""``tcpao report``."""
+
+from __future__ import annotations
+
+import click
+
+from tcpao_fast.cli.common import (
+    capture_options,
+    keys_option,
+    progress_bar,
+    quiet_option,
+    threads_option,
+)
+from tcpao_fast.keys import KeyChain
+from tcpao_fast.report.html import report_capture
+
+
+@click.command("report", short_help="Write what captures show as one HTML page.")
+@click.argument("captures", metavar="CAPTURE...", nargs=-1, required=True)
+@keys_option
+@click.option(
+    "-o", "--output", metavar="REPORT.html", required=True, help="The page; - is standard output."
+)
+@capture_options
+@threads_option
+@quiet_option
+def report_command(
+    captures: tuple[str, ...],
+    chain: KeyChain,
+    output: str,
+    packet_filter: str | None,
+    isns: tuple[str, ...],
+    threads: int,
+    quiet: bool,
+) -> None:
+    """Write one HTML page on captures, which needs nothing else and can be read offline.
+
+    It has a summary, the connections with what is wrong first, and for each a time line: segments
+    good and bad, keys in use, requests for another key and when they were followed, SNE steps.
+
+    \b
+    Exit status: as that of diagnose
+      0  everything signed is good
+      1  something is wrong
+      2  wrong usage, an unreadable file or a bad key file
+      3  nothing is bad, but something could not be decided, or nothing was signed
+    """
+    with progress_bar() as progress:
+        diagnosis = report_capture(
+            captures,
+            chain,
+            output,
+            threads=threads,
+            progress=progress,
+            packet_filter=packet_filter,
+            isns=isns,
+        )
+    if not quiet:
+        connections = len(diagnosis.report.connections)
+        click.echo(
+            f"{output}: {diagnosis.report.segments} TCP segments, {connections} connections, "
+            f"{len(diagnosis.findings)} findings",
+            err=True,
+        )
+    raise SystemExit(diagnosis.exit_status)
