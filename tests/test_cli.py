@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 import time
@@ -322,7 +323,19 @@ def test_kernels():
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["verify"], ["diagnose"], ["sign"], ["strip"], ["keys"], ["kernels"]]
+    "command",
+    [
+        [],
+        ["verify"],
+        ["diagnose"],
+        ["sign"],
+        ["strip"],
+        ["report"],
+        ["keys"],
+        ["keys", "convert"],
+        ["kernels"],
+        ["completion"],
+    ],
 )
 def test_help_fits_a_screen(command):
     done = tcpao(*command, "--help", text=True, env={**os.environ, "COLUMNS": "80"})
@@ -358,3 +371,33 @@ def test_memory_does_not_grow_with_the_capture(command, wrap, keys, tmp_path):
         )
         peaks.append(int(done.stdout.split("VmHWM:")[1].split()[0]) / 1024)
     assert peaks[1] - peaks[0] < 50, peaks
+
+
+class TestCompletion:
+    @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+    def test_scripts(self, shell):
+        done = tcpao("completion", shell, text=True)
+        assert done.returncode == 0 and "_TCPAO_COMPLETE" in done.stdout
+        if shutil.which(shell):
+            check = subprocess.run([shell, "-n"], input=done.stdout, capture_output=True, text=True)
+            assert check.returncode == 0, check.stderr
+
+    @pytest.mark.parametrize(
+        ("words", "offered"),
+        [
+            ("tcpao ver", "plain,verify"),
+            ("tcpao keys con", "plain,convert"),
+            ("tcpao verify --ann", "plain,--annotate"),
+            ("tcpao verify x.pcap -e ver", "plain,verdict"),
+            ("tcpao verify -k ke", "file,ke"),
+            ("tcpao diagnose cap", "file,cap"),
+            ("tcpao keys convert a b --to ju", "plain,junos"),
+        ],
+    )
+    def test_what_bash_is_offered(self, words, offered):
+        env = {
+            **os.environ, "_TCPAO_COMPLETE": "bash_complete", "COMP_WORDS": words,
+            "COMP_CWORD": str(len(words.split()) - 1),
+        }  # fmt: skip
+        done = tcpao(text=True, env=env)
+        assert offered in done.stdout.splitlines()

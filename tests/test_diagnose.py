@@ -558,7 +558,7 @@ class TestWholeCaptures:
             packets.append(a.send(SYN))
         found = diagnose(packets).findings
         assert len(found) == 600 and {one.reason for one in found} == {"wrong_secret"}
-        assert sum("not tried in depth" in one.sentence for one in found) == 100
+        assert sum("not tried in depth" in one.sentence for one in found) == 400
 
     def test_findings_as_json(self, tmp_path):
         path = pcap(tmp_path / "x.pcap", signed_with(exclude_options=True))

@@ -95,6 +95,9 @@ def test_no_libpcap(monkeypatch):
 
     monkeypatch.setattr(module.ctypes.util, "find_library", lambda name: None)
     module._libpcap.cache_clear()
+    assert PacketFilter("tcp")  # by its usual names
+    monkeypatch.setattr(module, "_NAMES", ())
+    module._libpcap.cache_clear()
     with pytest.raises(ao.MissingExtraError, match="apt-get install libpcap"):
         PacketFilter("tcp")
     module._libpcap.cache_clear()

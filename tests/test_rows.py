@@ -240,3 +240,46 @@ def test_command_line(tmp_path):
     done = run(MIXED, "-k", keys, "-o", tmp_path / "rows.xls")
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
     assert b"rows are written as .jsonl, .csv, .tsv, .parquet" in done.stderr
+
+
+class TestFields:
+    def test_chosen_ones_in_their_order(self, tmp_path, named_capture):
+        capture = named_capture("v4-sha1")
+        fields = ["verdict", "number", "sne"]
+        whole = rows_of(capture.path, capture.keys, tmp_path)[1]
+        for name in ("x.jsonl", "x.csv", "x.tsv", "x.parquet"):
+            path = tmp_path / name
+            ao.verify_capture(capture.path, capture.keys, output=path, fields=fields)
+            if name == "x.parquet":
+                rows = pyarrow.parquet.read_table(path).to_pylist()
+            elif name == "x.jsonl":
+                rows = [json.loads(line) for line in path.read_text().splitlines()]
+            else:
+                delimiter = "\t" if name == "x.tsv" else ","
+                with path.open(newline="") as file:
+                    rows = list(csv.DictReader(file, delimiter=delimiter))
+            assert list(rows[0]) == fields and len(rows) == len(whole)
+            assert [str(row["number"]) for row in rows] == [str(row["number"]) for row in whole]
+            assert {row["verdict"] for row in rows} == {"good"}
+
+    @pytest.mark.parametrize("fields", [[], ["verdict", "verdict"], ["verdict", "colour"]])
+    def test_mistakes(self, tmp_path, named_capture, fields):
+        capture = named_capture("v4-sha1")
+        with pytest.raises(ao.InvalidArgumentError, match="there are time, file, number"):
+            ao.verify_capture(capture.path, capture.keys, output=tmp_path / "x.csv", fields=fields)
+        assert not (tmp_path / "x.csv").exists()
+
+    def test_printed_as_tshark_prints_fields(self, tool):
+        keys = MIXED.with_suffix(".toml")
+        done = run(MIXED, "-k", keys, "-e", "number", "-e", "source_port", "-e", "seq")
+        ours = [line.split("\t") for line in done.stdout.decode().splitlines()]
+        command = [
+            tool("tshark"), "-r", MIXED, "-Y", "tcp", "-T", "fields", "-e", "frame.number",
+            "-e", "tcp.srcport", "-e", "tcp.seq_raw",
+        ]  # fmt: skip
+        theirs = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert ours == [line.split("\t") for line in theirs.splitlines()]
+
+    def test_an_unknown_one_on_the_command_line(self):
+        done = run(MIXED, "-k", MIXED.with_suffix(".toml"), "-e", "colour")
+        assert done.returncode == 2 and b"rnext_key_id" in done.stderr

@@ -23,7 +23,7 @@ from tcpao_fast.verdicts import BAD, UNDECIDED, Verdict
 
 #: Connections of which segments are kept; of the others there are the counts.
 MAX_CONNECTIONS = 2000
-#: Segments kept of a connection in each direction: with SYN, and without.
+#: Segments kept of a connection in each direction and with each verdict: with SYN, and without.
 SYNS, OTHERS = 2, 4
 #: Connections whose SYNs are looked at for ISN and MSS.
 MAX_HANDSHAKES = 50_000
@@ -176,7 +176,8 @@ class EvidenceCollector:
         self._counts = np.zeros((0, 2, _COUNTED), np.int64)
         self._options = np.zeros((0, 2, 3), np.int64)
         self._largest = np.zeros((0, 2), np.int64)
-        self._wanted = np.zeros((0, 2), bool)  # more segments of this direction
+        # whether more segments are wanted, by direction, by SYN and by verdict
+        self._wanted = np.zeros((0, 2, 2, _COUNTED), bool)
         self._known: dict[int, ConnectionEvidence] = {}
         self._handshakes: dict[int, list[Handshake]] = {}
         self._watch: dict[tuple[int, int, int], list[Any]] = {}
@@ -207,9 +208,12 @@ class EvidenceCollector:
         self._watch_repeats(rows, connection, direction, numbers)
         self._note_dubious(chunk, at, rows, connection, direction, verdict, numbers)
         trouble = np.flatnonzero(_TROUBLE[verdict])
+        with_syn = (rows["flags"] & _SYN) // _SYN
         for start in range(0, len(trouble), 256):
             some = trouble[start : start + 256]
-            some = some[self._wanted[connection[some], direction[some]]]
+            some = some[
+                self._wanted[connection[some], direction[some], with_syn[some], verdict[some]]
+            ]
             for i in some.tolist():
                 self._keep(
                     chunk,
@@ -230,7 +234,7 @@ class EvidenceCollector:
             old = getattr(self, name)
             grown = np.zeros((more, *old.shape[1:]), old.dtype)
             setattr(self, name, np.concatenate((old, grown)))
-        self._wanted = np.concatenate((self._wanted, np.ones((more, 2), bool)))
+        self._wanted = np.concatenate((self._wanted, np.ones((more, 2, 2, _COUNTED), bool)))
 
     def _count(
         self,
@@ -362,15 +366,19 @@ class EvidenceCollector:
             return
         verdict = Verdict(result.verdict[at])
         known.first.setdefault(verdict, number)
-        if row["kind"] == 1:
-            self._lowest(known, row, direction)
         with_syn = bool(row["flags"] & _SYN)
-        kept = [one for one in known.samples if one.direction == direction]
-        alike = sum(bool(one.segment.flags & _SYN) == with_syn for one in kept)
-        if row["kind"] != 1 or alike >= (SYNS if with_syn else OTHERS):
-            if len(kept) >= SYNS + OTHERS or alike >= 64:
-                self._wanted[connection, direction] = False
+        if row["kind"] != 1:  # there is nothing to try
+            self._wanted[connection, direction, int(with_syn), verdict] = False
             return
+        self._lowest(known, row, direction)
+        alike = sum(
+            one.direction == direction
+            and one.verdict is verdict
+            and bool(one.segment.flags & _SYN) == with_syn
+            for one in known.samples
+        )
+        if alike + 1 >= (SYNS if with_syn else OTHERS):
+            self._wanted[connection, direction, int(with_syn), verdict] = False
         start = int(chunk.offsets[at]) + int(row["ip_offset"])
         end = int(chunk.offsets[at] + chunk.lengths[at])
         packet = bytes(memoryview(chunk.buffer)[start:end])
@@ -384,8 +392,6 @@ class EvidenceCollector:
                 int(result.sne[at]),
             )
         )
-        if len(kept) + 1 >= SYNS + OTHERS:
-            self._wanted[connection, direction] = False
 
     @staticmethod
     def _lowest(known: ConnectionEvidence, row: Any, direction: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -15,6 +16,8 @@ from tcpao_fast.core.buffers import Records
 from tcpao_fast.core.choose import choose
 from tcpao_fast.errors import InvalidArgumentError, MissingExtraError
 
+#: Where `find_library` finds nothing: it asks tools that need not be there.
+_NAMES = ("libpcap.so.1", "libpcap.so.0.8", "libpcap.dylib")
 _SNAP_LENGTH = 262_144
 _ANY_NETMASK = 0xFFFFFFFF
 
@@ -23,14 +26,21 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_uint), ("instructions", ctypes.c_void_p))
 
 
+def _first_there(names: tuple[str | None, ...]) -> Any:
+    for name in names:
+        if name is not None:
+            with suppress(OSError):
+                return ctypes.CDLL(name)
+    return None
+
+
 @lru_cache(maxsize=1)
 def _libpcap() -> Any:
-    name = ctypes.util.find_library("pcap")
-    if name is None:
+    library = _first_there((ctypes.util.find_library("pcap"), *_NAMES))
+    if library is None:
         raise MissingExtraError(
             "a packet filter needs libpcap: apt-get install libpcap0.8 (or your system's libpcap)"
         )
-    library = ctypes.CDLL(name)
     library.pcap_open_dead.restype = ctypes.c_void_p
     library.pcap_open_dead.argtypes = (ctypes.c_int, ctypes.c_int)
     library.pcap_compile.argtypes = (

@@ -163,7 +163,8 @@ def _find(
     ]
     if not samples:
         return Found(connection, None, 0)
-    first = max(samples, key=lambda one: len(one.segment.mac))
+    # a long MAC proves most, a short message is quickest
+    first = max(samples, key=lambda one: (len(one.segment.mac), -one.segment.payload_length))
     key = keys[first.key]
     side = first.direction
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from tcpao_fast import __version__
+from tcpao_fast.cli.completion import completion_command
 from tcpao_fast.cli.diagnose import diagnose_command
 from tcpao_fast.cli.kernels import kernels_command
 from tcpao_fast.cli.keys import keys_group
@@ -53,5 +54,6 @@ for command in (
     strip_command,
     keys_group,
     kernels_command,
+    completion_command,
 ):
     tcpao.add_command(command)

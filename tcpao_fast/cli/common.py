@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -36,10 +37,20 @@ else:
     _KeysBase = click.ParamType  # older releases of click know no type argument
 
 
+#: A file, or "-": what cannot be opened is told by whoever opens it.
+FILE = click.Path(allow_dash=True)
+
+
 class KeysParameter(_KeysBase):
     """A key file, read when the command line is."""
 
     name = "keys"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Files."""
+        return [CompletionItem(incomplete, type="file")]
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None

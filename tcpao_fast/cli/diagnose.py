@@ -7,6 +7,7 @@ import json
 import click
 
 from tcpao_fast.cli.common import (
+    FILE,
     capture_options,
     console,
     json_option,
@@ -23,7 +24,7 @@ SHOWN_FINDINGS = 20
 
 
 @click.command("diagnose", short_help="Say why segments of captures do not verify.")
-@click.argument("captures", metavar="CAPTURE...", nargs=-1, required=True)
+@click.argument("captures", metavar="CAPTURE...", nargs=-1, required=True, type=FILE)
 @keys_option
 @json_option
 @click.option("--all", "show_all", is_flag=True, help="Show every finding.")

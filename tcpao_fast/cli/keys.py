@@ -8,7 +8,7 @@ import click
 
 from tcpao_fast.capture.output import OutputFile
 from tcpao_fast.capture.reader import STANDARD_STREAM
-from tcpao_fast.cli.common import KeysParameter, console, json_option, print_json
+from tcpao_fast.cli.common import FILE, KeysParameter, console, json_option, print_json
 from tcpao_fast.keyfiles import FORMATS, convert_keys
 from tcpao_fast.keys import KeyChain
 from tcpao_fast.lint import Severity, lint
@@ -57,8 +57,8 @@ def show_command(chain: KeyChain, as_json: bool) -> None:
 
 
 @keys_group.command("convert")
-@click.argument("source", metavar="IN")
-@click.argument("target", metavar="OUT")
+@click.argument("source", metavar="IN", type=FILE)
+@click.argument("target", metavar="OUT", type=FILE)
 @click.option("--from", "form", type=click.Choice(FORMATS), help="Format of IN; told from it.")
 @click.option(
     "--to", type=click.Choice(FORMATS), default="toml", show_default=True, help="Format of OUT."

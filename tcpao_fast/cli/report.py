@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from tcpao_fast.cli.common import (
+    FILE,
     capture_options,
     keys_option,
     progress_bar,
@@ -16,10 +17,15 @@ from tcpao_fast.report.html import report_capture
 
 
 @click.command("report", short_help="Write what captures show as one HTML page.")
-@click.argument("captures", metavar="CAPTURE...", nargs=-1, required=True)
+@click.argument("captures", metavar="CAPTURE...", nargs=-1, required=True, type=FILE)
 @keys_option
 @click.option(
-    "-o", "--output", metavar="REPORT.html", required=True, help="The page; - is standard output."
+    "-o",
+    "--output",
+    metavar="REPORT.html",
+    required=True,
+    type=FILE,
+    help="The page; - is standard output.",
 )
 @capture_options
 @threads_option

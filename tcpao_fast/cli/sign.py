@@ -6,6 +6,7 @@ import click
 
 from tcpao_fast.capture.rewrite import sign_capture
 from tcpao_fast.cli.common import (
+    FILE,
     json_option,
     keys_option,
     progress_bar,
@@ -17,8 +18,8 @@ from tcpao_fast.keys import KeyChain
 
 
 @click.command("sign", short_help="Sign an unsigned capture.")
-@click.argument("source", metavar="IN")
-@click.argument("target", metavar="OUT")
+@click.argument("source", metavar="IN", type=FILE)
+@click.argument("target", metavar="OUT", type=FILE)
 @keys_option
 @json_option
 @threads_option

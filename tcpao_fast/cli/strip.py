@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 
 from tcpao_fast.capture.rewrite import strip_capture
-from tcpao_fast.cli.common import json_option, progress_bar, quiet_option, show_rewrite
+from tcpao_fast.cli.common import FILE, json_option, progress_bar, quiet_option, show_rewrite
 
 
 @click.command("strip", short_help="Remove TCP-AO and TCP-MD5 from a capture.")
-@click.argument("source", metavar="IN")
-@click.argument("target", metavar="OUT")
+@click.argument("source", metavar="IN", type=FILE)
+@click.argument("target", metavar="OUT", type=FILE)
 @json_option
 @quiet_option
 def strip_command(source: str, target: str, as_json: bool, quiet: bool) -> None:

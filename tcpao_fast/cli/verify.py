@@ -5,8 +5,10 @@ from __future__ import annotations
 import click
 
 from tcpao_fast.capture.reader import STANDARD_STREAM
+from tcpao_fast.capture.rows import COLUMNS
 from tcpao_fast.capture.verify import CaptureReport, verify_capture
 from tcpao_fast.cli.common import (
+    FILE,
     capture_options,
     console,
     json_option,
@@ -24,13 +26,14 @@ SHOWN_CONNECTIONS = 50
 
 
 @click.command("verify", short_help="Say which segments of captures verify.")
-@click.argument("captures", metavar="CAPTURE...", nargs=-1, required=True)
+@click.argument("captures", metavar="CAPTURE...", nargs=-1, required=True, type=FILE)
 @keys_option
 @json_option
 @click.option(
     "-o",
     "--output",
     metavar="OUT",
+    type=FILE,
     help="A row a segment: .jsonl, .csv, .tsv, .parquet.",
 )
 @click.option(
@@ -38,12 +41,14 @@ SHOWN_CONNECTIONS = 50
     "--field",
     "fields",
     metavar="FIELD",
+    type=click.Choice(list(COLUMNS)),
     multiple=True,
     help="A column of -o (without -o: printed); again for more.",
 )
 @click.option(
     "--annotate",
     metavar="OUT.pcapng",
+    type=FILE,
     help="All packets, with the verdicts as comments.",
 )
 @click.option(

@@ -64,7 +64,7 @@ def diagnose_capture(
 ) -> Diagnosis:
     """Verify captures, and say of every connection that is not good why, by trying.
 
-    Up to six segments of each direction are tried under everything that is known to go wrong: see
+    A few segments of each direction are tried under everything that is known to go wrong: see
     `tcpao_fast.diagnose.hypotheses`.
 
     Parameters

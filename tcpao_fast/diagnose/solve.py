@@ -21,7 +21,9 @@ BATCH = 4096
 KEYS, KEYS_SINGLE, KEYS_COMBINED = 64, 4, 2
 #: For how many connections, and how many segments of each, a kind of hypothesis is tried: a capture
 #: with thousands of bad connections has few reasons for them.
-BUDGETS = {"single": (500, 12), "combined": (8, 4), "deep": (4, 3)}
+BUDGETS = {"single": (200, 1), "combined": (8, 4), "deep": (4, 3)}
+#: The first connections for which no reason is found are looked at more closely.
+THOROUGH = (24, 12)
 
 _MD5 = 2
 _SYN, _ACK = 2, 16
@@ -101,10 +103,13 @@ class Solver:
         return found
 
     def _may(self, kind: str, connection: ConnectionEvidence) -> bool:
-        spent = self._spent[kind]
+        """Whether a segment of a connection is still to be tried in this way."""
+        spent = self._spent[kind]  # of each connection, in the order in which they came
         connections, segments = BUDGETS[kind]
         if connection.id not in spent and len(spent) >= connections:
             return False
+        if kind == "single" and connection.id in [*spent][: THOROUGH[0]]:
+            segments = THOROUGH[1]
         spent[connection.id] += 1
         return spent[connection.id] <= segments
 

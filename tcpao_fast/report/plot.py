@@ -127,9 +127,9 @@ def _draw_keys(axes: Any, line: TimeLine, ends: Sequence[str], labels: Sequence[
     """Which key each end signs with, what it asks for, and where its SNE steps."""
     axes.set_ylim(-0.65, 1.75)
     axes.set_yticks([])
-    for end, height in zip(ends, (1, 0), strict=True):
-        place = (0.005, height + 0.32)
-        axes.text(*place, f"{end} signs with", transform=axes.get_yaxis_transform(), fontsize=8)
+    for who, row in zip(ends, (1, 0), strict=True):
+        across = axes.get_yaxis_transform()
+        axes.text(0.005, row + 0.32, f"{who} signs with", transform=across, fontsize=8)
     span = max(line.last - line.first, _MICROSECOND)
     named: set[int] = set()
     for side, height in ((0, 1), (1, 0)):

@@ -76,6 +76,7 @@ def _print_search(console: Console, search: SearchReport) -> None:
         f"{search.reach} bytes back: {search.tried:,} pairs tried in {search.seconds:.1f} s "
         f"({rate:.1f} million a second)",
         highlight=False,
+        soft_wrap=True,
     )
     for one in search.found:
         ends = " and ".join(endpoint(*end) for end in one.connection.ends)
