@@ -656,6 +656,11 @@ def address_text(address: bytes) -> str:
     return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
 
 
+def endpoint_text(address: str, port: int) -> str:
+    """``10.0.0.1:179``, ``[fd00::1]:179``."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
 def strip(
     buffer: Buffer,
     offsets: Integers,

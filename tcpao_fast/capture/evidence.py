@@ -15,10 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tcpao_fast.capture.reader import Chunk
-from tcpao_fast.core.buffers import Records
 from tcpao_fast.core.parse import parse_records
 from tcpao_fast.core.single import OneSegment
-from tcpao_fast.engine import VerifyResult, address_text
+from tcpao_fast.engine import VerifyResult, address_text, endpoint_text
 from tcpao_fast.verdicts import BAD, UNDECIDED, Verdict
 
 #: Connections of which segments are kept; of the others there are the counts.
@@ -156,10 +155,9 @@ class ConnectionEvidence:
         """Segments with a verdict, in both directions."""
         return int(self.counts[:, verdict].sum())
 
-    @property
-    def has_trouble(self) -> bool:
-        """Whether a segment is bad or undecided."""
-        return bool(self.counts[:, _TROUBLE[:_COUNTED]].any())
+    def text(self, side: int) -> str:
+        """One of the ends, with its port."""
+        return endpoint_text(*self.ends[side])
 
     @property
     def client(self) -> int:
@@ -187,14 +185,7 @@ class EvidenceCollector:
         at = np.flatnonzero((result.verdict != Verdict.not_tcp) & (result.connection >= 0))
         if not len(at):
             return
-        records = Records(
-            chunk.buffer,
-            chunk.offsets,
-            chunk.lengths,
-            chunk.linktypes,
-            chunk.timestamps,
-            chunk.wire_lengths,
-        )
+        records = chunk.records()
         rows = parse_records(records.subset(at))
         there = (rows["source_port"] != 0) | (rows["destination_port"] != 0)
         at, rows = at[there], rows[there]

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from tcpao_fast.capture.reader import Chunk
-from tcpao_fast.core.buffers import Records
 from tcpao_fast.core.choose import choose
 from tcpao_fast.errors import InvalidArgumentError, MissingExtraError
 
@@ -109,14 +108,7 @@ class PacketFilter:
         InvalidArgumentError
             The expression means nothing for a link type of the chunk.
         """
-        records = Records(
-            chunk.buffer,
-            chunk.offsets,
-            chunk.lengths,
-            chunk.linktypes,
-            chunk.timestamps,
-            chunk.wire_lengths,
-        )
+        records = chunk.records()
         taken = np.zeros(len(chunk.offsets), bool)
         function = ctypes.cast(self._library.bpf_filter, ctypes.c_void_p).value or 0
         for linktype in np.unique(chunk.linktypes).tolist():

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tcpao_fast.capture.compression import decompressed, what_is_wrong
+from tcpao_fast.core.buffers import Records
 from tcpao_fast.core.scan import Scanner
 from tcpao_fast.errors import CaptureError, MissingExtraError
 
@@ -59,6 +60,17 @@ class Chunk:
     timestamps: npt.NDArray[np.int64]
     linktypes: npt.NDArray[np.int32]
     read: int
+
+    def records(self) -> Records:
+        """As the core's stages take them."""
+        return Records(
+            self.buffer,
+            self.offsets,
+            self.lengths,
+            self.linktypes,
+            self.timestamps,
+            self.wire_lengths,
+        )
 
 
 def _numbers(first: int, columns: tuple[npt.NDArray[Any], ...]) -> npt.NDArray[np.int64]:

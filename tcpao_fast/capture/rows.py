@@ -16,7 +16,6 @@ import numpy.typing as npt
 
 from tcpao_fast.capture.output import OutputFile
 from tcpao_fast.capture.reader import STANDARD_STREAM, Chunk
-from tcpao_fast.core.buffers import Records
 from tcpao_fast.core.parse import parse_records
 from tcpao_fast.engine import VerifyResult, address_text
 from tcpao_fast.errors import InvalidArgumentError, MissingExtraError
@@ -60,14 +59,7 @@ _FLAGS = [flag_letters(flags) for flags in range(256)]
 def columns_of(name: str, chunk: Chunk, result: VerifyResult, labels: Sequence[str]) -> Columns:
     """The rows of one chunk of a capture: of each column a list."""
     at = np.flatnonzero(result.verdict != Verdict.not_tcp)
-    records = Records(
-        chunk.buffer,
-        chunk.offsets,
-        chunk.lengths,
-        chunk.linktypes,
-        chunk.timestamps,
-        chunk.wire_lengths,
-    )
+    records = chunk.records()
     rows = parse_records(records.subset(at))
     has_ports = (rows["source_port"] != 0) | (rows["destination_port"] != 0)
     whole = (rows["kind"] == _SEGMENT) | (rows["kind"] == _MALFORMED)

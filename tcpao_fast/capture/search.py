@@ -69,17 +69,13 @@ class SearchReport:
             "seconds": round(self.seconds, 3),
             "connections": [
                 {
-                    "ends": [_text(end) for end in one.connection.ends],
+                    "ends": [one.connection.text(side) for side in (0, 1)],
                     "isns": None if one.isns is None else list(one.isns),
                     "tried": one.tried,
                 }
                 for one in self.found
             ],
         }
-
-
-def _text(end: tuple[str, int]) -> str:
-    return f"[{end[0]}]:{end[1]}" if ":" in end[0] else f"{end[0]}:{end[1]}"
 
 
 def _record(connection: ConnectionEvidence, isns: tuple[int, int]) -> dict[str, Any]:

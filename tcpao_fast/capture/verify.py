@@ -30,6 +30,7 @@ from tcpao_fast.engine import (
     Engine,
     VerifyResult,
     endpoint_of,
+    endpoint_text,
     reached_sne,
     sides,
 )
@@ -80,8 +81,8 @@ class ConnectionReport:
     def as_dict(self) -> dict[str, Any]:
         """The form of ``tcpao verify --json``."""
         return {
-            "client": endpoint(*self.client),
-            "server": endpoint(*self.server),
+            "client": endpoint_text(*self.client),
+            "server": endpoint_text(*self.server),
             "vrf": self.vrf,
             "verdicts": self.counts,
             "keys": list(self.keys),
@@ -147,11 +148,6 @@ class CaptureReport:
             "connections": [connection.as_dict() for connection in self.connections],
             **found,
         }
-
-
-def endpoint(address: str, port: int) -> str:
-    """``10.0.0.1:179``, ``[fd00::1]:179``."""
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 class _Connections:

@@ -11,7 +11,7 @@ from tcpao_fast.capture.evidence import EvidenceCollector
 from tcpao_fast.capture.filter import PacketFilter
 from tcpao_fast.capture.isns import IsnsLike, read_isns
 from tcpao_fast.capture.reader import in_time_order
-from tcpao_fast.capture.verify import CaptureReport, PathLike, Progress, verify_into
+from tcpao_fast.capture.verify import CaptureReport, PathLike, Progress, Sink, verify_into
 from tcpao_fast.diagnose.cases import REASONS
 from tcpao_fast.diagnose.findings import Finding, Rank, findings_of
 from tcpao_fast.engine import STATE_VERSION, Engine
@@ -80,6 +80,29 @@ def diagnose_capture(
     InvalidArgumentError, MissingExtraError, StateError
         As for `verify_capture`.
     """
+    return diagnose_with(
+        path,
+        chain,
+        policy=policy,
+        threads=threads,
+        progress=progress,
+        packet_filter=packet_filter,
+        isns=isns,
+    )[1]
+
+
+def diagnose_with(
+    path: PathLike | Sequence[PathLike],
+    chain: Iterable[MasterKey],
+    sinks: Sequence[Sink] = (),
+    *,
+    policy: Policy | None = None,
+    threads: int = 1,
+    progress: Progress | None = None,
+    packet_filter: str | None = None,
+    isns: IsnsLike | None = None,
+) -> tuple[Engine, Diagnosis]:
+    """`diagnose_capture` with more sinks for the results, and the engine that gave them."""
     paths = [path] if isinstance(path, (str, os.PathLike)) else list(path)
     engine = Engine(chain, policy, threads)
     if isns is not None:
@@ -88,7 +111,7 @@ def diagnose_capture(
     report, damage = verify_into(
         engine,
         in_time_order(paths),
-        [collector],
+        [collector, *sinks],
         packets=None if packet_filter is None else PacketFilter(packet_filter),
         progress=progress,
     )
@@ -96,4 +119,4 @@ def diagnose_capture(
         damage.report = report
         raise damage
     found = findings_of(collector.evidence(), engine.keys)
-    return Diagnosis(found, report, collector.left_out)
+    return engine, Diagnosis(found, report, collector.left_out)

@@ -8,13 +8,13 @@ from enum import IntEnum
 from typing import Any
 
 from tcpao_fast.capture.evidence import ConnectionEvidence, Sample
-from tcpao_fast.capture.verify import endpoint
 from tcpao_fast.diagnose.hypotheses.observations import (
     OBSERVATIONS,
     Observation,
     larger_than_mss,
 )
 from tcpao_fast.diagnose.solve import Solution, Solver
+from tcpao_fast.engine import endpoint_text
 from tcpao_fast.keys import MasterKey
 from tcpao_fast.verdicts import BAD, Verdict
 
@@ -72,8 +72,8 @@ class Finding:
         """The form of ``tcpao diagnose --json``."""
         return {
             "connection": {
-                "client": endpoint(*self.client),
-                "server": endpoint(*self.server),
+                "client": endpoint_text(*self.client),
+                "server": endpoint_text(*self.server),
                 "vrf": self.vrf,
             },
             "reason": self.reason,
@@ -163,10 +163,6 @@ def _solved(
     return solved, left
 
 
-def _text(connection: ConnectionEvidence, side: int) -> str:
-    return endpoint(*connection.ends[side])
-
-
 def _finding(
     connection: ConnectionEvidence,
     reason: str,
@@ -221,9 +217,7 @@ def _grouped(
         clauses.setdefault(solution.what, []).append(side)
     sentences = []
     for what, sides in clauses.items():
-        who = (
-            "in both directions" if len(set(sides)) == 2 else f"from {_text(connection, sides[0])}"
-        )
+        who = "in both directions" if len(set(sides)) == 2 else f"from {connection.text(sides[0])}"
         sentences.append(f"segments {who}: {what}")
     sentence = "; ".join(sentences)
     advice = "; ".join(dict.fromkeys(solution.advice for _, solution, _ in parts))
@@ -252,7 +246,7 @@ def _unsolved(
         parts = [(side, of) for side, of in parts if of]
         if not parts:
             continue
-        who = "both directions" if len(parts) == 2 else _text(connection, parts[0][0])
+        who = "both directions" if len(parts) == 2 else connection.text(parts[0][0])
         labels = ", ".join(
             dict.fromkeys(
                 solver.keys[one.key].label for _, of in parts for one in of if one.key >= 0

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from tcpao_fast.capture.evidence import EvidenceCollector
-from tcpao_fast.capture.filter import PacketFilter
-from tcpao_fast.capture.isns import IsnsLike, read_isns
+from tcpao_fast.capture.isns import IsnsLike
 from tcpao_fast.capture.output import OutputFile
-from tcpao_fast.capture.reader import in_time_order
-from tcpao_fast.capture.verify import (
-    ConnectionReport,
-    PathLike,
-    Progress,
-    endpoint,
-    verify_into,
-)
-from tcpao_fast.diagnose import Diagnosis, Finding
-from tcpao_fast.diagnose.findings import findings_of
-from tcpao_fast.engine import STATE_VERSION, Engine
+from tcpao_fast.capture.verify import ConnectionReport, PathLike, Progress
+from tcpao_fast.diagnose import Diagnosis, Finding, diagnose_with
+from tcpao_fast.engine import Engine, endpoint_text
 from tcpao_fast.errors import MissingExtraError
 from tcpao_fast.keys import MasterKey
 from tcpao_fast.policy import Policy
@@ -67,23 +56,16 @@ def report_capture(
         As for `verify_capture`; no page is written.
     """
     template = _template()
-    paths = [path] if isinstance(path, (str, os.PathLike)) else list(path)
-    engine = Engine(chain, policy, threads)
-    if isns is not None:
-        engine.import_state({"version": STATE_VERSION, "connections": read_isns(isns)})
-    collector, lines = EvidenceCollector(), TimeLines()
-    report, damage = verify_into(
-        engine,
-        in_time_order(paths),
-        [collector, lines],
-        packets=None if packet_filter is None else PacketFilter(packet_filter),
+    lines = TimeLines()
+    engine, diagnosis = diagnose_with(
+        path,
+        chain,
+        [lines],
+        policy=policy,
+        threads=threads,
         progress=progress,
-    )
-    if damage is not None:
-        damage.report = report
-        raise damage
-    diagnosis = Diagnosis(
-        findings_of(collector.evidence(), engine.keys), report, collector.left_out
+        packet_filter=packet_filter,
+        isns=isns,
     )
     page = template.render(_page(engine, diagnosis, lines.lines))
     file = OutputFile(output)
@@ -181,8 +163,8 @@ def _row(one: ConnectionReport, anchor: str | None) -> dict[str, Any]:
     sne = (one.sne["client"], one.sne["server"])
     return {
         "anchor": anchor,
-        "client": endpoint(*one.client),
-        "server": endpoint(*one.server) + (f" vlan {one.vrf}" if one.vrf else ""),
+        "client": endpoint_text(*one.client),
+        "server": endpoint_text(*one.server) + (f" vlan {one.vrf}" if one.vrf else ""),
         "kind": _kind(one.counts),
         "verdicts": ", ".join(f"{count:,} {name}" for name, count in one.counts.items()),
         "key_names": ", ".join(one.keys) or "-",
@@ -225,7 +207,7 @@ def _in_order(one: ConnectionReport) -> tuple[str, str]:
     low, high = sorted(
         (one.client, one.server), key=lambda end: (ip_address(end[0]).packed, end[1])
     )
-    return endpoint(*low), endpoint(*high)
+    return endpoint_text(*low), endpoint_text(*high)
 
 
 def _keys_said(

@@ -12,8 +12,9 @@ from rich.text import Text
 
 from tcpao_fast.capture.rewrite import RewriteReport
 from tcpao_fast.capture.search import SearchReport
-from tcpao_fast.capture.verify import CaptureReport, ConnectionReport, endpoint
+from tcpao_fast.capture.verify import CaptureReport, ConnectionReport
 from tcpao_fast.diagnose import Diagnosis, Rank
+from tcpao_fast.engine import endpoint_text
 from tcpao_fast.keys import KeyChain, MasterKey
 from tcpao_fast.lint import LintFinding
 from tcpao_fast.verdicts import BAD, MEANINGS, SEGMENT_VERDICTS, UNDECIDED, Verdict
@@ -79,7 +80,7 @@ def _print_search(console: Console, search: SearchReport) -> None:
         soft_wrap=True,
     )
     for one in search.found:
-        ends = " and ".join(endpoint(*end) for end in one.connection.ends)
+        ends = " and ".join(endpoint_text(*end) for end in one.connection.ends)
         what = (
             f"not found in {one.tried:,} tries"
             if one.isns is None
@@ -105,7 +106,7 @@ def print_diagnosis(console: Console, diagnosis: Diagnosis, most: int | None = N
         packets = ", ".join(f"#{number}" for number in one.packets)
         vlan = f" vlan {one.vrf}" if one.vrf else ""
         counted = ", ".join(f"{count} {name}" for name, count in one.counts.items())
-        head = f"{endpoint(*one.client)} - {endpoint(*one.server)}{vlan}: {one.reason}"
+        head = f"{endpoint_text(*one.client)} - {endpoint_text(*one.server)}{vlan}: {one.reason}"
         console.print()
         console.print(Text(head, colours[one.rank]), soft_wrap=True)
         for line in (one.sentence, f"Seen: {counted}; packets {packets}", f"Mend: {one.advice}"):
@@ -138,8 +139,8 @@ def _print_connections(
     for one in ordered[:most]:
         sne = (one.sne["client"], one.sne["server"])
         table.add_row(
-            endpoint(*one.client),
-            endpoint(*one.server) + (f" vlan {one.vrf}" if one.vrf else ""),
+            endpoint_text(*one.client),
+            endpoint_text(*one.server) + (f" vlan {one.vrf}" if one.vrf else ""),
             ", ".join(f"{count} {name}" for name, count in one.counts.items()),
             ", ".join(one.keys) or "-",
             "-" if None in sne else f"{sne[0]}/{sne[1]}",

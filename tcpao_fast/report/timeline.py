@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from tcpao_fast.capture.evidence import directions
 from tcpao_fast.capture.reader import Chunk
-from tcpao_fast.core.buffers import Records
 from tcpao_fast.core.parse import parse_records
 from tcpao_fast.engine import VerifyResult
 from tcpao_fast.verdicts import BAD, UNDECIDED, Verdict
@@ -144,10 +143,7 @@ class TimeLines:
         )
         if not len(at):
             return
-        records = Records(
-            chunk.buffer, chunk.offsets, chunk.lengths, chunk.linktypes, chunk.timestamps,
-            chunk.wire_lengths,
-        )  # fmt: skip
+        records = chunk.records()
         at = at[np.argsort(result.connection[at], kind="stable")]
         rows = parse_records(records.subset(at))
         connection = result.connection[at]

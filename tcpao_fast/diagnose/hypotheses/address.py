@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network
 
 from tcpao_fast.diagnose.cases import Case, Variant
 from tcpao_fast.diagnose.packets import with_ends
+from tcpao_fast.engine import address_text, endpoint_text
 from tcpao_fast.errors import TcpAoError
 from tcpao_fast.trial import Statement, search_port
 
@@ -108,18 +109,15 @@ def _with_ends(
     packet = with_ends(segment, *ends)
     if packet is None:
         return None
-    signed = f"{_text(*ends[:2])} to {_text(*ends[2:])}"
+    signed = " to ".join(
+        endpoint_text(address_text(one), port) for one, port in (ends[:2], ends[2:])
+    )
     return Variant(
         replace(statement, segment=packet),
         "rewritten_address",
         f"they were signed as from {signed}: an address or a port was changed on the way",
         _ADVICE,
     )
-
-
-def _text(address: bytes, port: int) -> str:
-    text = str(ip_address(address))
-    return f"[{text}]:{port}" if ":" in text else f"{text}:{port}"
 
 
 def _addresses(case: Case, like: bytes) -> list[bytes]:

@@ -42,11 +42,6 @@ class Observation:
 Observe = Callable[[ConnectionEvidence, tuple[MasterKey, ...]], Iterator[Observation]]
 
 
-def _text(connection: ConnectionEvidence, side: int) -> str:
-    address, port = connection.ends[side]
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-
-
 def _of(connection: ConnectionEvidence, side: int, verdict: Verdict) -> dict[str, int]:
     return {verdict.name: int(connection.counts[side, verdict])}
 
@@ -68,9 +63,9 @@ def tcp_md5(connection: ConnectionEvidence, keys: tuple[MasterKey, ...]) -> Iter
         if not unchecked:
             continue
         other = int(connection.options[1 - side, _AO])
-        what = f"{_text(connection, side)} signs with TCP-MD5"
+        what = f"{connection.text(side)} signs with TCP-MD5"
         if other:
-            what += f", and {_text(connection, 1 - side)} with TCP-AO"
+            what += f", and {connection.text(1 - side)} with TCP-AO"
         else:
             what += ", and the key file has no tcp-md5 key for the connection"
         yield Observation(
@@ -91,11 +86,11 @@ def unsigned_peer(
     silent = [side for side in (0, 1) if connection.counts[side, Verdict.ao_required]]
     if not silent:
         return
-    sides = " and ".join(_text(connection, side) for side in silent)
+    sides = " and ".join(connection.text(side) for side in silent)
     what = f"{sides} {'does' if len(silent) == 1 else 'do'} not sign"
     other = 1 - silent[0]
     if len(silent) == 1 and connection.options[other, _AO]:
-        what += f", and {_text(connection, other)} does"
+        what += f", and {connection.text(other)} does"
     signed = sum(int(connection.options[side, _AO]) for side in silent)
     if signed:
         what += f" (and yet {signed} segments from there are signed)"
@@ -132,7 +127,7 @@ def malformed(connection: ConnectionEvidence, keys: tuple[MasterKey, ...]) -> It
         if connection.counts[side, Verdict.malformed]:
             yield Observation(
                 "rewritten_options",
-                f"{_text(connection, side)} sends a broken TCP header or option list, two TCP-AO "
+                f"{connection.text(side)} sends a broken TCP header or option list, two TCP-AO "
                 "options, or TCP-AO beside TCP-MD5",
                 "something on the way changes options, or signs what is signed already",
                 _of(connection, side, Verdict.malformed),
@@ -175,7 +170,7 @@ def same_mac(connection: ConnectionEvidence, keys: tuple[MasterKey, ...]) -> Ite
             numbers = tuple(one.number for one in bad if one.segment.mac in copied)
             yield Observation(
                 "offload",
-                f"{_text(connection, side)} sends segment after segment with the same MAC: "
+                f"{connection.text(side)} sends segment after segment with the same MAC: "
                 "segmentation offload cut one signed segment into several",
                 "switch segmentation offload off for signed connections (ethtool -K DEV tso off "
                 "gso off); Linux leaves it on for a key that is added after a TCP_REPAIR connect",
@@ -203,7 +198,7 @@ def larger_than_mss(
             size = int(connection.largest[side])
             yield Observation(
                 "offload",
-                f"segments of {_text(connection, side)} have up to {size} bytes of payload, more "
+                f"segments of {connection.text(side)} have up to {size} bytes of payload, more "
                 f"than the MSS of {limit}: offload merged them, or had not cut them yet, and no "
                 "wire carried their MACs",
                 "capture with offloads off (ethtool -K DEV gro off lro off tso off gso off), or "
@@ -221,7 +216,7 @@ def dropped_by_linux(
     for one in connection.watched:
         if not one.repeats or (one.why == "checksum" and unsummed[one.direction] > 2):
             continue  # a capture of checksums that were not filled in yet
-        sender = _text(connection, one.direction)
+        sender = connection.text(one.direction)
         if one.why == "checksum":
             yield Observation(
                 "rewritten_address",
@@ -260,7 +255,7 @@ def unanswered_syn(
     if all(one.verdict is Verdict.good for one in syns) and None not in asked and not asked & known:
         yield Observation(
             "wrong_key_id",
-            f"good SYNs of {_text(connection, syns[0].direction)} ask for RNextKeyID "
+            f"good SYNs of {connection.text(syns[0].direction)} ask for RNextKeyID "
             f"{min(one for one in asked if one is not None)}, which no key has, and are not "
             "answered: a Linux listener counts them good and sends no SYN-ACK",
             "set RNextKeyID (rnext_key) to the KeyID of a key that both sides have",
