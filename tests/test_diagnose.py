@@ -97,6 +97,15 @@ class TestKeys:
         assert one.reason == "wrong_secret" and one.counts == {"bad_mac": 9}
         assert "none of" in one.sentence and one.tried > 1000
 
+    def test_forged_segments_of_a_good_connection(self, first):
+        a, b = ends(KEY)
+        packets = session(a, b)
+        a.key = replace(KEY, secret=b"guessed")
+        one = first([*packets, a.send(RST)])
+        assert one.reason == "wrong_secret" and one.counts == {"bad_mac": 1}
+        assert "and yet 5 segments from there are good" in one.sentence
+        assert "the keys are right" in one.advice.lower()
+
     @pytest.mark.parametrize("v6", [False, True])
     @pytest.mark.parametrize("excluded", [False, True])
     def test_options_coverage(self, first, excluded, v6):
@@ -511,6 +520,26 @@ class TestWithoutMacs:
         one = first([syn, syn, syn], KEY)
         assert one.reason == "wrong_key_id" and "RNextKeyID 77" in one.sentence
         assert one.counts == {"good": 3}
+
+    def test_syns_that_nobody_answers(self, first):
+        """What a capture shows where the peer has other keys: our own SYNs, all good."""
+        a, _ = ends(KEY)
+        syn = a.send(SYN, position=1000, options=SYN_OPTIONS)
+        one = first([syn, syn, syn])
+        assert one.reason == "wrong_secret" and one.counts == {"good": 3}
+        assert "drops them in silence" in one.sentence and "TCPAOKeyNotFound" in one.advice
+
+    def test_syn_acks_that_nobody_takes(self, first):
+        a, b = ends(KEY)
+        syn, answer = a.send(SYN), b.send(SYN | ACK, position=5000)
+        one = first([syn, answer, answer, answer])
+        assert one.reason == "wrong_secret" and "SYN-ACKs of 10.0.0.2:179" in one.sentence
+
+    def test_a_syn_that_was_lost_once(self, diagnose):
+        a, b = ends(KEY)
+        syn = a.send(SYN, position=1000)
+        a.position += 1
+        assert not diagnose([syn, syn, b.send(SYN | ACK), a.send(ACK)]).findings
 
 
 class TestWholeCaptures:

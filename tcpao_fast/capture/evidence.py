@@ -260,8 +260,9 @@ class EvidenceCollector:
             start = int(chunk.offsets[at[i]]) + int(row["tcp_offset"])
             header = bytes(memoryview(chunk.buffer)[start : start + int(row["header_length"])])
             is_answer = bool(row["flags"] & _ACK)
-            if noted and verdict[i] == Verdict.good and not is_answer:
-                self._evidence_of(int(connection[i]), row)  # a SYN again: perhaps never answered
+            again = any(one.direction == direction[i] for one in noted)
+            if again and verdict[i] == Verdict.good:
+                self._evidence_of(int(connection[i]), row)  # perhaps it is never answered
             noted.append(
                 Handshake(
                     int(numbers[i]),

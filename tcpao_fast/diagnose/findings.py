@@ -22,6 +22,7 @@ from tcpao_fast.verdicts import BAD, Verdict
 PACKETS = 8
 #: How likely a solution may be a coincidence.
 CHANCE = 1e-3
+_GOOD = [Verdict.good, Verdict.md5_good]
 _TRIED = (Verdict.bad_mac, Verdict.key_not_found, Verdict.md5_bad)
 
 
@@ -269,6 +270,13 @@ def _unsolved(
             reason = "wrong_secret"
             sentence = f"The MACs of segments from {who} are not made with key {labels}: {depth}"
             advice = "set the same secret on both sides; enter it anew, in hexadecimal"
+            good = sum(int(connection.counts[side, _GOOD].sum()) for side, _ in parts)
+            if good:
+                sentence += f"; and yet {good} segments from there are good"
+                advice = (
+                    "the keys are right: somebody else sends these segments, or they are changed "
+                    "on the way"
+                )
         found.append(
             _finding(
                 connection,

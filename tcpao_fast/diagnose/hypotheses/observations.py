@@ -239,28 +239,46 @@ def dropped_by_linux(
             )
 
 
-def unanswered_syn(
+def unanswered(
     connection: ConnectionEvidence, keys: tuple[MasterKey, ...]
 ) -> Iterator[Observation]:
-    """Linux counts a SYN good whose RNextKeyID it does not know, and never answers."""
-    syns = [one for one in connection.handshakes if one.answers is None]
-    if (
-        len(syns) < 2
-        or len(syns) < len(connection.handshakes)
-        or connection.counts.sum() > len(syns)
-    ):
-        return
-    asked = {one.rnext_key_id for one in syns}
-    known = {value for key in keys for value in (key.send_id, key.recv_id)}
-    if all(one.verdict is Verdict.good for one in syns) and None not in asked and not asked & known:
+    """Good SYNs, or SYN-ACKs, again and again: the other side drops them in silence."""
+    for side in (0, 1):
+        sent = [one for one in connection.handshakes if one.direction == side]
+        other = connection.counts[1 - side].sum()
+        if len(sent) < 2 or any(one.verdict is not Verdict.good for one in sent):
+            continue
+        if int(connection.counts[side].sum()) > len(sent):
+            continue  # it went on
+        syns = [one for one in connection.handshakes if one.direction != side]
+        if other > len(syns) or (syns and sent[0].answers is None):
+            continue
+        here, there = connection.text(side), connection.text(1 - side)
+        kind = "SYNs" if sent[0].answers is None else "SYN-ACKs"
+        counts = {Verdict.good.name: len(sent)}
+        packets = tuple(one.number for one in sent)
+        asked = {one.rnext_key_id for one in sent} - {None}
+        known = {value for key in keys for value in (key.send_id, key.recv_id)}
+        if asked and not asked & known:
+            yield Observation(
+                "wrong_key_id",
+                f"good {kind} of {here} ask for RNextKeyID {sorted(asked, key=str)[0]}, "
+                "which no key has, and are not answered: a Linux listener counts such a SYN good "
+                "and sends no SYN-ACK",
+                "set RNextKeyID (rnext_key) to the KeyID of a key that both sides have",
+                counts,
+                packets,
+            )
+            continue
         yield Observation(
-            "wrong_key_id",
-            f"good SYNs of {connection.text(syns[0].direction)} ask for RNextKeyID "
-            f"{min(one for one in asked if one is not None)}, which no key has, and are not "
-            "answered: a Linux listener counts them good and sends no SYN-ACK",
-            "set RNextKeyID (rnext_key) to the KeyID of a key that both sides have",
-            {Verdict.good.name: len(syns)},
-            tuple(one.number for one in syns),
+            "wrong_secret",
+            f"{kind} of {here} are good by the key file, and {there} does not answer: it drops "
+            "them in silence (no key for them, or another secret, algorithm, KeyID or options "
+            "coverage), or nobody listens there (Linux sends no RST to a signed SYN)",
+            f"look at the keys of {there}, at its counters (nstat: TCPAOBad, TCPAOKeyNotFound) "
+            "and whether it listens",
+            counts,
+            packets,
         )
 
 
@@ -273,5 +291,5 @@ OBSERVATIONS: tuple[Observe, ...] = (
     truncated,
     missing_handshake,
     dropped_by_linux,
-    unanswered_syn,
+    unanswered,
 )
