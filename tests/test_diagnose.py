@@ -192,9 +192,12 @@ class TestKeys:
         assert "leave the other TCP options out" in one.sentence
         assert "newline" in one.sentence
 
-    def test_another_key_id_and_coverage(self, first):
-        one = first(signed_with(exclude_options=True, send_id=3, recv_id=4))
-        assert one.reason == "options_coverage" and "KeyID 3" in one.sentence
+    def test_another_key_id_and_coverage(self, diagnose):
+        """Segments without other options have the KeyID against them alone."""
+        found = diagnose(signed_with(exclude_options=True, send_id=3, recv_id=4)).findings
+        assert [one.reason for one in found] == ["wrong_key_id", "options_coverage"]
+        assert all("KeyID 3" in one.sentence for one in found)
+        assert sum(one.counts["key_not_found"] for one in found) == 9
 
     @pytest.mark.parametrize("length", [3, 4, 5])
     def test_short_macs(self, first, length):
@@ -361,6 +364,19 @@ class TestNumbers:
 def rewritten(change):
     """What left the sender signed, and was changed on the way."""
     return [change(packet) for packet in session(*ends(KEY))]
+
+
+class TestSeveralReasons:
+    def test_each_is_counted_by_itself(self, diagnose):
+        """A clamped MSS in the SYN, and a forged segment behind it."""
+        a, b = ends(KEY)
+        packets = [packet.replace(MSS, b"\x02\x04\x05\x50") for packet in session(a, b)]
+        a.key = replace(KEY, secret=b"guessed")
+        found = diagnose([*packets, a.send(RST)]).findings
+        assert {one.reason: one.counts for one in found} == {
+            "rewritten_options": {"bad_mac": 2},  # one of each direction
+            "wrong_secret": {"bad_mac": 1},
+        }
 
 
 class TestMiddleboxes:

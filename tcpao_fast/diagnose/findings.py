@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -122,9 +123,19 @@ def _of_connection(connection: ConnectionEvidence, solver: Solver) -> list[Findi
         if left:
             unsolved.append((side, left))
     tried = solver.tried - before
-    found += [_grouped(connection, reason, parts, tried) for reason, parts in groups.items()]
+    # where one direction has several reasons, each is counted by the segments that were looked at
+    by_reason = [[(side, of) for side, _, of in parts] for parts in groups.values()]
+    reasons = Counter(
+        pair
+        for parts in (*by_reason, unsolved)
+        for pair in {(side, one.verdict) for side, of in parts for one in of}
+    )
+    crowded = {pair for pair, number in reasons.items() if number > 1}
+    found += [
+        _grouped(connection, reason, parts, tried, crowded) for reason, parts in groups.items()
+    ]
     if unsolved:
-        found += _unsolved(connection, unsolved, solver, tried)
+        found += _unsolved(connection, unsolved, solver, tried, crowded)
     return found
 
 
@@ -196,12 +207,15 @@ def _observed(connection: ConnectionEvidence, one: Observation) -> Finding:
 
 
 def _counts(
-    connection: ConnectionEvidence, parts: Sequence[tuple[int, Sequence[Sample]]]
+    connection: ConnectionEvidence,
+    parts: Sequence[tuple[int, Sequence[Sample]]],
+    crowded: set[tuple[int, Verdict]],
 ) -> dict[str, int]:
     """How many segments have the verdicts of the samples, in their directions."""
     counts: dict[str, int] = {}
-    for side, verdict in dict.fromkeys((side, one.verdict) for side, of in parts for one in of):
-        total = int(connection.counts[side, verdict])
+    seen = Counter((side, one.verdict) for side, of in parts for one in of)
+    for (side, verdict), number in seen.items():
+        total = number if (side, verdict) in crowded else int(connection.counts[side, verdict])
         counts[verdict.name] = counts.get(verdict.name, 0) + total
     return counts
 
@@ -211,6 +225,7 @@ def _grouped(
     reason: str,
     parts: list[tuple[int, Solution, list[Sample]]],
     tried: int,
+    crowded: set[tuple[int, Verdict]],
 ) -> Finding:
     """One finding for all that has one reason: what, by direction, joined where it is the same."""
     clauses: dict[str, list[int]] = {}
@@ -228,7 +243,7 @@ def _grouped(
         reason,
         sentence[:1].upper() + sentence[1:],
         advice,
-        _counts(connection, samples),
+        _counts(connection, samples, crowded),
         [one.number for _, of in samples for one in of],
         tried,
     )
@@ -239,6 +254,7 @@ def _unsolved(
     unsolved: list[tuple[int, list[Sample]]],
     solver: Solver,
     tried: int,
+    crowded: set[tuple[int, Verdict]],
 ) -> list[Finding]:
     """Segments whose MACs nothing explains."""
     found = []
@@ -283,7 +299,7 @@ def _unsolved(
                 reason,
                 sentence,
                 advice,
-                _counts(connection, parts),
+                _counts(connection, parts, crowded),
                 [one.number for _, of in parts for one in of],
                 tried,
             )
