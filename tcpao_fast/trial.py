@@ -23,6 +23,9 @@ from tcpao_fast.keys import MasterKey
 #: Tries at a time in `search_isns`: enough to fill the lanes, little enough to stay in the cache.
 BATCH = 1 << 14
 
+#: Pairs of ISNs are tried up to so many bytes back in both directions first, then where one side
+#: sent less than `BAND` bytes (a download), then all others.
+NEAR, BAND = 255, 32
 #: Bytes of a message before its TCP header, by IP version: SNE and pseudo-header.
 PREFIX = {4: 4 + 12, 6: 4 + 40}
 
@@ -217,8 +220,9 @@ def search_isns(
     """The ISNs of a connection whose handshake was not seen, by trying.
 
     The first byte of a direction has the sequence number ISN + 1. From a position that is known
-    in each direction, up to `reach` bytes back are tried, all pairs, the nearest first; so a
-    connection that was young when the capture began is found soon. A position that wrapped since
+    in each direction, up to `reach` bytes back are tried, all pairs: the nearest first, then
+    those where one side had sent little. So a connection that was young when the capture began, or
+    on which one side does nearly all the talking, is found soon. A position that wrapped since
     its ISN has SNE 1, as RFC 5925 section 6.2 has it.
 
     Parameters
@@ -257,7 +261,7 @@ def search_isns(
     texts = [segment.message(sne, exclude_options, nat) for sne in (0, 1)]
     buffer = b"".join(texts)
     tried = 0
-    for back_source, back_destination in _shells(reach):
+    for back_source, back_destination in _pairs(reach):
         count = len(back_source)
         isns = np.empty((count, 2), np.int64)
         isns[:, 0] = (source_position - 1 - back_source) & _MASK
@@ -285,17 +289,28 @@ def search_isns(
     return IsnSearch(None, None, tried)
 
 
-def _shells(reach: int) -> Iterator[tuple[Wide, Wide]]:
-    """All pairs of 0 to `reach`, the smaller maximum first, in batches."""
+def _pairs(reach: int) -> Iterator[tuple[Wide, Wide]]:
+    """All pairs of 0 to `reach`, each once, in batches; see `NEAR` and `BAND`."""
+    near = min(reach, NEAR)
+    yield from _shells(0, near, 0)
+    for start in range(near + 1, reach + 1, BATCH // (2 * BAND)):
+        far = np.arange(start, min(start + BATCH // (2 * BAND), reach + 1))
+        left, right = np.repeat(far, BAND), np.tile(np.arange(BAND), len(far))
+        yield np.concatenate((left, right)), np.concatenate((right, left))
+    yield from _shells(near + 1, reach, BAND)
+
+
+def _shells(first: int, last: int, least: int) -> Iterator[tuple[Wide, Wide]]:
+    """Pairs of `least` and more whose maximum is `first`, then one more, up to `last`."""
     left: list[Wide] = []
     right: list[Wide] = []
     size = 0
-    for radius in range(reach + 1):
-        # (radius, 0..radius), then (0..radius - 1, radius)
-        line = np.arange(radius + 1)
-        left += [np.full(radius + 1, radius), line[:-1]]
-        right += [line, np.full(radius, radius)]
-        size += 2 * radius + 1
-        if size >= BATCH or radius == reach:
+    for radius in range(first, last + 1):
+        # (radius, least..radius), then (least..radius - 1, radius)
+        line = np.arange(least, radius + 1)
+        left += [np.full(len(line), radius), line[:-1]]
+        right += [line, np.full(len(line) - 1, radius)]
+        size += 2 * len(line) - 1
+        if size >= BATCH or radius == last:
             yield np.concatenate(left), np.concatenate(right)
             left, right, size = [], [], 0

@@ -2,12 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 import wire
 from click.testing import CliRunner
 from wire import ACK, PSH, pcap
 
 import tcpao_fast as ao
+from tcpao_fast import trial
 from tcpao_fast.capture.isns import read_isns
 from tcpao_fast.cli.app import tcpao
 from tcpao_fast.core.single import OneSegment
@@ -187,6 +189,20 @@ class TestSearched:
         packets += [other[0].send(ACK, b"q"), other[0].send(ACK, b"r")]
         report = ao.verify_capture(pcap(tmp_path / "x.pcap", packets), [key], search_isn=320)
         assert len(report.search.found) == 2 and report.counts["good"] == 10
+
+    @pytest.mark.parametrize("reach", [0, 1, 254, 255, 256, 300, 700])
+    def test_every_pair_once(self, reach):
+        found = np.concatenate([np.stack(pair, axis=1) for pair in trial._pairs(reach)])
+        assert len(found) == (reach + 1) ** 2 == len(np.unique(found, axis=0))
+        assert found.min() == 0 and found.max() == reach
+
+    @pytest.mark.parametrize("talker", [0, 1])
+    def test_where_one_side_does_the_talking(self, tmp_path, key, talker):
+        """A download: 90,000 bytes one way, a short request the other."""
+        sent = (90_000, 20) if talker == 0 else (20, 90_000)
+        path = pcap(tmp_path / "x.pcap", middle(key, *sent))
+        report = ao.verify_capture(path, [key], search_isn=100_000)
+        assert report.counts["good"] == 8 and report.search.tried < 7_000_000
 
     def test_standard_input_cannot_be_read_twice(self, key):
         with pytest.raises(ao.InvalidArgumentError, match="not standard input"):
