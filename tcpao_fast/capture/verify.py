@@ -304,9 +304,10 @@ def verify_capture(
     progress : callable, optional
         Called now and then as ``progress(path, bytes_read, size_or_None)``.
     output : path-like, optional
-        A file for one row a segment: ``.jsonl``, ``.csv`` or ``.parquet`` (with pyarrow); ``-`` is
-        JSON lines on standard output. Its columns are `tcpao_fast.capture.rows.COLUMNS`. The
-        verdict on a fragment that another record completes stands in that record's row.
+        A file for one row a segment: ``.jsonl``, ``.csv``, ``.tsv`` or ``.parquet`` (with
+        pyarrow); ``-`` is JSON lines on standard output. Its columns are
+        `tcpao_fast.capture.rows.COLUMNS`. The verdict on a fragment that another record completes
+        stands in that record's row.
     annotate : path-like, optional
         A pcapng file for all records, each segment that is signed or should be with its verdict
         as a packet comment.
@@ -314,7 +315,6 @@ def verify_capture(
         A JSON file that keeps what is known of connections from run to run: read if it is there,
         written at the end (`Engine.export_state`). So the pieces of a rotated capture verify one
         by one as in one; only IP fragments do not go on.
-
     fields : sequence of str, optional
         The columns of `output`, in this order; all.
     packet_filter : str, optional
