@@ -97,6 +97,24 @@ class TestKeys:
         assert one.reason == "wrong_secret" and one.counts == {"bad_mac": 9}
         assert "none of" in one.sentence and one.tried > 1000
 
+    def test_another_vrf(self, first):
+        one = first(session(*ends(KEY)), replace(KEY, vrf=7))
+        assert one.reason == "wrong_key_id" and one.counts == {"key_not_found": 9}
+        assert "is for VRF 7; the connection is in no VLAN" in one.sentence
+        assert "vrf = 0" in one.advice
+
+    def test_tcp_md5_in_the_key_file_alone(self, first):
+        md5 = ao.MasterKey(algorithm="tcp-md5", secret=SECRET, remote="10.0.0.2", name="old")
+        one = first(session(*ends(KEY)), md5)
+        assert one.reason == "tcp_md5" and one.counts == {"key_not_found": 9}
+        assert "signed with TCP-AO (KeyID 100, 200)" in one.sentence and "old" in one.sentence
+
+    def test_cut_segments_of_no_key(self, first):
+        other = replace(KEY, remote="10.7.7.7")
+        one = first([packet[:-4] for packet in session(*ends(KEY))], other)
+        assert one.reason == "wrong_key_id" and one.counts == {"key_not_found": 6}
+        assert "the capture cut them, so that nothing could be tried" in one.sentence
+
     def test_forged_segments_of_a_good_connection(self, first):
         a, b = ends(KEY)
         packets = session(a, b)

@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import Any
 
 from tcpao_fast.capture.evidence import ConnectionEvidence, Sample
+from tcpao_fast.diagnose.cases import matches
 from tcpao_fast.diagnose.hypotheses.observations import (
     OBSERVATIONS,
     Observation,
@@ -249,6 +250,22 @@ def _grouped(
     )
 
 
+def _depth(
+    connection: ConnectionEvidence,
+    parts: list[tuple[int, list[Sample]]],
+    solver: Solver,
+    tried: int,
+) -> str:
+    """How far was looked for what gives the MACs of segments that nothing explains."""
+    if not any(one.segment.whole for _, of in parts for one in of):
+        return "the capture cut them, so that nothing could be tried"
+    if not tried:
+        return "the key file has none that could be tried"
+    if solver.was_tried(connection):
+        return f"none of {tried} readings of the key file gives their MACs"
+    return "not tried in depth, as many connections before were bad in the same way"
+
+
 def _unsolved(
     connection: ConnectionEvidence,
     unsolved: list[tuple[int, list[Sample]]],
@@ -269,11 +286,7 @@ def _unsolved(
                 solver.keys[one.key].label for _, of in parts for one in of if one.key >= 0
             )
         )
-        depth = (
-            f"none of {tried} readings of the key file gives their MACs"
-            if solver.was_tried(connection)
-            else "not tried in depth, as many connections before were bad in the same way"
-        )
+        depth = _depth(connection, parts, solver, tried)
         if verdict is Verdict.key_not_found:
             ids = ", ".join(dict.fromkeys(str(one.segment.key_id) for _, of in parts for one in of))
             reason = "wrong_key_id"
@@ -282,6 +295,15 @@ def _unsolved(
                 f"add the key with KeyID {ids} for this connection (what the peer sends is "
                 "recv_id here), or take it away there"
             )
+            md5 = [key for key in solver.keys if key.is_tcp_md5 and matches(key, parts[0][1][0])]
+            if md5:
+                reason = "tcp_md5"
+                sentence = (
+                    f"Segments from {who} are signed with TCP-AO (KeyID {ids}), and the key file "
+                    f"has TCP-MD5 for the connection ({md5[0].label})"
+                    + (f"; {depth}" if tried else "")
+                )
+                advice = f"set TCP-AO on both sides: a key with KeyID {ids} in place of tcp-md5"
         else:
             reason = "wrong_secret"
             sentence = f"The MACs of segments from {who} are not made with key {labels}: {depth}"

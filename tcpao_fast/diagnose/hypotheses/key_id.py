@@ -1,4 +1,4 @@
-"""The right secret under another KeyID, or for other addresses."""
+"""The right secret under another KeyID, for other addresses, or in another VRF."""
 
 from __future__ import annotations
 
@@ -31,7 +31,15 @@ def key_id(case: Case, key: MasterKey) -> Said | None:
             "of its own",
         )
     if carried == expected:
-        return None
+        vrf = case.connection.vrf
+        if key.vrf in (None, vrf):
+            return None
+        return (
+            "wrong_key_id",
+            f"key {key.label} gives their MACs, and is for VRF {key.vrf}; the connection is in "
+            f"{f'VLAN {vrf}' if vrf else 'no VLAN (VRF 0)'}",
+            f"set vrf = {vrf} for key {key.label}, or leave it out for any",
+        )
     if carried == other:
         return (
             "swapped_ids",
