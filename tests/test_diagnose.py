@@ -278,6 +278,30 @@ class TestSecrets:
         else:
             assert one.reason == "cmac_key_length" and "RFC 5926" in one.sentence
 
+    def test_no_more_is_said_than_a_segment_shows(self, diagnose):
+        # the same fault of the secret on both connections, options on the first alone
+        both = replace(KEY, secret=SECRET.upper(), exclude_options=True)
+        packets = session(*ends(both))
+        a = Signer(replace(KEY, secret=SECRET.upper()), ("10.0.0.1", 40001), SERVER, 77)
+        b = Signer(a.key, SERVER, a.here, 88, local=False)
+        a.connect(b)
+        packets += [a.send(SYN), b.send(SYN | ACK), a.send(ACK)]
+        reasons = {one.client[1]: one.reason for one in diagnose(packets).findings}
+        assert reasons == {40000: "options_coverage", 40001: "secret_encoding"}
+
+    def test_tcp_md5_beside_tcp_ao(self, diagnose):
+        # what was wrong with a TCP-AO key is not said of a TCP-MD5 one
+        md5 = ao.MasterKey(algorithm="tcp-md5", secret=SECRET, remote="10.0.0.2", remote_port=22)
+        packets = session(*ends(replace(KEY, secret=SECRET.upper(), exclude_options=True)))
+        there = ("10.0.0.2", 22)
+        ip = tcp_packet(CLIENT, there, SYN, 1000, options=b"\x13\x12" + bytes(16) + b"\1\1")
+        digest = reference.Packet.parse(ip).md5_digest(SECRET.upper())
+        at = ip.index(b"\x13\x12") + 2
+        packets.append(ip[:at] + digest + ip[at + 16 :])
+        found = diagnose(packets, KEY, md5).findings
+        reasons = {one.server[1]: one.reason for one in found}
+        assert reasons == {179: "options_coverage", 22: "secret_encoding"}
+
     def test_tcp_md5(self, first):
         key = ao.MasterKey(algorithm="tcp-md5", secret=SECRET, local="10.0.0.1", remote="10.0.0.2")
         ip = tcp_packet(CLIENT, SERVER, SYN, 1000, options=b"\x13\x12" + bytes(16) + b"\1\1")

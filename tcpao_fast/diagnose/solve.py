@@ -66,7 +66,7 @@ class Solver:
     def __init__(self, keys: Sequence[MasterKey]) -> None:
         self.keys = tuple(keys)
         self.tried = 0
-        self._proven: list[Chain] = []
+        self._proven: list[tuple[Chain, int]] = []  # and on which connection last
         self._spent: dict[str, Counter[int]] = {kind: Counter() for kind in BUDGETS}
 
     def solve(
@@ -88,7 +88,7 @@ class Solver:
         plain = [(case, self._base(case)) for case in cases]
         found = self._round(plain, [()], KEYS)
         if not found:
-            found = self._round(plain, self._proven, KEYS_SINGLE)
+            found = self._round(plain, self._proven_for(connection), KEYS_SINGLE)
         if not found and self._may("single", connection):
             found = self._round(plain, [(one,) for one in SINGLE], KEYS_SINGLE)
         if not found and self._may("combined", connection):
@@ -101,6 +101,13 @@ class Solver:
         if not found and self._may("deep", connection):
             found = self._round(plain, [(one,) for one in DEEP], 1)
         return found
+
+    def _proven_for(self, connection: ConnectionEvidence) -> list[Chain]:
+        """What was right before: on the connection as it was, elsewhere no more than is needed."""
+        here = [chain for chain, where in self._proven if where == connection.id]
+        elsewhere = [chain for chain, where in self._proven if where != connection.id]
+        parts = [(one,) for chain in elsewhere for one in chain]
+        return [*dict.fromkeys((*here, *parts, *elsewhere))]
 
     def _may(self, kind: str, connection: ConnectionEvidence) -> bool:
         """Whether a segment of a connection is still to be tried in this way."""
@@ -168,9 +175,9 @@ class Solver:
                     solution for at in fits if (solution := _solution(*batch[at])) is not None
                 ]
                 if solutions:
-                    if chain and chain not in self._proven:
-                        self._proven.insert(0, chain)
-                        del self._proven[8:]
+                    if chain:
+                        before = [one for one in self._proven if one[0] != chain]
+                        self._proven = [(chain, plain[0][0].connection.id), *before][:8]
                     return solutions if len(mac) < 6 else solutions[:1]
         return []
 
