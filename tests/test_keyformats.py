@@ -85,6 +85,26 @@ EXPECTED = {
             **_XR_SECOND,
         ),
     ],
+    "cisco_xe.cfg": [
+        md5(b"legacy-secret", "192.0.2.9", "neighbor 192.0.2.9"),
+        key(name="UPSTREAM key 1 for 192.0.2.2", remote="192.0.2.2", **_XR_FIRST),
+        key(
+            name="UPSTREAM key 1 for 2001:db8::2", remote="2001:db8::2", exclude_options=True,
+            **_XR_FIRST,
+        ),
+        key(
+            name="UPSTREAM key 2 for 192.0.2.2", remote="192.0.2.2", exclude_options=True,
+            **_SECOND,
+        ),
+        key(
+            name="UPSTREAM key 2 for 2001:db8::2", remote="2001:db8::2", exclude_options=True,
+            **_SECOND,
+        ),
+    ],
+    "nx_os.cfg": [
+        md5(b"legacy-secret", "192.0.2.9", "neighbor 192.0.2.9"),
+        key(name="UPSTREAM key 7", remote="192.0.2.2", **_FIRST),
+    ],
     "junos.conf": _JUNOS,
     "junos.set": _JUNOS,
     "bird.conf": [
@@ -150,6 +170,12 @@ TOLERANCE = {
 NOTES = {
     "rfc8177.json": ["key 3 has no send-id"],
     "cisco_xr.cfg": ["OSPF-KEYS key 1 has no SendID", "taken as UTC"],
+    "cisco_xe.cfg": [
+        "accept-ao-mismatch has no place",
+        "said for the key alone",
+        "said for neighbor 192.0.2.2 alone",
+        "taken as UTC",
+    ],
     "junos.conf": ["isis key 0 is not for TCP-AO"],
     "bird.conf": ["preferred has no place", "deprecated has no place"],
     "frr.conf": ["key 2): cryptographic-algorithm md5", "no SendID and RecvID"],
@@ -212,7 +238,7 @@ class TestWriting:
         ),
     )  # fmt: skip
 
-    @pytest.mark.parametrize("form", ["cisco_xr", "junos", "bird", "gobgp", "oneline"])
+    @pytest.mark.parametrize("form", ["cisco_xr", "cisco_xe", "junos", "bird", "gobgp", "oneline"])
     def test_plain_keys_come_back_whole(self, form, tmp_path):
         toml, other = tmp_path / "keys.toml", tmp_path / "keys.other"
         from tcpao_fast.keyfiles.toml import write_toml
@@ -224,6 +250,26 @@ class TestWriting:
         assert ao.load_keys(other, form)[0] == again[0]  # told from its text
         begin = {"send_lifetime": None, "accept_lifetime": None, "name": None}
         assert tuple(replace(one, **begin) for one in again) == self.PLAIN
+
+    @pytest.mark.parametrize("form", WRITTEN)
+    def test_options_covered_by_one_key_of_a_neighbor_alone(self, form, tmp_path):
+        from tcpao_fast.keyfiles.toml import write_toml
+
+        keys = (self.PLAIN[0], replace(self.PLAIN[1], remote="192.0.2.2", exclude_options=True))
+        toml, other = tmp_path / "keys.toml", tmp_path / "keys.other"
+        toml.write_text(write_toml(ao.KeyChain(keys)).text)
+        conversion = convert_keys(toml, form)
+        lost = " ".join(conversion.lost)
+        other.write_text(conversion.text)
+        if form == "frr":
+            assert all(one.label in lost for one in keys)
+            return
+        again = {one.secret: one.exclude_options for one in ao.load_keys(other, form)}
+        for one in keys:
+            assert again.get(one.secret) == one.exclude_options or one.label in lost
+        assert form == "rfc8177" or again[b"plainsecret"] is False
+        if form in ("cisco_xe", "junos", "gobgp", "oneline"):
+            assert again[b"othersecret"]
 
     @pytest.mark.parametrize("form", FORMATS)
     def test_everything_that_is_not_carried_is_said(self, form, tmp_path):
@@ -270,6 +316,14 @@ class TestEncrypted:
             "  cryptographic-algorithm HMAC-SHA1-96\n!\ntcp ao\n keychain A\n"
             "  key 1 SendID 1 ReceiveID 2\n"
         ),
+        "type 8": (
+            "key chain A tcp\n key 1\n  key-string 8 060506324F41\n  send-id 1\n  recv-id 2\n"
+            "  cryptographic-algorithm hmac-sha-1\n"
+        ),
+        "type 9": (  # IOS without TCP-AO, which looks like FRR
+            "key chain A\n key 1\n  key-string 9 060506324F41\n"
+            "  cryptographic-algorithm hmac-sha-1\n"
+        ),
         "$9$": (
             'set security authentication-key-chains key-chain A key 0 secret "$9$MjEL7Vji"\n'
             "set security authentication-key-chains key-chain A key 0 algorithm ao\n"
@@ -303,7 +357,18 @@ class TestEncrypted:
             ao.load_keys(toml)
         monkeypatch.setenv("TCPAO_SECRET_1", "in clear")
         (one,) = ao.load_keys(toml)
-        assert one.secret == b"in clear" and (one.send_id, one.recv_id) == (1, 2)
+        assert one.secret == b"in clear" and one.send_id == 1
+
+    @pytest.mark.parametrize("kind", ["6", "7"])
+    def test_encrypted_passwords_of_ios(self, kind, tmp_path):
+        path = tmp_path / "router.cfg"
+        for begin in ("", "key chain A tcp\n"):
+            path.write_text(
+                f"{begin}router bgp 1\n neighbor 192.0.2.2 password {kind} 060506324F\n"
+            )
+            with pytest.raises(ao.KeyFileError, match=f"encrypted .type {kind}.") as caught:
+                ao.load_keys(path)
+            assert "060506" not in str(caught.value)
 
     def test_no_other_format_can_say_it(self, tmp_path):
         path = tmp_path / "router.cfg"
@@ -332,6 +397,11 @@ MISTAKES = [
     ("gobgp", "[[neighbors]]\n x = \n", "is not TOML"),
     ("cisco_xr", "key chain A\n key 1\n  key-string x\n  cryptographic-algorithm SHA-9\ntcp ao\n"
      " keychain A\n  key 1 SendID 1 ReceiveID 2\n", "SHA-9: TCP-AO has HMAC-SHA1-96"),
+    ("cisco_xe", "key chain A tcp\n key 1\n  send-id x\n", "line 3: send-id is not a number"),
+    ("cisco_xe", "key chain A tcp\n key 1\n  send-id 1\n", "lacks recv-id, key-string, crypt"),
+    ("cisco_xe", "key chain A tcp\n key 1\n  send-id 1\n  recv-id 2\n  key-string x\n"
+     "  cryptographic-algorithm md5\n", "algorithm md5: TCP-AO has hmac-sha-1"),
+    ("cisco_xe", "key chain A tcp\n key 1\n  send-lifetime never\n", "line 3: send-lifetime"),
     ("cisco_xr", "tcp ao\n keychain A\n  key 1 SendID x ReceiveID 2\n", "line 3: must be key"),
     ("cisco_xr", "key chain A\n key 1\n  send-lifetime never\ntcp ao\n", "line 3: send-lifetime"),
     ("frr", "router bgp 1\n neighbor PEERS password x\n", "has no key"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tcpao_fast.errors import InvalidArgumentError, KeyFileError
-from tcpao_fast.keyfiles import bird, cisco_xr, frr, gobgp, junos, oneline, rfc8177
+from tcpao_fast.keyfiles import bird, cisco_xe, cisco_xr, frr, gobgp, junos, oneline, rfc8177
 from tcpao_fast.keyfiles.entries import Format, KeyFile, build
 from tcpao_fast.keyfiles.toml import read_toml, write_toml
 from tcpao_fast.keys import KeyChain
@@ -17,7 +17,7 @@ __all__ = ["FORMATS", "Conversion", "convert_keys", "load_keys"]
 #: Formats beside TOML, in the order in which a text is held against them.
 _OTHERS: dict[str, Format] = {
     module.FORMAT.name: module.FORMAT
-    for module in (rfc8177, cisco_xr, junos, bird, gobgp, oneline, frr)
+    for module in (rfc8177, cisco_xe, cisco_xr, junos, bird, gobgp, oneline, frr)
 }
 #: The names of all formats.
 FORMATS = ("toml", *_OTHERS)

@@ -221,15 +221,25 @@ def read_cisco_xr(text: str) -> KeyFile:
 
 
 def write_cisco_xr(chain: KeyChain) -> Written:
-    """A chain as IOS XR configuration; a key chain for each remote side and options coverage."""
+    """A chain as IOS XR configuration; a key chain for each remote side."""
     usable = [key for key in chain if _fits(key)]
-    groups: dict[tuple[object, bool], list[MasterKey]] = defaultdict(list)
+    groups: dict[object, list[MasterKey]] = defaultdict(list)
     for key in usable:
-        groups[key.remote, key.exclude_options].append(key)
+        groups[key.remote].append(key)
+    # a neighbor covers options, or leaves them out, with all its keys
+    other = [
+        key
+        for keys in groups.values()
+        for key in keys
+        if key.exclude_options != keys[0].exclude_options
+    ]
+    usable = [key for key in usable if key not in other]
     chains: list[str] = []
     ids: list[str] = ["tcp ao"]
     peers: list[str] = ["router bgp 64512"]
-    for number, ((remote, excluded), keys) in enumerate(groups.items(), 1):
+    for number, (remote, listed) in enumerate(groups.items(), 1):
+        keys = [key for key in listed if key not in other]
+        excluded = keys[0].exclude_options
         name = f"tcpao-{number}"
         chains.append(f"key chain {name}")
         ids.append(f" keychain {name}")
@@ -262,6 +272,9 @@ def write_cisco_xr(chain: KeyChain) -> Written:
             ]
     lost = not_carried(
         chain, "IOS XR has no such key (algorithm, MAC length or secret)", lambda k: not _fits(k)
+    )
+    lost += not_carried(
+        other, "options covered by one key and not by another of the same neighbor", lambda k: True
     )
     lost += not_carried(usable, "names are numbers there", lambda k: k.name is not None)
     lost += not_carried(

@@ -134,6 +134,17 @@ def text_secret(key: MasterKey) -> str | None:
     return text if re.fullmatch(r"[!#-&(-\[\]-~]+", text) else None
 
 
+def typed_secret(text: str) -> tuple[bytes, str | None]:
+    """A secret as IOS writes it, with its type before it or none, and how it is encrypted."""
+    match = re.fullmatch(r"(\d) (\S.*)", text)
+    if match and match[1] != "0":
+        return UNKNOWN_SECRET, f"type {match[1]}"
+    plain = match[2] if match else text
+    if len(plain) > 2 and plain[0] == plain[-1] == '"':
+        plain = plain[1:-1]
+    return plain.encode(), None
+
+
 def single_address(value: object) -> str | None:
     """A network of one address as that address."""
     if isinstance(value, Network) and value.num_addresses == 1:

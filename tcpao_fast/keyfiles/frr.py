@@ -18,6 +18,7 @@ from tcpao_fast.keyfiles.entries import (
     router_lifetime,
     single_address,
     text_secret,
+    typed_secret,
 )
 from tcpao_fast.keys import KeyChain, MasterKey
 
@@ -52,7 +53,7 @@ def read_frr(text: str) -> KeyFile:
         elif chain and words[0] == "key" and len(words) == 2:
             key = keys.setdefault((chain, words[1]), {"line": number})
         elif key is not None and words[0] == "key-string" and len(words) > 1:
-            key["secret"] = raw.strip().split(None, 1)[1].encode()
+            key["secret"] = raw.strip().split(None, 1)[1]
         elif key is not None and words[0] == "cryptographic-algorithm" and len(words) == 2:
             key["algorithm"] = words[1]
         elif key is not None and words[0] in ("send-lifetime", "accept-lifetime"):
@@ -64,9 +65,10 @@ def read_frr(text: str) -> KeyFile:
             passwords.append((number, words[1], raw.strip().split(None, 3)[3], vrf))
         elif words[0] == "neighbor" and len(words) > 3 and words[2] == "update-source":
             sources[words[1]] = words[3]
-    for line, neighbor, secret, name in passwords:
+    for line, neighbor, password, name in passwords:
+        secret, encrypted = _secret(password)
         fields: dict[str, Any] = {
-            "algorithm": "tcp-md5", "secret": secret.encode(), "name": f"neighbor {neighbor}",
+            "algorithm": "tcp-md5", "secret": secret, "name": f"neighbor {neighbor}",
         }  # fmt: skip
         if not re.search(r"[.:]", neighbor):
             found.notes.append(f"line {line}: neighbor {neighbor} has no address: left out")
@@ -76,7 +78,7 @@ def read_frr(text: str) -> KeyFile:
             fields["local"] = sources[neighbor]
         if name is not None:
             found.notes.append(f"line {line}: VRF {name} is not known by number: for any")
-        found.entries.append(Entry(f"line {line} (neighbor {neighbor})", fields))
+        found.entries.append(Entry(f"line {line} (neighbor {neighbor})", fields, encrypted))
     for (chain, number_), one in keys.items():
         _read_key(found, chain, number_, one)
     if keys:
@@ -84,6 +86,11 @@ def read_frr(text: str) -> KeyFile:
             "FRR's key chains have no SendID and RecvID: the key's number is taken for both"
         )
     return found
+
+
+def _secret(text: str) -> tuple[bytes, str | None]:
+    """A secret, and how it is encrypted: the file may be of IOS, which has types before secrets."""
+    return typed_secret(text) if re.fullmatch(r"\d \S+", text) else (text.encode(), None)
 
 
 def _read_key(found: KeyFile, chain: str, number: str, key: dict[str, Any]) -> None:
@@ -101,14 +108,15 @@ def _read_key(found: KeyFile, chain: str, number: str, key: dict[str, Any]) -> N
     if not number.isdecimal() or int(number) > 255:
         found.notes.append(f"{where}: a KeyID is 0 to 255: left out")
         return
+    secret, encrypted = _secret(key["secret"])
     fields: dict[str, Any] = {
         "name": f"{chain} key {number}", "algorithm": _ALGORITHMS[algorithm],
-        "secret": key["secret"], "send_id": int(number), "recv_id": int(number),
+        "secret": secret, "send_id": int(number), "recv_id": int(number),
     }  # fmt: skip
     for name in ("send_lifetime", "accept_lifetime"):
         if name in key:
             fields[name] = key[name]
-    found.entries.append(Entry(where, fields))
+    found.entries.append(Entry(where, fields, encrypted))
 
 
 def _fits(key: MasterKey) -> bool:
