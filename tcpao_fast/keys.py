@@ -326,11 +326,16 @@ def _lifetime_problem(value: object) -> str | None:
 def lifetime_ns(lifetime: Lifetime | None) -> tuple[int, int]:
     """A lifetime as nanoseconds since 1970, both ends included."""
     start, end = lifetime or (None, None)
-    microsecond = timedelta(microseconds=1)
     return (
-        _ALWAYS[0] if start is None else (start - _EPOCH) // microsecond * 1000,
-        _ALWAYS[1] if end is None else (end - _EPOCH) // microsecond * 1000 + 999,
+        _ALWAYS[0] if start is None else _nanoseconds(start),
+        _ALWAYS[1] if end is None else min(_nanoseconds(end) + 999, _ALWAYS[1]),
     )
+
+
+def _nanoseconds(moment: datetime) -> int:
+    """Since 1970; what 64 bits do not hold (before 1678, after 2261) is as far away as they do."""
+    count = (moment - _EPOCH) // timedelta(microseconds=1) * 1000
+    return max(_ALWAYS[0], min(count, _ALWAYS[1]))
 
 
 def networks_overlap(a: AddressLike, b: AddressLike) -> bool:
@@ -569,7 +574,7 @@ def moment_ns(moment: datetime) -> int:
     """A moment with time zone, in nanoseconds since 1970."""
     if not isinstance(moment, datetime) or moment.tzinfo is None:
         raise InvalidArgumentError(f"now is {moment!r}; it must be a date-time with a time zone")
-    return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
+    return _nanoseconds(moment)
 
 
 def covers(lifetime: Lifetime | None, now_ns: int, tolerance_ns: float = 0) -> bool:

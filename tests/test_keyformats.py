@@ -1,5 +1,6 @@
 """Key files of routers and daemons: read, converted to TOML and back, and what cannot be."""
 
+import random
 import stat
 import subprocess
 import sys
@@ -302,6 +303,37 @@ class TestWriting:
         assert ao.load_keys(toml)[0] == one
         other.write_text(convert_keys(toml, form).text)
         assert ao.load_keys(other, form)[0].secret == secret
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_mangled_files_are_read_or_refused(path, tmp_path):
+    """Whatever became of a file: keys, or an error that names it."""
+    words = ["", "x", "7", "-1", "99999", "ö", '"', "'", "{", "}", ";", "#", "neighbor", "key"]
+    mangled = tmp_path / "mangled"
+    refused = 0
+    for seed in range(250):
+        chance = random.Random(seed)
+        lines = path.read_text().splitlines(keepends=True)
+        for _ in range(chance.randint(1, 4)):
+            at = chance.randrange(len(lines))
+            what = chance.randrange(4)
+            if what == 0 and len(lines) > 1:
+                del lines[at]
+            elif what == 1:
+                lines.insert(chance.randrange(len(lines)), lines[at])
+            elif what == 2:
+                parts = lines[at].split(" ")
+                parts[chance.randrange(len(parts))] = chance.choice(words)
+                lines[at] = " ".join(parts)
+            else:
+                lines[at] = lines[at][: chance.randrange(len(lines[at]) + 1)] + "\n"
+        mangled.write_text("".join(lines))
+        try:
+            convert_keys(mangled, chance.choice(FORMATS))
+        except ao.KeyFileError as error:
+            refused += 1
+            assert str(mangled) in str(error)
+    assert refused
 
 
 class TestEncrypted:

@@ -219,6 +219,20 @@ class TestLifetimes:
             assert result.counts[expected] == 3
         assert ao.Engine([key]).verify(*records(packets), 101).counts["good"] == 3
 
+    def test_never_ends(self):
+        # as files write it that know no open end; beyond what 64 bits of nanoseconds hold
+        last = datetime(9999, 12, 31, 23, 59, 59, tzinfo=timezone.utc)
+        first = datetime(1, 1, 1, tzinfo=timezone.utc)
+        key = make(send_lifetime=(None, last), accept_lifetime=(first, last))
+        packets = handshake(*pair(make(local="10.0.0.1", remote="10.0.0.2")))
+        stamps = np.full(3, self.ns(NOON))
+        for chain in ([key], ao.KeyChain([key], accept_tolerance=300)):
+            result = ao.Engine(chain).verify(*records(packets), 101, stamps)
+            assert result.counts["good"] == 3
+        ends = ("10.0.0.1", 1000), ("10.0.0.2", 179)
+        for now in (NOON, first, last):
+            assert ao.KeyChain([key], clock=lambda now=now: now).to_send(*ends) is key
+
     def test_send(self):
         old = make(send_lifetime=(None, NOON))
         new = make(send_id=3, recv_id=4, send_lifetime=(NOON, None))

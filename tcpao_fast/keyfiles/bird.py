@@ -56,7 +56,7 @@ def _read_protocol(found: KeyFile, name: str, line: int, inside: list[Statement]
     password: str | None = None
     keys: list[Statement] = []
     for one in inside:
-        words = one.words
+        words = one.words or [""]
         if words[0] in ("local", "neighbor"):
             side = "local" if words[0] == "local" else "remote"
             if len(words) > 1 and re.search(r"[.:]", words[1]):
@@ -98,7 +98,7 @@ def _read_key(
     where = f"line {key.line} (protocol {name} key {number})"
     fields = {**common, "name": name if of == 1 else f"{name} key {number}"}
     for one in key.inside:
-        words = one.words
+        words = one.words or [""]
         if words[0] == "id" and len(words) == 2:
             fields["send_id"] = fields["recv_id"] = _number(words[1])
         elif words[0] in ("send", "recv") and words[1:2] == ["id"] and len(words) == 3:
