@@ -127,6 +127,21 @@ def test_after_an_error_nothing_is_left(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["out.pcap", "out.pcapng.gz", "out.pcapng.ZST"])
+def test_a_name_that_promises_another_form(name, tmp_path):
+    keys = ao.load_keys(MIXED.with_suffix(".toml"))
+    with pytest.raises(ao.InvalidArgumentError, match=r"is written as pcapng.*end in \.pcapng"):
+        ao.verify_capture(MIXED, keys, annotate=tmp_path / name)
+    name = {"out.pcap": "out.pcapng"}.get(name, name)
+    for write in (
+        lambda to: ao.sign_capture(MIXED, to, keys),
+        lambda to: ao.strip_capture(MIXED, to),
+    ):
+        with pytest.raises(ao.InvalidArgumentError, match=r"is written as pcap,.*end in \.pcap"):
+            write(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
 def test_long_labels_and_secrets(tmp_path, tool):
     """A comment has its limit, in whole characters for Wireshark; no secret is in it."""
     key = make_key(name="ключ" * 3000, local="10.0.0.1", remote="10.0.0.2")

@@ -40,6 +40,8 @@ class AnnotatedCapture:
     ------
     CaptureError
         The file cannot be written.
+    InvalidArgumentError
+        Its name ends like a capture of another form.
     """
 
     def __init__(self, path: str | os.PathLike[str], keys: Sequence[MasterKey]) -> None:
@@ -48,7 +50,7 @@ class AnnotatedCapture:
         self._interfaces: dict[int, int] = {}
         self._comments: dict[tuple[int, int, int], int] = {}
         self._texts: list[bytes] = []
-        self._output = OutputFile(path)
+        self._output = OutputFile(path, form="pcapng")
         self._output.put(pcapng_section())
 
     def add(self, name: str, before: int, chunk: Chunk, result: VerifyResult) -> None:

@@ -6,11 +6,14 @@ import contextlib
 import os
 import sys
 import tempfile
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
 from tcpao_fast.capture.reader import STANDARD_STREAM
-from tcpao_fast.errors import CaptureError
+from tcpao_fast.errors import CaptureError, InvalidArgumentError
+
+#: What names of captures end in.
+_ENDINGS = (".pcap", ".pcapng", ".gz", ".zst")
 
 
 class OutputFile:
@@ -24,6 +27,8 @@ class OutputFile:
         ``-`` is standard output, which is written as the bytes come; so are devices and pipes.
     private : bool
         Whether only the owner may read it.
+    form : str, optional
+        ``pcap`` or ``pcapng``: the name must not promise another form of capture.
 
     Attributes
     ----------
@@ -35,10 +40,19 @@ class OutputFile:
     ------
     CaptureError
         The file cannot be written.
+    InvalidArgumentError
+        Its name promises another form.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, private: bool = False) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, private: bool = False, form: str | None = None
+    ) -> None:
         self.path = os.fspath(path)
+        ending = PurePath(self.path).suffix.lower()
+        if form is not None and ending in _ENDINGS and ending != f".{form}":
+            raise InvalidArgumentError(
+                f"{self.path}: is written as {form}, not compressed; let its name end in .{form}"
+            )
         self._temporary: Path | None = None
         self._mode = 0o600 if private else 0o666
         if self.path == STANDARD_STREAM:

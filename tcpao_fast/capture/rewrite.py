@@ -125,6 +125,8 @@ def sign_capture(
     ------
     CaptureError
         A file cannot be read or written, or the input is damaged; no output is left behind.
+    InvalidArgumentError
+        `path_out` ends in .pcapng, .gz or .zst: pcap is written, not compressed.
     """
     engine = Engine(chain, policy, threads)
 

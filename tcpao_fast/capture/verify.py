@@ -339,8 +339,8 @@ def verify_capture(
         ``report`` is the `CaptureReport` of everything before the damage, which the outputs then
         have too.
     InvalidArgumentError, MissingExtraError
-        `output` has another ending, or its format needs a library that is not here; a filter that
-        libpcap does not take; `search_isn` on standard input.
+        `output` or `annotate` has another ending, or a format needs a library that is not here; a
+        filter that libpcap does not take; `search_isn` on standard input.
     StateError
         `state` is there and holds no state; `isns` that are none.
     """

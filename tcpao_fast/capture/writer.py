@@ -33,10 +33,12 @@ class PcapWriter:
     ------
     CaptureError
         The file cannot be written.
+    InvalidArgumentError
+        Its name ends like a capture of another form.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._output = OutputFile(path)
+        self._output = OutputFile(path, form="pcap")
         self.path = self._output.path
         self._like: Scanner | None = None
         self._linktype: int | None = None
