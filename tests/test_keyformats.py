@@ -336,6 +336,31 @@ def test_mangled_files_are_read_or_refused(path, tmp_path):
     assert refused
 
 
+@pytest.mark.parametrize(
+    ("seconds", "end"), [(60, day(1, 1, 0, 1)), (2**32 - 1, None), (10**14, None)]
+)
+def test_lifetimes_by_duration(seconds, end, tmp_path):
+    """To the year 9999 at the most."""
+    year = "2026" if end else "9990"
+    texts = {
+        "frr": "key chain A\n key 1\n  key-string x\n  cryptographic-algorithm hmac-sha-1\n"
+        f"  send-lifetime 00:00:00 Jan 1 {year} duration {seconds}\n",
+        "rfc8177": '{"ietf-key-chain:key-chains": {"key-chain": [{"name": "A", "key": [{"key-id": '
+        '"1", "crypto-algorithm": "hmac-sha-1-12", "key-string": {"keystring": "x"}, "send-id": 1,'
+        f' "recv-id": 1, "lifetime": {{"send-lifetime": {{"start-date-time": "{year}-01-01T00:00'
+        f':00Z", "duration": {seconds}}}}}}}]}}]}}}}',
+        "toml": '[[key]]\nalgorithm = "hmac-sha-1-96"\nsecret = "x"\nsend_id = 1\nrecv_id = 1\n'
+        f"send_lifetime = {{ start = {year}-01-01T00:00:00Z, duration = {seconds} }}\n",
+    }
+    for form, text in texts.items():
+        if form == "toml" and seconds >= 2**32:
+            continue  # RFC 8177 has 32 bits, and that is what is taken there
+        path = tmp_path / form
+        path.write_text(text)
+        (one,) = ao.load_keys(path, form)
+        assert one.send_lifetime == (datetime(int(year), 1, 1, tzinfo=UTC), end), form
+
+
 class TestEncrypted:
     CASES: ClassVar = {
         "type 7": (
@@ -434,6 +459,8 @@ MISTAKES = [
     ("cisco_xe", "key chain A tcp\n key 1\n  send-id 1\n  recv-id 2\n  key-string x\n"
      "  cryptographic-algorithm md5\n", "algorithm md5: TCP-AO has hmac-sha-1"),
     ("cisco_xe", "key chain A tcp\n key 1\n  send-lifetime never\n", "line 3: send-lifetime"),
+    ("cisco_xe", "key chain A tcp\n key 1\n  send-lifetime 0:0 Jan 1 99999999999999999999 1\n",
+     "line 3: send-lifetime"),
     ("cisco_xr", "tcp ao\n keychain A\n  key 1 SendID x ReceiveID 2\n", "line 3: must be key"),
     ("cisco_xr", "key chain A\n key 1\n  send-lifetime never\ntcp ao\n", "line 3: send-lifetime"),
     ("frr", "router bgp 1\n neighbor PEERS password x\n", "has no key"),

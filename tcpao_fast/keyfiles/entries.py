@@ -173,6 +173,14 @@ _MONTHS = {
 }
 
 
+def lasting(start: datetime, seconds: int) -> tuple[datetime, datetime | None]:
+    """A lifetime of so many seconds; one that goes on beyond the year 9999 has no end."""
+    try:
+        return start, start + timedelta(seconds=seconds)
+    except OverflowError:
+        return start, None
+
+
 def router_moment(words: Sequence[str]) -> datetime:
     """``HH:MM:SS`` with day, month and year in either order, as Cisco and FRR write it; UTC.
 
@@ -205,9 +213,9 @@ def router_lifetime(words: Sequence[str]) -> tuple[datetime | None, datetime | N
         if not rest or rest[0].lower() == "infinite":
             return start, None
         if rest[0].lower() == "duration":
-            return start, start + timedelta(seconds=int(rest[1]))
+            return lasting(start, int(rest[1]))
         return start, router_moment(rest)
-    except (IndexError, TypeError, KeyError) as error:
+    except (IndexError, TypeError, KeyError, OverflowError) as error:
         raise ValueError("is no lifetime") from error
 
 

@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import Any
 
 from tcpao_fast.keyfiles.entries import (
@@ -19,6 +19,7 @@ from tcpao_fast.keyfiles.entries import (
     Format,
     KeyFile,
     Written,
+    lasting,
     not_carried,
 )
 from tcpao_fast.keys import KeyChain, Lifetime, MasterKey
@@ -137,7 +138,7 @@ def _read_key(found: KeyFile, chain: str, key: dict[str, Any], wrapped: bool) ->
         if value is not None:
             try:
                 fields[f"{name}_lifetime"] = _lifetime(value)
-            except (ValueError, KeyError, TypeError, AttributeError):
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
                 found.problems.append(f"{where}: {name}-lifetime is not RFC 8177's")
     if "aes-128" in fields["algorithm"] or fields["algorithm"].startswith("hmac"):
         fields["mac_length"] = 12
@@ -157,7 +158,7 @@ def _lifetime(value: dict[str, Any]) -> Lifetime | None:
     if "end-date-time" in value:
         return start, _moment(value["end-date-time"])
     if "duration" in value:
-        return start, start + timedelta(seconds=int(value["duration"]))
+        return lasting(start, int(value["duration"]))
     return start, None
 
 

@@ -16,12 +16,12 @@ import math
 import os
 import sys
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from tcpao_fast.errors import InvalidKeyError, KeyFileError
-from tcpao_fast.keyfiles.entries import Written, network_text
+from tcpao_fast.keyfiles.entries import Written, lasting, network_text
 from tcpao_fast.keys import KeyChain, MasterKey, overlap_problems
 
 if sys.version_info >= (3, 11):
@@ -196,7 +196,7 @@ def _read_lifetime(
         and type(value["duration"]) is int
         and 0 < value["duration"] < 2**32
     ):
-        arguments[field] = (value["start"], value["start"] + timedelta(seconds=value["duration"]))
+        arguments[field] = lasting(value["start"], value["duration"])
     else:
         problems.append(
             (
