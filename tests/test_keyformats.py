@@ -449,6 +449,15 @@ MISTAKES = [
     ("junos", "set security authentication-key-chains key-chain a key 0 algorithm ao\n",
      "lacks send-id"),
     ("rfc8177", '{"ietf-key-chain:key-chains": {"key-chain": [', "is not JSON"),
+    ("rfc8177", '{"key-chains": []}', "key-chains must be an object"),
+    ("rfc8177", '{"key-chains": {"key-chain": [7]}}', "each key-chain must be an object"),
+    ("rfc8177", '{"key-chains": {"key-chain": [{"name": "A", "key": true}]}}',
+     "key-chain A: key must be a list"),
+    ("rfc8177", '{"key-chains": {"key-chain": [{"name": "A", "accept-tolerance": {"duration": -1}'
+     '}]}}', 'accept-tolerance: duration must be "forever" or seconds'),
+    ("rfc8177", '{"key-chains": {"key-chain": [{"name": "A", "key": [{"key-id": "1", '
+     '"crypto-algorithm": "hmac-sha-1-12", "send-id": 1, "recv-id": 1, "key-string": {"keystring":'
+     ' "x"}, "lifetime": 5}]}]}}', "key 1: lifetime must be an object"),
     ("rfc8177", '{"key-chains": {"key-chain": {}}}', "must be a list"),
     ("gobgp", "gobgp keychain add a --key '1,2,hmac,x'\n", "must be SENDID,RECVID"),
     ("gobgp", "[[neighbors]]\n x = \n", "is not TOML"),

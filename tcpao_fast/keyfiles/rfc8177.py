@@ -65,31 +65,45 @@ def read_rfc8177(text: str) -> KeyFile:
     except ValueError as error:
         found.problems.append(f"is not JSON: {error}")
         return found
-    inside = document.get("key-chains", document) if isinstance(document, dict) else {}
-    chains = inside.get("key-chain", [])
-    if not isinstance(chains, list):
-        found.problems.append("key-chain must be a list")
-        return found
-    if isinstance(wrap := inside.get("aes-key-wrap"), dict) and wrap.get("enable"):
+    inside = document.get("key-chains", document) if isinstance(document, dict) else document
+    inside = _object(found, "key-chains", inside)
+    wrap = _object(found, "aes-key-wrap", inside.get("aes-key-wrap", {}))
+    wrapped = bool(wrap.get("enable"))
+    if wrapped:
         found.notes.append("aes-key-wrap: the key strings are wrapped, and not unwrapped here")
-    for chain in chains:
-        if not isinstance(chain, dict):
-            found.problems.append("key-chain has an entry that is no object")
-            continue
-        _tolerance(found, chain.get("accept-tolerance"))
-        for key in chain.get("key", []):
-            if isinstance(key, dict):
-                wrapped = bool(isinstance(wrap, dict) and wrap.get("enable"))
-                _read_key(found, str(chain.get("name", "")), key, wrapped)
+    for chain in _objects(found, "key-chain", inside.get("key-chain", [])):
+        name = str(chain.get("name", ""))
+        _tolerance(found, name, chain.get("accept-tolerance", {}))
+        for key in _objects(found, f"key-chain {name}: key", chain.get("key", [])):
+            _read_key(found, name, key, wrapped)
     return found
 
 
-def _tolerance(found: KeyFile, value: Any) -> None:
-    duration = value.get("duration") if isinstance(value, dict) else None
+def _object(found: KeyFile, where: str, value: Any) -> dict[str, Any]:
+    """What must be an object; empty where it is none, which is noted as a mistake."""
+    if isinstance(value, dict):
+        return value
+    found.problems.append(f"{where} must be an object")
+    return {}
+
+
+def _objects(found: KeyFile, where: str, value: Any) -> list[dict[str, Any]]:
+    """What must be a list of objects."""
+    if not isinstance(value, list):
+        found.problems.append(f"{where} must be a list")
+        return []
+    return [_object(found, f"each {where}", one) for one in value]
+
+
+def _tolerance(found: KeyFile, chain: str, value: Any) -> None:
+    where = f"key-chain {chain}: accept-tolerance"
+    duration = _object(found, where, value).get("duration", 0)
     if duration == "forever":
         found.accept_tolerance = math.inf
-    elif isinstance(duration, int) and not isinstance(duration, bool):
+    elif isinstance(duration, int) and not isinstance(duration, bool) and 0 <= duration < 2**32:
         found.accept_tolerance = max(found.accept_tolerance, duration)
+    else:
+        found.problems.append(f'{where}: duration must be "forever" or seconds')
 
 
 def _ao(key: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,8 +131,7 @@ def _read_key(found: KeyFile, chain: str, key: dict[str, Any], wrapped: bool) ->
             return
         fields |= {"send_id": ao["send-id"], "recv_id": ao["recv-id"]}
         fields["exclude_options"] = ao.get("include-tcp-options", True) is False
-    string = key.get("key-string")
-    string = string if isinstance(string, dict) else {}
+    string = _object(found, f"{where}: key-string", key.get("key-string", {}))
     try:
         if "hexadecimal-string" in string:
             fields["secret"] = bytes.fromhex(str(string["hexadecimal-string"]).replace(":", ""))
@@ -130,8 +143,7 @@ def _read_key(found: KeyFile, chain: str, key: dict[str, Any], wrapped: bool) ->
     except ValueError:
         found.problems.append(f"{where}: hexadecimal-string is not hexadecimal")
         return
-    lifetime = key.get("lifetime")
-    lifetime = lifetime if isinstance(lifetime, dict) else {}
+    lifetime = _object(found, f"{where}: lifetime", key.get("lifetime", {}))
     both = lifetime.get("send-accept-lifetime")
     for name in ("send", "accept"):
         value = lifetime.get(f"{name}-lifetime", both)
