@@ -521,7 +521,7 @@ class Engine:
             if end["isn"] is not None:
                 _check_number(end["isn"], "isn", 0xFFFFFFFF)
             ids = end["current_key"]
-            keys.append(ids and self._find_key(ids["send_id"], ids["recv_id"]))
+            keys.append(None if ids is None else self._find_key(ids["send_id"], ids["recv_id"]))
         return {
             "known": known[0] | known[1] << 1,
             "proof": _PROOFS.index(one["proof"]),

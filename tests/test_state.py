@@ -405,3 +405,50 @@ class TestExport:
         with pytest.raises(ao.StateError, match="state"):
             engine.import_state(state)
         assert engine.export_state()["connections"] == []
+
+    def test_anything_anywhere_in_a_state(self):
+        """Whatever stands where: taken over, or refused with nothing taken over."""
+
+        def places(value, path=()):
+            yield path
+            inner = value.items() if isinstance(value, dict) else ()
+            for name, one in enumerate(value) if isinstance(value, list) else inner:
+                yield from places(one, (*path, name))
+
+        def replaced(value, path, new):
+            if not path:
+                return new
+            copy = dict(value) if isinstance(value, dict) else list(value)
+            copy[path[0]] = replaced(value[path[0]], path[1:], new)
+            return copy
+
+        key = ao.MasterKey(
+            algorithm="hmac-sha-1-96", secret=b"a secret", send_id=1, recv_id=2,
+            local="10.0.0.1", remote="10.0.0.2",
+        )  # fmt: skip
+        known = ao.Engine([key])
+        known.verify(*records(handshake(*pair(key))), 101)
+        state = json.loads(json.dumps(known.export_state(candidates=True)))
+        refused = 0
+        for path in places(state):
+            for new in (
+                None,
+                [],
+                {},
+                "",
+                "x",
+                -1,
+                2**70,
+                True,
+                0.5,
+                float("nan"),
+                [None],
+                {"a": 1},
+            ):
+                fresh = ao.Engine([key])
+                try:
+                    fresh.import_state(replaced(state, path, new))
+                except ao.StateError:
+                    refused += 1
+                    assert fresh.export_state()["connections"] == []
+        assert refused > 100
