@@ -318,6 +318,10 @@ def _lifetime_problem(value: object) -> str | None:
     for moment in value:
         if moment is not None and (not isinstance(moment, datetime) or moment.tzinfo is None):
             return "must be given in date-times with a time zone"
+        try:
+            None if moment is None else moment.astimezone(timezone.utc)
+        except OverflowError:
+            return "is before the year 1 or after 9999 in UTC"
     if start is not None and end is not None and end < start:
         return "ends before it starts"
     return None
@@ -328,14 +332,17 @@ def lifetime_ns(lifetime: Lifetime | None) -> tuple[int, int]:
     start, end = lifetime or (None, None)
     return (
         _ALWAYS[0] if start is None else _nanoseconds(start),
-        _ALWAYS[1] if end is None else min(_nanoseconds(end) + 999, _ALWAYS[1]),
+        _ALWAYS[1] if end is None else _within_64_bits(_nanoseconds(end) + 999),
     )
 
 
 def _nanoseconds(moment: datetime) -> int:
     """Since 1970; what 64 bits do not hold (before 1678, after 2261) is as far away as they do."""
-    count = (moment - _EPOCH) // timedelta(microseconds=1) * 1000
-    return max(_ALWAYS[0], min(count, _ALWAYS[1]))
+    return _within_64_bits((moment - _EPOCH) // timedelta(microseconds=1) * 1000)
+
+
+def _within_64_bits(count: float) -> int:
+    return int(max(_ALWAYS[0], min(count, _ALWAYS[1])))
 
 
 def networks_overlap(a: AddressLike, b: AddressLike) -> bool:
@@ -369,8 +376,8 @@ def describe(key: MasterKey, tolerance_ns: float = 0) -> dict[str, Any]:
         "vrf": key.vrf,
         "send_lifetime": lifetime_ns(key.send_lifetime),
         "accept_lifetime": (
-            int(max(_ALWAYS[0], first - tolerance_ns)),
-            int(min(_ALWAYS[1], last + tolerance_ns)),
+            _within_64_bits(first - tolerance_ns),
+            _within_64_bits(last + tolerance_ns),
         ),
     }
 

@@ -60,6 +60,11 @@ def test_addresses():
         ({"send_lifetime": (NOON, NOON - timedelta(1))}, "send_lifetime", "ends before"),
         ({"send_lifetime": (datetime(2026, 1, 1), None)}, "send_lifetime", "time zone"),
         ({"accept_lifetime": NOON}, "accept_lifetime", "pair"),
+        (
+            {"send_lifetime": (datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))), None)},
+            "send_lifetime",
+            "before the year 1",
+        ),
         ({"algorithm": "tcp-md5"}, "send_id", "no key IDs"),
     ],
 )
@@ -229,6 +234,12 @@ class TestLifetimes:
         for chain in ([key], ao.KeyChain([key], accept_tolerance=300)):
             result = ao.Engine(chain).verify(*records(packets), 101, stamps)
             assert result.counts["good"] == 3
+        later = make(accept_lifetime=(last, None))
+        for tolerance in (0, 300, float("inf")):
+            result = ao.Engine(ao.KeyChain([later], accept_tolerance=tolerance)).verify(
+                *records(packets), 101, stamps
+            )
+            assert result.counts["good"] == (3 if tolerance == float("inf") else 0)
         ends = ("10.0.0.1", 1000), ("10.0.0.2", 179)
         for now in (NOON, first, last):
             assert ao.KeyChain([key], clock=lambda now=now: now).to_send(*ends) is key
