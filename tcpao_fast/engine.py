@@ -151,6 +151,10 @@ def _outcome_counts(outcome: npt.NDArray[np.uint8], done: str) -> dict[str, int]
     }
 
 
+#: Name and number of each verdict that is counted: an enum's `name` is slow where calls are small.
+_COUNTED = tuple((v.name, int(v)) for v in SEGMENT_VERDICTS)
+
+
 def _shard(
     chain: KeyChain, max_connections: int, ao_required: bool, number: int, shards: int
 ) -> Shard:
@@ -276,10 +280,12 @@ class Engine:
             verdict, key, connection, sne, tally, happened = self._pipeline.verify(
                 records, final, self.trace is not None
             )
-            counts = {v.name: int(tally[v]) for v in SEGMENT_VERDICTS}
+            numbers = tally.tolist()
+            counts = {name: numbers[index] for name, index in _COUNTED}
             for name, count in counts.items():
-                self.counts[name] += count
-        result = VerifyResult(verdict, key, connection, sne, counts, int(tally[-1]))
+                if count:
+                    self.counts[name] += count
+        result = VerifyResult(verdict, key, connection, sne, counts, numbers[-1])
         if self.trace is not None and happened is not None:
             emit_events(self.trace, self.keys, result, happened, records)
         return result

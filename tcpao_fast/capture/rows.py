@@ -102,11 +102,18 @@ def _where(known: npt.NDArray[np.bool_], values: npt.NDArray[Any]) -> list[int |
 
 
 def _addresses(rows: npt.NDArray[np.void], side: str) -> list[str | None]:
+    """The addresses of one side as text; one that occurs again is not written anew."""
     sizes = np.where(rows["version"] == 6, 16, np.where(rows["version"] == 4, 4, 0)).tolist()
-    return [
-        address_text(address.tobytes()[:size]) if size else None
-        for address, size in zip(rows[side], sizes, strict=True)
-    ]
+    raw = np.ascontiguousarray(rows[side]).tobytes()
+    known: dict[bytes, str] = {}
+    texts: list[str | None] = []
+    for at, size in zip(range(0, len(raw), 16), sizes, strict=True):
+        address = raw[at : at + size]
+        text = known.get(address)
+        if text is None and size:
+            text = known[address] = address_text(address)
+        texts.append(text)
+    return texts
 
 
 class RowWriter:
@@ -193,6 +200,12 @@ def _with_text_times(columns: Columns) -> Columns:
     }
 
 
+def _json_texts(column: list[Any]) -> list[str]:
+    """Each value as JSON; one that occurs again is not encoded anew."""
+    texts = {value: json.dumps(value) for value in set(column)}
+    return [texts[value] for value in column]
+
+
 class _JsonLines:
     """Text, a row a line."""
 
@@ -200,11 +213,10 @@ class _JsonLines:
         self._output = output
 
     def add(self, columns: Columns) -> None:
-        names = list(columns)
-        lines = [
-            json.dumps(dict(zip(names, row, strict=True)))
-            for row in zip(*_with_text_times(columns).values(), strict=True)
-        ]
+        texts = _with_text_times(columns)
+        pattern = "{" + ", ".join(f"{json.dumps(name)}: %s" for name in texts) + "}"
+        values = [_json_texts(column) for column in texts.values()]
+        lines = [pattern % row for row in zip(*values, strict=True)]
         if lines:
             self._output.put(("\n".join(lines) + "\n").encode())
 

@@ -11,9 +11,15 @@ import numpy as np
 
 from tcpao_fast.errors import InvalidArgumentError
 
+# looked up once: a small call is mostly look-ups
+cdef object ndarray = np.ndarray, int64 = np.int64, INT64 = np.dtype(np.int64), ndim = np.ndim
+
 
 def as_column(name, values, dtype, count):
     """`values` as a contiguous one-dimensional array of `dtype` with `count` entries (-1: any)."""
+    if type(values) is ndarray and (<object>values).dtype is INT64 and dtype is int64 and (
+            values.ndim == 1 and values.flags.c_contiguous and (count < 0 or len(values) == count)):
+        return values                    # nearly always: looked at no further
     array = np.asarray(values)
     if array.size == 0 and array.ndim <= 1:
         array = array.astype(dtype)
@@ -80,7 +86,8 @@ cdef class Records:
         if wire_lengths is not None:
             wire_lengths = as_column("wire_lengths", wire_lengths, np.int64, self.count)
         self.arrays = (*arrays, timestamps, wire_lengths, linktype)
-        if np.ndim(linktype) == 0:
+        cdef bint one_type = type(linktype) is int or ndim(linktype) == 0
+        if one_type:
             try:
                 self.one_linktype = int(linktype)
             except (TypeError, ValueError, OverflowError):
@@ -102,7 +109,7 @@ cdef class Records:
         if wire_lengths is not None:
             column = wire_lengths
             self.wire_lengths = &column[0]
-        if np.ndim(linktype):
+        if not one_type:
             types = linktype
             self.linktypes = &types[0]
         with nogil:
