@@ -228,16 +228,45 @@ class TestChoice:
         last = done.stderr.splitlines()[-1]
         assert "'quantum': this CPU has no such kernel; it has " in last and "portable" in last
 
-    def test_best_is_first(self):
-        done = self.run("")
-        assert eval(done.stdout) == {mac: names[0] for mac, names in ao.kernels().items()}
+    def test_quickest_is_first(self):
+        for rows in mac.kernel_timings().values():
+            costs = [row["brief_ns"] * row["full_ns"] for row in rows if row["brief_ns"]]
+            # one that is less than a twentieth quicker stays where the table has it
+            assert all(a < b * 1.06 for a, b in zip(costs, costs[1:], strict=False))
+            assert rows[0]["use"] == "all" or os.environ.get("TCPAO_FAST_KERNELS")
+
+    def test_all_but_the_portable_are_timed_where_there_is_a_choice(self):
+        code = "import tcpao_fast.core.mac as m; print(m.kernel_timings())"
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "TCPAO_FAST_KERNELS": ""},
+            capture_output=True,
+            text=True,
+        )
+        for rows in eval(done.stdout).values():
+            *others, portable = rows
+            assert portable["kernel"] == "portable" and portable["brief_ns"] is None
+            for row in others if len(others) > 1 else []:
+                assert 0 < row["brief_ns"] < row["full_ns"] and row["brief_ns"] <= row["alone_ns"] * 2
+
+    def test_one_that_is_named_needs_no_timing(self):
+        code = "import tcpao_fast.core.mac as m; print(m.kernel_timings())"
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "TCPAO_FAST_KERNELS": "portable"},
+            capture_output=True,
+            text=True,
+        )
+        for rows in eval(done.stdout).values():
+            assert all(row["brief_ns"] is None for row in rows)
 
     def test_a_kernel_that_only_some_macs_have(self):
         """Where there is none of that name the best one stays."""
         for kernel in {name for names in ao.kernels().values() for name in names}:
             for mac_name, chosen in eval(self.run(kernel).stdout).items():
                 names = ao.kernels()[mac_name]
-                assert chosen == (kernel if kernel in names else names[0])
+                # without a measurement the first of the table stays
+                assert chosen == kernel if kernel in names else chosen in names
 
     def test_listed(self):
         assert set(ao.kernels()) == set(mac.KERNEL_NAMES)

@@ -1,6 +1,6 @@
 """The C interface of the MAC kernels.  Only `mac` links them; others use the declarations alone."""
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 cdef extern from "kernels/kernels.h" nogil:
     enum:
@@ -32,12 +32,25 @@ cdef extern from "kernels/kernels.h" nogil:
         uint32_t cpu_features
         tcpao_prepare_pointer prepare
         tcpao_mac_pointer mac
+        uint32_t lanes
 
     size_t tcpao_kernels_available(int, const tcpao_kernel **)
     const tcpao_kernel *tcpao_kernel_active(int)
+    const tcpao_kernel *tcpao_kernel_for_few(int, uint32_t *)
     size_t tcpao_kernels_force(const char *)
     void tcpao_mac(int, const tcpao_message *const *, size_t)
     void tcpao_wipe(void *, size_t)
+
+cdef extern from "kernels/calibrate.h" nogil:
+    ctypedef struct tcpao_timing:
+        float brief
+        float full
+        float alone
+    void tcpao_kernels_rank(uint64_t (*clock)() noexcept)
+    const tcpao_timing *tcpao_kernels_timings(int)
+
+cdef extern from "kernels/clock.h" nogil:
+    uint64_t tcpao_now()
 
 cdef extern from "kernels/equal.h" nogil:
     bint tcpao_equal(const uint8_t *, const uint8_t *, size_t)

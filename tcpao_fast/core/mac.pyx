@@ -7,7 +7,7 @@ dispatch state.
 import os
 
 cimport cython
-from libc.stdint cimport int32_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
@@ -26,10 +26,15 @@ from tcpao_fast.core.kernels cimport (
     TCPAO_MD5,
     tcpao_kernel,
     tcpao_kernel_active,
+    tcpao_kernel_for_few,
     tcpao_kernels_available,
     tcpao_kernels_force,
+    tcpao_kernels_rank,
+    tcpao_kernels_timings,
     tcpao_mac,
     tcpao_message,
+    tcpao_now,
+    tcpao_timing,
     tcpao_wipe,
 )
 from tcpao_fast.core.messages cimport KERNEL_LIBRARY, MAX_SUFFIX, SCRATCH, layout
@@ -138,7 +143,9 @@ def available():
 
 
 def kernels():
-    """The kernels that this CPU can run, best first, for each MAC.
+    """The kernels that this CPU can run, quickest first, for each MAC.
+
+    Which is quickest was measured when the package was imported: `kernel_timings`.
 
     Returns
     -------
@@ -164,6 +171,50 @@ def active_kernels():
     }
 
 
+def kernel_timings():
+    """What the kernels were chosen by, in the order of `kernels`.
+
+    Returns
+    -------
+    dict of str to list of dict
+        For each MAC and kernel ``kernel`` (its name), ``lanes`` (messages side by side), ``use``
+        ("all"; "rest" for the fewer than ``least`` messages that do not fill the lanes of the former;
+        None), ``least``, and nanoseconds a message as timed when the package was imported:
+        ``brief_ns`` (128 bytes with padding, as of a bare ACK), ``full_ns`` (1,536 bytes, as of a full
+        segment), both among 32, and ``alone_ns`` (a brief one alone).  None where it was not timed:
+        where ``TCPAO_FAST_KERNELS`` named a kernel, of the portable one, and where there is no choice.
+    """
+    cdef const tcpao_kernel *found[TCPAO_MAX_KERNELS]
+    cdef const tcpao_kernel *few
+    cdef const tcpao_timing *timing
+    cdef uint32_t least
+    cdef size_t i
+    cdef int algorithm
+    table = {}
+    for algorithm in range(TCPAO_KERNEL_COUNT):
+        few = tcpao_kernel_for_few(algorithm, &least)
+        timing = tcpao_kernels_timings(algorithm)
+        rows = table[KERNEL_NAMES[algorithm]] = []
+        for i in range(tcpao_kernels_available(algorithm, found)):
+            timed = timing[i].brief > 0
+            use = "all" if found[i] == tcpao_kernel_active(algorithm) else (
+                "rest" if found[i] == few else None)
+            rows.append({
+                "kernel": found[i].name.decode(),
+                "lanes": found[i].lanes,
+                "use": use,
+                "least": least if use == "rest" else None,
+                "brief_ns": round(timing[i].brief, 1) if timed else None,
+                "full_ns": round(timing[i].full, 1) if timed else None,
+                "alone_ns": round(timing[i].alone, 1) if timed else None,
+            })
+    return table
+
+
+cdef uint64_t clock() noexcept nogil:
+    return tcpao_now()
+
+
 def force_kernels(name):
     """Use the kernel of that name wherever there is one; the empty string: the best of each.
 
@@ -182,6 +233,10 @@ def force_kernels(name):
 
 
 cdef object misnamed = None
+
+# a measurement, as the quickest kernel does not follow from what a CPU can do; 1 to 2 ms
+if not os.environ.get("TCPAO_FAST_KERNELS"):
+    tcpao_kernels_rank(clock)
 
 try:
     force_kernels(os.environ.get("TCPAO_FAST_KERNELS", ""))

@@ -201,6 +201,31 @@ def print_keys(console: Console, chain: KeyChain) -> None:
     console.print(table, highlight=False)
 
 
+def print_kernels(console: Console, timings: dict[str, list[dict[str, Any]]]) -> None:
+    """A table of MAC kernels, and what they were chosen by."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("MAC", "Kernel", "Lanes"):
+        table.add_column(heading, justify="right" if heading == "Lanes" else "left")
+    for heading in ("128 bytes", "1536 bytes", "128 bytes alone"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("Used for")
+    timed = False
+    for mac, rows in timings.items():
+        for row in rows:
+            figures = [row[name] for name in ("brief_ns", "full_ns", "alone_ns")]
+            timed |= figures[0] is not None
+            table.add_row(
+                mac,
+                row["kernel"] + ("*" if row["use"] == "all" else ""),
+                str(row["lanes"]),
+                *("-" if figure is None else f"{figure:.0f} ns" for figure in figures),
+                {"all": "all", "rest": f"fewer than {row['least']} left over"}.get(row["use"], ""),
+            )
+    console.print(table)
+    if timed:
+        console.print("\nTimed on this machine just now, a message; the portable one never is.")
+
+
 def print_findings(chain: KeyChain, findings: list[LintFinding]) -> None:
     """What the linter found, key by key; nothing of a secret."""
     click.echo(f"{len(chain)} key{'s' if len(chain) != 1 else ''}, no mistakes")

@@ -53,10 +53,12 @@ typedef struct {
 
 #define TCPAO_MAX_KERNELS 8
 
-/* Kernels of one algorithm that this CPU can run, best first. */
+/* Kernels of one algorithm that this CPU can run, best first; the portable one last. */
 size_t tcpao_kernels_available(int algorithm, const tcpao_kernel *found[TCPAO_MAX_KERNELS]);
 /* The kernel in use; never NULL. */
 const tcpao_kernel *tcpao_kernel_active(int algorithm);
+/* The kernel in use for fewer than `least` messages over; NULL where it is the same. */
+const tcpao_kernel *tcpao_kernel_for_few(int algorithm, uint32_t *least);
 /* Choose by name for every algorithm that has it; NULL or "" means the best.  Returns how many
  * algorithms have a kernel of that name that this CPU can run (0: nothing was changed). */
 size_t tcpao_kernels_force(const char *name);
@@ -71,9 +73,9 @@ tcpao_mac_fn tcpao_hmac_sha1_portable, tcpao_aes_cmac_portable, tcpao_hmac_sha25
 
 #if defined(__x86_64__)
 tcpao_prepare_fn tcpao_hmac_sha1_prepare_avx512, tcpao_hmac_sha1_prepare_avx2,
-    tcpao_hmac_sha1_prepare_shani, tcpao_aes_cmac_prepare_aesni, tcpao_hmac_sha256_prepare_avx512,
+    tcpao_hmac_sha1_prepare_avx2_two, tcpao_hmac_sha1_prepare_shani, tcpao_aes_cmac_prepare_aesni, tcpao_hmac_sha256_prepare_avx512,
     tcpao_hmac_sha256_prepare_avx2, tcpao_hmac_sha256_prepare_shani;
-tcpao_mac_fn tcpao_hmac_sha1_avx512, tcpao_hmac_sha1_avx2, tcpao_hmac_sha1_shani,
+tcpao_mac_fn tcpao_hmac_sha1_avx512, tcpao_hmac_sha1_avx2, tcpao_hmac_sha1_avx2_two, tcpao_hmac_sha1_shani,
     tcpao_aes_cmac_vaes512, tcpao_aes_cmac_vaes256, tcpao_aes_cmac_aesni, tcpao_hmac_sha256_avx512,
     tcpao_hmac_sha256_avx2, tcpao_hmac_sha256_shani, tcpao_md5_avx512, tcpao_md5_avx2;
 #elif defined(__aarch64__)

@@ -1,9 +1,9 @@
-/* HMAC-SHA-1 with AVX2: two times 8 messages side by side. */
+/* HMAC-SHA-1 with AVX2: 8 messages side by side. */
 #if defined(__x86_64__)
 
 #include "vec_avx2.h"
 
-enum { SIDES = 2 };
+enum { SIDES = 1 };
 #include "sha1_lanes.h"
 
 #include "hmac_lanes.h"

@@ -1,7 +1,7 @@
 /* The rounds of SHA-1 (FIPS 180-4 section 6.1.2) with a message a lane.
  *
- * Each round waits for the one before it.  Where the registers are few (SIDES is 2) two vectors of
- * lanes go side by side and fill the gaps, though the words then live in memory.
+ * Each round waits for the one before it.  With SIDES 2 two vectors of lanes go side by side and fill
+ * the gaps, though the words then live in memory.
  *
  * Included behind a vec_*.h.
  */

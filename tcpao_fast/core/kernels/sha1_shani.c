@@ -1,4 +1,4 @@
-/* HMAC-SHA-1 with the SHA instructions of x86-64, two messages interleaved. */
+/* HMAC-SHA-1 with the SHA instructions of x86-64, four messages interleaved. */
 #if defined(__x86_64__)
 
 #include <immintrin.h>
@@ -18,6 +18,10 @@ typedef struct {
     __m128i e;
 } hash_state;
 
+typedef struct {
+    __m128i w[4]; /* four words each, the first in the highest */
+} hash_words;
+
 static inline hash_state hash_load(const uint8_t *midstate)
 {
     hash_state state;
@@ -26,95 +30,93 @@ static inline hash_state hash_load(const uint8_t *midstate)
     return state;
 }
 
-static inline void hash_save(hash_state state, uint32_t words[5])
+static inline __m128i reversed(__m128i bytes)
 {
-    _mm_storeu_si128((__m128i *)words, _mm_shuffle_epi32(state.abcd, 0x1b));
-    words[4] = (uint32_t)_mm_extract_epi32(state.e, 3);
+    return _mm_shuffle_epi8(bytes, _mm_set_epi64x(0x0001020304050607, 0x08090a0b0c0d0e0f));
 }
 
-static inline __m128i load_words(const uint8_t *p)
+static inline void hash_store(hash_state state, uint8_t *digest)
 {
-    const __m128i reverse = _mm_set_epi64x(0x0001020304050607, 0x08090a0b0c0d0e0f);
-    return _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)p), reverse);
+    _mm_storeu_si128((__m128i *)digest, reversed(state.abcd));
+    store32_be(digest + 16, (uint32_t)_mm_extract_epi32(state.e, 3));
 }
 
-/* Four rounds of stream s: w[] holds the last 16 words of the schedule, e[] alternates between the
+static inline void hash_read(hash_words *words, const uint8_t *block)
+{
+    for (int i = 0; i < 4; i++)
+        words->w[i] = reversed(_mm_loadu_si128((const __m128i *)(block + 16 * i)));
+}
+
+static inline void hash_last(hash_words *words, hash_state digest)
+{
+    words->w[0] = digest.abcd;
+    words->w[1] = _mm_or_si128(digest.e, _mm_set_epi32(0, (int)0x80000000, 0, 0));
+    words->w[2] = _mm_setzero_si128();
+    words->w[3] = _mm_set_epi32(0, 0, 0, 8 * (64 + 20));
+}
+
+/* The last two words of `a` and the first two of `b`.  With an XOR it is sha1msg1, which would take
+ * turns with the rounds in the same unit. */
+static inline __m128i straddle(__m128i a, __m128i b)
+{
+    return _mm_castpd_si128(_mm_shuffle_pd(_mm_castsi128_pd(b), _mm_castsi128_pd(a), 1));
+}
+
+/* Four rounds of one lane: w[] holds the last 16 words of the schedule, e[] alternates between the
  * e of these rounds and the a that becomes the next e. */
 #define FOUR_ROUNDS(s, g)                                                                          \
     do {                                                                                           \
-        const __m128i current = w[s][(g) % 4];                                                     \
+        __m128i *const w = words[s].w;                                                             \
+        const __m128i current = w[(g) % 4];                                                        \
         e[s][(g) % 2] = (g) == 0 ? _mm_add_epi32(e[s][0], current)                                 \
                                  : _mm_sha1nexte_epu32(e[s][(g) % 2], current);                    \
         e[s][1 - (g) % 2] = abcd[s];                                                               \
         if ((g) >= 3 && (g) <= 18)                                                                 \
-            w[s][((g) + 1) % 4] = _mm_sha1msg2_epu32(w[s][((g) + 1) % 4], current);                \
+            w[((g) + 1) % 4] = _mm_sha1msg2_epu32(w[((g) + 1) % 4], current);                      \
         abcd[s] = _mm_sha1rnds4_epu32(abcd[s], e[s][(g) % 2], (g) / 5);                            \
         if ((g) >= 1 && (g) <= 16)                                                                 \
-            w[s][((g) + 3) % 4] = _mm_sha1msg1_epu32(w[s][((g) + 3) % 4], current);                \
+            w[((g) + 3) % 4] = _mm_xor_si128(w[((g) + 3) % 4], straddle(w[((g) + 3) % 4], current));    \
         if ((g) >= 2 && (g) <= 17)                                                                 \
-            w[s][((g) + 2) % 4] = _mm_xor_si128(w[s][((g) + 2) % 4], current);                     \
+            w[((g) + 2) % 4] = _mm_xor_si128(w[((g) + 2) % 4], current);                           \
     } while (0)
 
-#define BOTH(g)                                                                                    \
-    FOUR_ROUNDS(0, g);                                                                             \
-    FOUR_ROUNDS(1, g)
-#define ALONE(g) FOUR_ROUNDS(0, g)
+#define EACH(g) _Pragma("GCC unroll 4") for (int s = 0; s < sides; s++) FOUR_ROUNDS(s, g)
 #define TWENTY_TIMES(step)                                                                         \
     step(0); step(1); step(2); step(3); step(4); step(5); step(6); step(7); step(8); step(9);      \
     step(10); step(11); step(12); step(13); step(14); step(15); step(16); step(17); step(18);      \
     step(19)
 
-static void hash_two(hash_state *one, hash_state *other, const uint8_t *p, const uint8_t *q,
-                     uint32_t count)
+static inline __attribute__((always_inline)) void hash_rounds(hash_state *state, hash_words *words,
+                                                              int sides)
 {
-    hash_state state[2] = {*one, *other};
-    __m128i abcd[2], e[2][2], w[2][4];
+    __m128i abcd[4], e[4][2];
 
-    for (; count; count--, p += 64, q += 64) {
-        for (int s = 0; s < 2; s++) {
-            abcd[s] = state[s].abcd;
-            e[s][0] = e[s][1] = state[s].e;
-            for (int i = 0; i < 4; i++)
-                w[s][i] = load_words((s ? q : p) + 16 * i);
-        }
-        TWENTY_TIMES(BOTH);
-        for (int s = 0; s < 2; s++) {
-            state[s].e = _mm_sha1nexte_epu32(e[s][0], state[s].e);
-            state[s].abcd = _mm_add_epi32(abcd[s], state[s].abcd);
-        }
+    for (int s = 0; s < sides; s++) {
+        abcd[s] = state[s].abcd;
+        e[s][0] = e[s][1] = state[s].e;
     }
-    *one = state[0];
-    *other = state[1];
-}
-
-static void hash_one(hash_state *one, const uint8_t *p, uint32_t count)
-{
-    hash_state state = *one;
-    __m128i abcd[1], e[1][2], w[1][4];
-
-    for (; count; count--, p += 64) {
-        abcd[0] = state.abcd;
-        e[0][0] = e[0][1] = state.e;
-        for (int i = 0; i < 4; i++)
-            w[0][i] = load_words(p + 16 * i);
-        TWENTY_TIMES(ALONE);
-        state.e = _mm_sha1nexte_epu32(e[0][0], state.e);
-        state.abcd = _mm_add_epi32(abcd[0], state.abcd);
+    TWENTY_TIMES(EACH);
+    for (int s = 0; s < sides; s++) {
+        state[s].e = _mm_sha1nexte_epu32(e[s][0], state[s].e);
+        state[s].abcd = _mm_add_epi32(abcd[s], state[s].abcd);
     }
-    *one = state;
 }
 
 static void sha1_compress(uint32_t words[5], const uint8_t block[64])
 {
     hash_state state = hash_load((const uint8_t *)words);
-    hash_one(&state, block, 1);
-    hash_save(state, words);
+    hash_words w;
+
+    hash_read(&w, block);
+    hash_rounds(&state, &w, 1);
+    _mm_storeu_si128((__m128i *)words, _mm_shuffle_epi32(state.abcd, 0x1b));
+    words[4] = (uint32_t)_mm_extract_epi32(state.e, 3);
 }
 
 #define HASH_WORDS 5
 #define HASH_INITIAL sha1_initial
 #define hash_compress sha1_compress
-#include "hmac_streams.h"
+#include "hmac_four.h"
 
 void tcpao_hmac_sha1_prepare_shani(const uint8_t *raw, size_t raw_length, size_t count,
                                    uint8_t *prepared)
