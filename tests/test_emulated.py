@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import reference
+from test_flow_hash import check_shown
 
 import tcpao_fast
 
@@ -87,6 +88,11 @@ def under_linux(work, compiler):
     return program
 
 
+def flow_hashes(output):
+    """Which keyed hashes were shown, all of them right."""
+    return [check_shown(line) for line in output.splitlines() if line.startswith("flow-hash")]
+
+
 def verdicts(output):
     """Which kernels were right, and which were not."""
     assert output.splitlines()[-1:] in (["done"], ["FAILED"]), output
@@ -102,8 +108,10 @@ PORTABLE = {(mac, "portable") for mac in ("hmac-sha1", "aes-128-cmac", "hmac-sha
 def test_aarch64(work, cpu):
     need("aarch64-linux-gnu-gcc", "qemu-aarch64")
     program = under_linux(work, "aarch64-linux-gnu-gcc")
-    right, wrong = verdicts(run("qemu-aarch64", "-cpu", cpu, program, work / "cases.bin"))
+    output = run("qemu-aarch64", "-cpu", cpu, program, work / "cases.bin")
+    right, wrong = verdicts(output)
     assert not wrong
+    assert flow_hashes(output) == ["siphash", "siphash"]
     assert right == PORTABLE | {
         ("hmac-sha1", "armv8"),
         ("aes-128-cmac", "armv8"),
@@ -124,8 +132,10 @@ def test_aarch64(work, cpu):
 def test_x86_64(work, cpu, kernels):
     need("x86_64-linux-gnu-gcc", "qemu-x86_64")
     program = under_linux(work, "x86_64-linux-gnu-gcc")
-    right, wrong = verdicts(run("qemu-x86_64", "-cpu", cpu, program, work / "cases.bin"))
+    output = run("qemu-x86_64", "-cpu", cpu, program, work / "cases.bin")
+    right, wrong = verdicts(output)
     assert not wrong
+    assert flow_hashes(output) == ["siphash", "aes" if "Haswell" in cpu else "siphash"]
     assert right == PORTABLE | kernels
 
 

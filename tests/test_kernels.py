@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import itertools
 import os
 import random
 import subprocess
@@ -232,7 +233,7 @@ class TestChoice:
         for rows in mac.kernel_timings().values():
             costs = [row["brief_ns"] * row["full_ns"] for row in rows if row["brief_ns"]]
             # one that is less than a twentieth quicker stays where the table has it
-            assert all(a < b * 1.06 for a, b in zip(costs, costs[1:], strict=False))
+            assert all(a < b * 1.06 for a, b in itertools.pairwise(costs))
             assert rows[0]["use"] == "all" or os.environ.get("TCPAO_FAST_KERNELS")
 
     def test_all_but_the_portable_are_timed_where_there_is_a_choice(self):
@@ -247,7 +248,9 @@ class TestChoice:
             *others, portable = rows
             assert portable["kernel"] == "portable" and portable["brief_ns"] is None
             for row in others if len(others) > 1 else []:
-                assert 0 < row["brief_ns"] < row["full_ns"] and row["brief_ns"] <= row["alone_ns"] * 2
+                assert (
+                    0 < row["brief_ns"] < row["full_ns"] and row["brief_ns"] <= row["alone_ns"] * 2
+                )
 
     def test_one_that_is_named_needs_no_timing(self):
         code = "import tcpao_fast.core.mac as m; print(m.kernel_timings())"

@@ -85,6 +85,7 @@ def test_kernels_know_no_packets():
             "stdint.h",
             "stdlib.h",
             "string.h",
+            "time.h",
             "immintrin.h",
             "cpuid.h",
             "arm_neon.h",

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from wire import ACK, SYN, ao_option, handshake, ip_packet, pair, records, tcp_packet
 
 import tcpao_fast as ao
-from tcpao_fast.core.parse import LINK_TYPES, parse
+from tcpao_fast.core.buffers import Records
+from tcpao_fast.core.parse import LINK_TYPES, parse, parse_records
 
 CLIENT, SERVER = ("10.0.0.1", 40000), ("10.0.0.2", 179)
 MACS = bytes(range(12))
@@ -390,6 +391,46 @@ class TestNothingBeyondTheRecord:
                     view = self.pages.ending_with(data)
                     parse(view, [0], [len(data)], 1)
                     parse(view, [0], [len(data)], 101)
+
+
+class TestShortCut:
+    """The short cut for the usual record finds what the parser finds, or leaves it alone."""
+
+    def both(self, data, offsets, lengths, linktype, wire_lengths=None):
+        where = Records(data, offsets, lengths, linktype, wire_lengths=wire_lengths)
+        assert np.array_equal(parse_records(where), parse_records(where, in_full=True))
+
+    def test_captures(self, capture):
+        self.both(*capture.records, capture.linktype)
+
+    def test_changed_captures(self, capture):
+        """Each byte of the headers of a few records, and every cut of them."""
+        rng = random.Random(7)
+        data, offsets, lengths = capture.records
+        for number in rng.sample(range(len(offsets)), min(6, len(offsets))):
+            frame = data[offsets[number] : offsets[number] + lengths[number]]
+            changed = []
+            for at in range(min(len(frame), 94)):
+                for value in (0, 1, 0x45, 0x46, 0xFF, frame[at] ^ 1 << rng.randrange(8)):
+                    changed.append(frame[:at] + bytes([value]) + frame[at + 1 :])
+            changed += [frame[:cut] for cut in range(len(frame))]
+            for linktype in (capture.linktype, 1, 101):
+                self.both(*records(changed), linktype)
+                # cut by the snap length
+                whole = np.full(len(changed), len(frame), np.int64)
+                self.both(*records(changed), linktype, whole)
+
+    @settings(max_examples=400, deadline=None)
+    @given(
+        seed=st.sampled_from(SEEDS),
+        linktype=st.sampled_from([1, 101]),
+        changes=st.lists(st.tuples(st.integers(0, 93), st.integers(0, 255)), max_size=6),
+    )
+    def test_changed_packets(self, seed, linktype, changes):
+        data = bytearray(seed)
+        for at, value in changes:
+            data[at % len(data)] = value
+        self.both(bytes(data), [0], [len(data)], linktype)
 
 
 def test_arguments():

@@ -3,6 +3,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from tcpao_fast.core.hypothesis cimport Hypothesis
+from tcpao_fast.core.kernels cimport tcpao_flow_secret
 from tcpao_fast.core.segment cimport FLAG_FIN, FLAG_RST, FLAG_SYN, Segment
 
 cdef enum:
@@ -90,7 +91,7 @@ cdef class ConnectionTable:
     cdef Aside *asides                    # of each connection
     cdef Incarnation *incarnations
     cdef Slot *slots
-    cdef uint64_t secret[2]               # of the keyed hash
+    cdef tcpao_flow_secret secret         # of the keyed hash
     cdef uint32_t mask
     cdef readonly int32_t limit           # most connections
     cdef int32_t capacity                 # of `connections`

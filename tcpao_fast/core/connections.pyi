@@ -1,3 +1,7 @@
+def flow_hash(
+    random: bytes, words: list[int], with_aes: bool = True
+) -> tuple[int, list[int] | None, bool]: ...
+
 class ConnectionTable:
     limit: int
     count: int

@@ -4,7 +4,7 @@ A connection keeps a few incarnations: pairs of ISNs that a SYN, a SYN-ACK or a 
 One that a MAC has proved is live; the others are candidates.  What is not proved never pushes out
 what is: so a forged SYN costs a live connection nothing.
 
-The table is open addressing with a keyed hash (SipHash-1-3), so that nobody who can choose
+The table is open addressing with a keyed hash (kernels/flow_hash.h), so that nobody who can choose
 addresses and ports can choose collisions.  When it is full, connections without proof go first.
 """
 
@@ -15,91 +15,64 @@ from libc.stdint cimport uint32_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
-from tcpao_fast.core.kernels cimport tcpao_big_pages, tcpao_grow_table, tcpao_prefetch
+from tcpao_fast.core.kernels cimport (
+    tcpao_big_pages,
+    tcpao_flow_begin,
+    tcpao_flow_hash,
+    tcpao_flow_hash_many,
+    tcpao_grow_table,
+    tcpao_prefetch,
+)
 from tcpao_fast.core.segment cimport FLAG_RST, KIND_FRAGMENT, be32, is_syn, is_syn_ack
 from tcpao_fast.core.sne cimport extend
+
+from tcpao_fast.errors import InvalidArgumentError
 
 cdef enum:
     FIRST_CAPACITY = 256
     HAND_STEPS = 64           # how far the eviction hand looks for one without proof
     AHEAD = 16                # rows between a prefetch and its use
+    HASHED = 64               # hashes at a time
 
 
 cdef int out_of_memory() except -1 with gil:
     raise MemoryError()
 
 
-cdef inline uint64_t rotl(uint64_t x, int n) noexcept nogil:
-    return x << n | x >> (64 - n)
-
-
-cdef inline void sip_round(uint64_t *v) noexcept nogil:
-    v[0] += v[1]
-    v[1] = rotl(v[1], 13) ^ v[0]
-    v[0] = rotl(v[0], 32)
-    v[2] += v[3]
-    v[3] = rotl(v[3], 16) ^ v[2]
-    v[0] += v[3]
-    v[3] = rotl(v[3], 21) ^ v[0]
-    v[2] += v[1]
-    v[1] = rotl(v[1], 17) ^ v[2]
-    v[2] = rotl(v[2], 32)
-
-
-cdef inline void sip_begin(uint64_t *v, const uint64_t *secret, uint64_t words) noexcept nogil:
-    """SipHash-1-3.  All inputs have one of two known lengths, so that it is enough to begin
-    differently with each, where SipHash ends with the length."""
-    v[0] = secret[0] ^ 0x736F6D6570736575ULL ^ words
-    v[1] = secret[1] ^ 0x646F72616E646F6DULL
-    v[2] = secret[0] ^ 0x6C7967656E657261ULL
-    v[3] = secret[1] ^ 0x7465646279746573ULL
-
-
-cdef inline void sip_word(uint64_t *v, uint64_t word) noexcept nogil:
-    v[3] ^= word
-    sip_round(v)
-    v[0] ^= word
-
-
-cdef inline uint32_t sip_end(uint64_t *v) noexcept nogil:
-    cdef uint64_t word
-    v[2] ^= 0xFF
-    sip_round(v)
-    sip_round(v)
-    sip_round(v)
-    word = v[0] ^ v[1] ^ v[2] ^ v[3]
-    return <uint32_t>(word ^ word >> 32)
-
-
-cdef inline uint32_t hash_v4(const uint64_t *secret, uint64_t low, uint64_t high,
+cdef inline uint32_t hash_v4(const tcpao_flow_secret *secret, uint64_t low, uint64_t high,
                              uint64_t vrf) noexcept nogil:
     """Of two endpoints, each the address before the port in 48 bits, the lower one first."""
-    cdef uint64_t v[4]
-    sip_begin(v, secret, 2)
-    sip_word(v, low | vrf << 48)
-    sip_word(v, high | vrf >> 16 << 48)
-    return sip_end(v)
+    cdef uint64_t words[2]
+    words[0] = low | vrf << 48
+    words[1] = high | vrf >> 16 << 48
+    return tcpao_flow_hash(secret, words, 2)
 
 
-cdef uint32_t hash_v6(const uint64_t *secret, const uint8_t *low, const uint8_t *high,
+cdef uint32_t hash_v6(const tcpao_flow_secret *secret, const uint8_t *low, const uint8_t *high,
                       uint16_t low_port, uint16_t high_port, uint64_t vrf) noexcept nogil:
-    cdef uint64_t v[4]
-    cdef uint64_t words[4]
-    cdef int i
-    memcpy(&words[0], low, 16)
-    memcpy(&words[2], high, 16)
-    sip_begin(v, secret, 5)
-    for i in range(4):
-        sip_word(v, words[i])
-    sip_word(v, vrf << 32 | <uint32_t>high_port << 16 | low_port)
-    return sip_end(v)
+    cdef uint64_t words[6]
+    words[0] = vrf << 32 | <uint32_t>high_port << 16 | low_port
+    words[1] = ~<uint64_t>0              # as no words of IPv4 end: a VRF has 24 bits at most
+    memcpy(&words[2], low, 16)
+    memcpy(&words[4], high, 16)
+    return tcpao_flow_hash(secret, words, 6)
 
 
 cdef inline uint64_t endpoint_v4(const uint8_t *address, uint16_t port) noexcept nogil:
     return <uint64_t>be32(address) << 16 | port
 
 
-cdef uint32_t hash_of(const uint64_t *secret, const Connection *key) noexcept nogil:
+cdef inline bint order_v4(const Segment *segment, uint64_t *words) noexcept nogil:
+    """The words of `hash_v4` of a segment; returns its direction."""
+    cdef uint64_t source = endpoint_v4(segment.source, segment.source_port)
+    cdef uint64_t destination = endpoint_v4(segment.destination, segment.destination_port)
+    cdef bint direction = source > destination
+    words[0] = (destination if direction else source) | <uint64_t>segment.vrf << 48
+    words[1] = (source if direction else destination) | <uint64_t>(segment.vrf >> 16) << 48
+    return direction
+
+
+cdef uint32_t hash_of(const tcpao_flow_secret *secret, const Connection *key) noexcept nogil:
     if key.version == 6:
         return hash_v6(secret, key.address[0], key.address[1], key.port[0], key.port[1], key.vrf)
     return hash_v4(secret, endpoint_v4(key.address[0], key.port[0]),
@@ -124,6 +97,29 @@ cdef inline bint same_endpoints(const Connection *one, const Segment *segment,
 
 
 @cython.final
+def flow_hash(bytes random not None, words not None, bint with_aes=True):
+    """The keyed hash of 2 or 6 words of 64 bits, for tests: (alone, one of many or None, with AES?)."""
+    cdef tcpao_flow_secret secret
+    cdef uint64_t one[6]
+    cdef uint64_t many[HASHED][2]
+    cdef uint32_t hashes[HASHED]
+    cdef int i, count = len(words)
+    if len(random) != 16 or count not in (2, 6):
+        raise InvalidArgumentError("flow_hash takes 16 random bytes and 2 or 6 words")
+    for i in range(count):
+        one[i] = words[i]
+    tcpao_flow_begin(&secret, <const uint8_t *>random, with_aes)
+    alone = tcpao_flow_hash(&secret, one, count)
+    if count == 6:
+        return alone, None, bool(secret.with_aes)
+    memset(many, 0, sizeof(many))
+    for i in range(HASHED):
+        many[i][0] = one[0] + i
+        many[i][1] = one[1]
+    tcpao_flow_hash_many(&secret, <const uint64_t (*)[2]>many, hashes, HASHED - 3)
+    return alone, [hashes[i] for i in range(HASHED - 3)], bool(secret.with_aes)
+
+
 cdef class ConnectionTable:
     """All connections of one engine, or of one of its shards.
 
@@ -136,8 +132,9 @@ cdef class ConnectionTable:
     """
 
     def __cinit__(self, int32_t limit, bint provisional=False):
-        self.secret[0] = int.from_bytes(os.urandom(8), "little")
-        self.secret[1] = int.from_bytes(os.urandom(8), "little")
+        cdef bytes random = os.urandom(16)
+        tcpao_flow_begin(&self.secret, <const uint8_t *>random,
+                         os.environ.get("TCPAO_FAST_KERNELS") != "portable")
         self.limit = limit
         self.provisional = provisional
         self.free_connection = NONE
@@ -165,7 +162,7 @@ cdef class ConnectionTable:
         self.mask = size - 1
         for i in range(self.capacity):
             if self.connections[i].used:
-                at = hash_of(self.secret, &self.connections[i])
+                at = hash_of(&self.secret, &self.connections[i])
                 slots_put(slots, self.mask, at, i)
         return 0
 
@@ -243,13 +240,31 @@ cdef class ConnectionTable:
         cdef Hypothesis *row
         cdef const Slot *slot
         cdef int32_t live
+        cdef uint64_t words[HASHED][2]
+        cdef uint32_t hashes[HASHED]
+        cdef Py_ssize_t which[HASHED]
+        cdef Py_ssize_t at = 0, n, end
         self.batch = self.batch + 1 & 0x7FFFFFFF
         memset(rows, 0, count * sizeof(Hypothesis))
-        for i in range(count):
-            rows[i].connection = rows[i].id = NONE
-            if has_endpoints(&segments[i]):
-                self.identify(&segments[i], &rows[i])
-                tcpao_prefetch(&self.slots[rows[i].hash & self.mask])
+        while at < count:
+            end = min(at + HASHED, count)
+            n = 0
+            for i in range(at, end):
+                rows[i].connection = rows[i].id = NONE
+                if not has_endpoints(&segments[i]):
+                    continue
+                if segments[i].version == 4:
+                    rows[i].direction = order_v4(&segments[i], words[n])
+                    which[n] = i
+                    n += 1
+                else:
+                    self.identify(&segments[i], &rows[i])
+                    tcpao_prefetch(&self.slots[rows[i].hash & self.mask])
+            tcpao_flow_hash_many(&self.secret, <const uint64_t (*)[2]>words, hashes, n)
+            for i in range(n):
+                rows[which[i]].hash = hashes[i]
+                tcpao_prefetch(&self.slots[hashes[i] & self.mask])
+            at = end
         for i in range(count + AHEAD):
             if i < count and has_endpoints(&segments[i]):
                 slot = &self.slots[rows[i].hash & self.mask]
@@ -273,17 +288,17 @@ cdef class ConnectionTable:
             source = endpoint_v4(segment.source, segment.source_port)
             destination = endpoint_v4(segment.destination, segment.destination_port)
             row.direction = source > destination
-            row.hash = hash_v4(self.secret, min(source, destination), max(source, destination),
+            row.hash = hash_v4(&self.secret, min(source, destination), max(source, destination),
                                segment.vrf)
             return
         order = memcmp(segment.source, segment.destination, 16)
         row.direction = order > 0 or (
             order == 0 and segment.source_port > segment.destination_port)
         if row.direction:
-            row.hash = hash_v6(self.secret, segment.destination, segment.source,
+            row.hash = hash_v6(&self.secret, segment.destination, segment.source,
                                segment.destination_port, segment.source_port, segment.vrf)
         else:
-            row.hash = hash_v6(self.secret, segment.source, segment.destination,
+            row.hash = hash_v6(&self.secret, segment.source, segment.destination,
                                segment.source_port, segment.destination_port, segment.vrf)
 
     cdef int32_t locate(self, const Segment *segment, Hypothesis *row, int64_t origin) noexcept nogil:
@@ -555,7 +570,7 @@ cdef class ConnectionTable:
             following = self.incarnations[at].next
             self.drop_incarnation(at)
             at = following
-        hole = hash_of(self.secret, old) & self.mask
+        hole = hash_of(&self.secret, old) & self.mask
         while self.slots[hole].connection != connection:
             hole = (hole + 1) & self.mask
         probe = hole                         # close the gap: move up what may stand there

@@ -61,3 +61,14 @@ cdef extern from "kernels/prefetch.h" nogil:
 cdef extern from "kernels/pages.h" nogil:
     void tcpao_big_pages(void *, size_t)
     void *tcpao_grow_table(void *, size_t, size_t)
+
+cdef extern from "kernels/flow_hash.h" nogil:
+    ctypedef struct tcpao_flow_secret:
+        int with_aes
+    void tcpao_flow_begin(tcpao_flow_secret *secret, const uint8_t *random, int with_aes)
+    uint32_t tcpao_flow_hash(const tcpao_flow_secret *secret, const uint64_t *words, int count)
+    void tcpao_flow_hash_many(const tcpao_flow_secret *secret, const uint64_t (*words)[2],
+                              uint32_t *hashes, size_t count)
+
+cdef extern from "kernels/checksum.h" nogil:
+    uint32_t tcpao_add_up(const uint8_t *data, size_t length, uint64_t total)

@@ -17,6 +17,14 @@ cdef enum:
     # a message up to this long is copied, of others the first so many bytes: so the heads of a batch
     # are alike, and its lanes change pieces together
     COPIED = 128
+    LATE = 8              # messages between a last block and the subkey in it
+
+cdef struct Unfinished:
+    # last blocks that still want their subkey: a block that was written in pieces and is read whole
+    # at once waits for all of them, longer than the MAC takes; some messages later it does not
+    uint8_t *block[LATE]
+    const uint8_t *subkey[LATE]
+    Py_ssize_t count
 
 
 cdef inline size_t pseudo_header(const Segment *segment, uint8_t *out) noexcept nogil:
@@ -99,6 +107,22 @@ cdef size_t ao_prefix(const Segment *segment, uint32_t sne, bint exclude_options
     return length
 
 
+cdef inline size_t plain_prefix(const Segment *segment, uint32_t sne, uint8_t *out) noexcept nogil:
+    """The same for IPv4, a MAC of 12 bytes, options covered and no NAT: nearly every segment."""
+    put32(out, sne)
+    memcpy(out + 4, segment.source, 4)
+    memcpy(out + 8, segment.destination, 4)
+    put32(out + 12, 6 << 16 | (segment.length & 0xFFFF))
+    memcpy(out + 16, segment.tcp, 20)
+    put16(out + 32, 0)
+    if segment.header_length == 36:
+        memcpy(out + 36, segment.tcp + 20, 16)
+    else:
+        copy_options(out + 36, segment.tcp + 20, segment.header_length - 20)
+    memset(out + 20 + segment.auth_offset, 0, 12)
+    return 16 + segment.header_length
+
+
 cdef size_t md5_prefix(const Segment *segment, uint8_t *out) noexcept nogil:
     """Everything before the payload for TCP-MD5 (RFC 2385 section 2.0): no options, no SNE."""
     cdef size_t length = pseudo_header(segment, out)
@@ -128,7 +152,7 @@ cdef inline uint32_t finish(int kernel, uint8_t *last, size_t used, uint64_t tot
     nothing stands behind them.
     """
     cdef uint64_t bits
-    cdef size_t end
+    cdef size_t end, at
     if suffix_length:
         memcpy(last + used, suffix, suffix_length)
         used += suffix_length
@@ -142,7 +166,10 @@ cdef inline uint32_t finish(int kernel, uint8_t *last, size_t used, uint64_t tot
         return <uint32_t>(end // 16)
     # the hashes: 0x80, zeros, the length in bits; HMAC's key block went before
     end = (used + 9 + 63) // 64 * 64
-    memset(last + used, 0, 72)
+    at = used
+    while at < end:
+        memset(last + at, 0, 16)
+        at += 16
     last[used] = 0x80
     if kernel == TCPAO_MD5:
         bits = 8 * total
@@ -210,34 +237,97 @@ cdef void layout(int kernel, const uint8_t *key, uint8_t *scratch, size_t prefix
     out.blocks[2] = finish(kernel, scratch + COPIED, rest, total, suffix, suffix_length, out)
 
 
+cdef inline void add_subkey_late(Unfinished *waiting, uint8_t *block,
+                                 const uint8_t *subkey) noexcept nogil:
+    cdef Py_ssize_t place = waiting.count % LATE
+    if waiting.count >= LATE:
+        add_block(waiting.block[place], waiting.subkey[place])
+    waiting.block[place] = block
+    waiting.subkey[place] = subkey
+    waiting.count += 1
+
+
+cdef void add_subkeys(Unfinished *waiting) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(max(<Py_ssize_t>0, waiting.count - LATE), waiting.count):
+        add_block(waiting.block[i % LATE], waiting.subkey[i % LATE])
+
+
+cdef inline size_t lay_short(int kernel, const uint8_t *key, uint8_t *scratch, size_t length,
+                             uint8_t *mac, Unfinished *waiting, tcpao_message *out) noexcept nogil:
+    """What `layout` does for a message that is all in `scratch`; returns the bytes of it in use, a
+    multiple of 64: little scratch stays in the cache."""
+    cdef size_t end
+    out.key = key
+    out.mac = mac
+    out.piece[0] = scratch
+    out.blocks[1] = out.blocks[2] = 0
+    if kernel != TCPAO_AES_CMAC:
+        out.blocks[0] = finish(kernel, scratch, length, length, NULL, 0, out)
+        return 64 * out.blocks[0]
+    end = (length + 15) // 16 * 16
+    if end != length:
+        memset(scratch + length, 0, 16)
+        scratch[length] = 0x80
+    add_subkey_late(waiting, scratch + end - 16,
+                    key + TCPAO_AES_CMAC_SUBKEYS + (16 if end != length else 0))
+    out.blocks[0] = <uint32_t>(end // 16)
+    return (end + 63) // 64 * 64
+
+
+cdef inline bint is_plain(int kernel, const Mkt *mkt, const Segment *segment) noexcept nogil:
+    """Whether `plain_prefix` suits a segment."""
+    return (kernel != KERNEL_LIBRARY and segment.version == 4 and segment.auth_length == 16
+            and not mkt.exclude_options and not mkt.nat)
+
+
 cdef Py_ssize_t assemble(int kernel, const Mkt *mkts, const Segment *segments,
                          const Hypothesis *rows, Py_ssize_t count, uint8_t *scratch, uint8_t *macs,
                          tcpao_message *out) noexcept nogil:
     """The messages of those rows of a batch that want a MAC of this kernel; returns how many.
 
-    Row i has `SCRATCH` bytes of scratch, and its MAC goes to the i-th `DIGEST` bytes of `macs`.
+    There are `SCRATCH` bytes of scratch for each row, of which short messages leave most untouched;
+    the MAC of row i goes to the i-th `DIGEST` bytes of `macs`.
     """
     cdef Py_ssize_t i, n = 0
     cdef const Mkt *mkt
     cdef const Segment *segment
-    cdef size_t prefix
+    cdef const uint8_t *body
+    cdef uint32_t sne
+    cdef size_t prefix, length
+    cdef Unfinished waiting
+    waiting.count = 0
     for i in range(count):
         if rows[i].check == CHECK_NOTHING or mkts[rows[i].mkt].kernel != kernel:
             continue
         segment = &segments[i]
         mkt = &mkts[rows[i].mkt]
+        body = segment.tcp + segment.header_length
+        length = segment.length - segment.header_length
+        sne = <uint32_t>(rows[i].position >> 32)
         if rows[i].check == CHECK_MD5:
-            prefix = md5_prefix(segment, scratch + SCRATCH * i)
-            layout(kernel, NULL, scratch + SCRATCH * i, prefix, segment.tcp + segment.header_length,
-                   segment.length - segment.header_length, mkt.master, mkt.master_length,
+            prefix = md5_prefix(segment, scratch)
+            layout(kernel, NULL, scratch, prefix, body, length, mkt.master, mkt.master_length,
                    macs + DIGEST * i, &out[n])
-        elif rows[i].traffic_key >= 0:
-            prefix = ao_prefix(segment, <uint32_t>(rows[i].position >> 32), mkt.exclude_options,
-                               nat_of(mkt, segment), scratch + SCRATCH * i)
-            layout(kernel, rows[i].key, scratch + SCRATCH * i, prefix,
-                   segment.tcp + segment.header_length, segment.length - segment.header_length,
-                   NULL, 0, macs + DIGEST * i, &out[n])
-        else:
+            scratch += SCRATCH
+        elif rows[i].traffic_key < 0:
             continue
+        elif not is_plain(kernel, mkt, segment):
+            prefix = ao_prefix(segment, sne, mkt.exclude_options, nat_of(mkt, segment), scratch)
+            layout(kernel, rows[i].key, scratch, prefix, body, length, NULL, 0, macs + DIGEST * i,
+                   &out[n])
+            scratch += SCRATCH
+        else:
+            prefix = plain_prefix(segment, sne, scratch)
+            if prefix + length > COPIED:
+                layout(kernel, rows[i].key, scratch, prefix, body, length, NULL, 0,
+                       macs + DIGEST * i, &out[n])
+                scratch += SCRATCH
+            else:
+                if length:
+                    memcpy(scratch + prefix, body, length)
+                scratch += lay_short(kernel, rows[i].key, scratch, prefix + length,
+                                     macs + DIGEST * i, &waiting, &out[n])
         n += 1
+    add_subkeys(&waiting)
     return n

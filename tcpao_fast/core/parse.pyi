@@ -8,7 +8,7 @@ from tcpao_fast.core.buffers import Records
 LINK_TYPES: dict[int, str]
 DTYPE: np.dtype[np.void]
 
-def parse_records(records: Records) -> npt.NDArray[np.void]: ...
+def parse_records(records: Records, in_full: bool = False) -> npt.NDArray[np.void]: ...
 def parse(
     buffer: Any,
     offsets: npt.ArrayLike,

@@ -35,6 +35,7 @@ cdef enum:
     ROWS = 512           # the memory of a batch stays in the second-level cache
     AHEAD = 8             # records between a prefetch and its use
     KEYS_AHEAD = 16
+    FEW = 1500            # connections whose keys stay in the second-level cache by themselves
 
 
 cdef inline uint16_t mix(uint64_t addresses, uint32_t ports, uint32_t vrf, uint32_t shards) noexcept nogil:
@@ -203,8 +204,9 @@ cdef class Shard:
         """What needs no MAC, and for the others their ISNs, SNE and traffic key."""
         cdef Py_ssize_t i
         cdef Hypothesis *row
+        cdef bint many = self.connections.count > FEW
         for i in range(count):
-            if i + KEYS_AHEAD < count:
+            if many and i + KEYS_AHEAD < count:
                 self.keys.prefetch(&self.rows[i + KEYS_AHEAD])
             row = &self.rows[i]
             if expected(self.connections, self.keys, &self.segments[i], self.timestamps[i], row):

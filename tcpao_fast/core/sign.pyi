@@ -10,6 +10,7 @@ Bytes = npt.NDArray[np.uint8]
 Wide = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.int32]
 
+def add_up(data: Any, total: int = 0) -> int: ...
 def sign(
     pipeline: Pipeline, records: Records
 ) -> tuple[Bytes, Wide, Wide, Bytes, Numbers, Numbers]: ...

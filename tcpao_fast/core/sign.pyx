@@ -12,7 +12,7 @@ import numpy as np
 from tcpao_fast.core.buffers cimport Records
 from tcpao_fast.core.connections cimport NONE, Connection, Incarnation, advance
 from tcpao_fast.core.hypothesis cimport CHECK_AO, CHECK_MD5, CHECK_NOTHING, Hypothesis
-from tcpao_fast.core.kernels cimport TCPAO_MD5
+from tcpao_fast.core.kernels cimport TCPAO_MD5, tcpao_add_up
 from tcpao_fast.core.messages cimport DIGEST
 from tcpao_fast.core.mkt cimport Mkt, matches, within
 from tcpao_fast.core.parse cimport (
@@ -149,27 +149,28 @@ cdef void note_initiator(Shard shard, Hypothesis *row, const Segment *segment) n
 
 # -- headers and checksums ----------------------------------------------------------------------
 
-cdef uint32_t add_up(const uint8_t *data, size_t length, uint64_t total) noexcept nogil:
-    """The ones' complement sum of RFC 1071, continued from `total`."""
-    cdef size_t i = 0
-    while i + 1 < length:
-        total += be16(data + i)
-        i += 2
-    if i < length:
-        total += <uint64_t>data[i] << 8
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return <uint32_t>total
+def add_up(const uint8_t[::1] data not None, uint64_t total=0):
+    """The ones' complement sum of bytes (RFC 1071), continued from `total` below 2^48, for tests."""
+    if total >> 48:
+        raise InvalidArgumentError(f"total is {total}; it must be below 2^48")
+    return tcpao_add_up(&data[0] if data.shape[0] else NULL, data.shape[0], total)
 
 
-cdef void mend_tcp_checksum(const Segment *segment) noexcept nogil:
+cdef void mend_tcp_checksum(const Segment *segment, bint signed) noexcept nogil:
+    """Compute the TCP checksum anew.
+
+    A `signed` segment never gets 0x0000, which Linux takes for a checksum that is still to be
+    filled in and drops the segment; 0xFFFF is the same sum (RFC 1071).
+    """
     cdef uint8_t *tcp = <uint8_t *>segment.tcp
     cdef size_t size = 16 if segment.version == 6 else 4
     cdef uint64_t total = 6 + (segment.length >> 16) + (segment.length & 0xFFFF)
+    cdef uint32_t checksum
     put16(tcp + 16, 0)
-    total = add_up(segment.source, size, total)
-    total = add_up(segment.destination, size, total)
-    put16(tcp + 16, ~add_up(tcp, segment.length, total) & 0xFFFF)
+    total = tcpao_add_up(segment.source, size, total)
+    total = tcpao_add_up(segment.destination, size, total)
+    checksum = ~tcpao_add_up(tcp, segment.length, total) & 0xFFFF
+    put16(tcp + 16, 0xFFFF if signed and checksum == 0 else checksum)
 
 
 cdef bint growable(const Layers *layers, int growth) noexcept nogil:
@@ -212,7 +213,7 @@ cdef void grow_layers(const Layers *layers, int growth) noexcept nogil:
         if layers.kind[i] == LAYER_IPV4:
             grow_length(start + 2, growth)
             put16(start + 10, 0)
-            put16(start + 10, ~add_up(start, (start[0] & 15) * 4, 0) & 0xFFFF)
+            put16(start + 10, ~tcpao_add_up(start, (start[0] & 15) * 4, 0) & 0xFFFF)
         elif layers.kind[i] == LAYER_IPV6:
             grow_length(start + 4, growth)
         elif layers.kind[i] == LAYER_LENGTH:
@@ -228,7 +229,7 @@ cdef void mend_gre_checksums(const Layers *layers, const Segment *segment) noexc
         if layers.kind[i] == LAYER_GRE:
             start = <uint8_t *>layers.start[i]
             put16(start + 4, 0)
-            put16(start + 4, ~add_up(start, segment.tcp + segment.length - start, 0) & 0xFFFF)
+            put16(start + 4, ~tcpao_add_up(start, segment.tcp + segment.length - start, 0) & 0xFFFF)
 
 
 # -- the three operations -----------------------------------------------------------------------
@@ -400,12 +401,12 @@ cdef void move_layers(Layers *layers, Py_ssize_t distance) noexcept nogil:
         layers.start[i] += distance
 
 
-cdef void finish(uint8_t *frame, size_t length, int linktype) noexcept nogil:
+cdef void finish(uint8_t *frame, size_t length, int linktype, bint signed=True) noexcept nogil:
     """The checksums that cover the MAC."""
     cdef Segment segment
     cdef Layers layers
     parse_frame(frame, length, length, linktype, &segment, &layers)
-    mend_tcp_checksum(&segment)
+    mend_tcp_checksum(&segment, signed)
     mend_gre_checksums(&layers, &segment)
 
 
@@ -689,7 +690,7 @@ cdef size_t strip_frame(const uint8_t *frame, size_t length, size_t wire_length,
     to[segment.tcp - frame + 12] = <uint8_t>((segment.tcp[12] & 0x0F) | padded << 2)
     move_layers(&layers, to - frame)
     grow_layers(&layers, growth)
-    finish(to, length + growth, linktype)
+    finish(to, length + growth, linktype, False)
     return length + growth
 
 

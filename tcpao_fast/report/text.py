@@ -206,7 +206,7 @@ def print_kernels(console: Console, timings: dict[str, list[dict[str, Any]]]) ->
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("MAC", "Kernel", "Lanes"):
         table.add_column(heading, justify="right" if heading == "Lanes" else "left")
-    for heading in ("128 bytes", "1536 bytes", "128 bytes alone"):
+    for heading in ("128 bytes", "1536 bytes", "alone"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("Used for")
     timed = False
@@ -219,11 +219,18 @@ def print_kernels(console: Console, timings: dict[str, list[dict[str, Any]]]) ->
                 row["kernel"] + ("*" if row["use"] == "all" else ""),
                 str(row["lanes"]),
                 *("-" if figure is None else f"{figure:.0f} ns" for figure in figures),
-                {"all": "all", "rest": f"fewer than {row['least']} left over"}.get(row["use"], ""),
+                ""
+                if row["use"] is None
+                else row["use"]
+                if row["least"] is None
+                else f"{row['least'] - 1} at most",
             )
     console.print(table)
     if timed:
-        console.print("\nTimed on this machine just now, a message; the portable one never is.")
+        click.echo(
+            "\nA message's time on this machine just now; alone, one of 128 bytes. The portable"
+            "\nkernel is not timed. What does not fill all lanes goes to the kernel for few."
+        )
 
 
 def print_findings(chain: KeyChain, findings: list[LintFinding]) -> None:

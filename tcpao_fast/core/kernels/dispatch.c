@@ -148,7 +148,7 @@ static void choose_best(int algorithm)
     of->least = 0;
     if (best->brief > 0) {
         for (size_t i = 1; i + 1 < of->count; i++)
-            if (of->timings[i].alone < of->timings[alone].alone)
+            if (of->timings[i].alone < 0.95f * of->timings[alone].alone)
                 alone = i;
         if (alone) {
             const float group = best->alone, each = of->timings[alone].brief;

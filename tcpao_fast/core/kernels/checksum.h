@@ -1,0 +1,44 @@
+/* The ones' complement sum of RFC 1071. */
+#ifndef TCPAO_CHECKSUM_H
+#define TCPAO_CHECKSUM_H
+
+#include <stdint.h>
+#include <string.h>
+
+static inline uint32_t tcpao_fold(uint64_t sum)
+{
+    while (sum >> 16)
+        sum = (sum & 0xffff) + (sum >> 16);
+    return (uint32_t)sum;
+}
+
+/* Of big-endian words, continued from `total` (below 2^48); an odd last byte counts as the higher
+ * half.  Words are added as the CPU has them and four halves at a time; the sum's bytes are swapped
+ * at the end (RFC 1071 section 2). */
+static inline uint32_t tcpao_add_up(const uint8_t *data, size_t length, uint64_t total)
+{
+    uint64_t low = 0, high = 0;
+    uint8_t last[8] = {0};
+
+    for (; length >= 8; data += 8, length -= 8) {
+        uint64_t word;
+        memcpy(&word, data, 8);
+        low += (uint32_t)word;
+        high += word >> 32;
+    }
+    for (size_t i = 0; i < length; i++)
+        last[i] = data[i];
+    const uint16_t one = 1;
+    uint8_t first;
+    uint64_t word;
+    memcpy(&first, &one, 1);
+    memcpy(&word, last, 8);
+    low += (uint32_t)word;
+    high += word >> 32;
+    uint32_t sum = tcpao_fold((uint64_t)tcpao_fold(low) + tcpao_fold(high));
+    if (first) /* little endian */
+        sum = (sum & 0xff) << 8 | sum >> 8;
+    return tcpao_fold(total + sum);
+}
+
+#endif
