@@ -34,7 +34,12 @@ peer *peer_open(int algorithm, const uint8_t *raw, size_t raw_length, size_t cou
     uint32_t unused[4 * 15];
 
     it->manager = alloc_mb_mgr(0);
-    init_mb_mgr_auto(it->manager, NULL);
+    /* BENCH_IPSEC_MB=avx2: as on a CPU without AVX-512, beside TCPAO_FAST_KERNELS */
+    const char *isa = getenv("BENCH_IPSEC_MB");
+    if (isa && !strcmp(isa, "avx2"))
+        init_mb_mgr_avx2(it->manager);
+    else
+        init_mb_mgr_auto(it->manager, NULL);
     it->algorithm = algorithm;
     it->keys = aligned_alloc(64, (count * sizeof *it->keys + 63) / 64 * 64);
     for (size_t i = 0; i < count; i++, raw += raw_length) {
