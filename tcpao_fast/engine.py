@@ -6,7 +6,6 @@ import functools
 import socket
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -29,6 +28,7 @@ from tcpao_fast.events import Event, Tracer, flag_letters
 from tcpao_fast.keys import KeyChain, MasterKey
 from tcpao_fast.policy import Policy
 from tcpao_fast.verdicts import SEGMENT_VERDICTS, SignOutcome, Verdict
+from tcpao_fast.workers import Workers, survive_forks
 
 Buffer = Any  # anything with the buffer protocol; collections.abc.Buffer is there from Python 3.12
 Integers = npt.ArrayLike
@@ -48,7 +48,7 @@ class VerifyResult:
         `Verdict` of each record; `Verdict.not_tcp` where there is no segment.
     key : int32[n]
         Index into `Engine.keys`, -1 without: the key that was right, or the one that was tried.
-    connection : int32[n]
+    connection : int64[n]
         A number of the connection that is never used again, -1 without.
     sne : uint32[n]
         The sequence number extension the segment was verified with.
@@ -60,7 +60,7 @@ class VerifyResult:
 
     verdict: npt.NDArray[np.uint8]
     key: npt.NDArray[np.int32]
-    connection: npt.NDArray[np.int32]
+    connection: npt.NDArray[np.int64]
     sne: npt.NDArray[np.uint32]
     counts: dict[str, int]
     signed: int
@@ -79,14 +79,14 @@ class Rewritten(tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[
         `SignOutcome` of each record.
     counts : dict of str to int
         How many records had each outcome; only those that occur.
-    key, connection : int32[n] or None
+    key, connection : int64[n] or None
         Index into `Engine.keys` and the connection's number, -1 without; None from `strip`.
     """
 
     outcome: npt.NDArray[np.uint8]
     counts: dict[str, int]
     key: npt.NDArray[np.int32] | None
-    connection: npt.NDArray[np.int32] | None
+    connection: npt.NDArray[np.int64] | None
 
     @classmethod
     def _make(
@@ -96,7 +96,7 @@ class Rewritten(tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[
         lengths: npt.NDArray[np.int64],
         outcome: npt.NDArray[np.uint8],
         key: npt.NDArray[np.int32] | None = None,
-        connection: npt.NDArray[np.int32] | None = None,
+        connection: npt.NDArray[np.int64] | None = None,
         done: str = "signed",
     ) -> Rewritten:
         self = cls((buffer, offsets, lengths))
@@ -132,14 +132,14 @@ class InplaceResult:
         `SignOutcome` of each record.
     counts : dict of str to int
         How many records had each outcome; only those that occur.
-    key, connection : int32[n]
+    key, connection : int64[n]
         Index into `Engine.keys` and the connection's number, -1 without.
     """
 
     outcome: npt.NDArray[np.uint8]
     counts: dict[str, int]
     key: npt.NDArray[np.int32]
-    connection: npt.NDArray[np.int32]
+    connection: npt.NDArray[np.int64]
 
 
 def _outcome_counts(outcome: npt.NDArray[np.uint8], done: str) -> dict[str, int]:
@@ -226,14 +226,29 @@ class Engine:
         self.trace = trace
         self.max_connections = max_connections
         self.counts = dict.fromkeys((v.name for v in SEGMENT_VERDICTS), 0)
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
+        self.owner = 0
+        self.torn = False
         share = max(2, -(-max_connections // threads))
         shards = [
             _shard(chain, share, self.policy.ao_required, number, threads)
             for number in range(threads)
         ]
-        pool = ThreadPoolExecutor(threads - 1, thread_name_prefix="tcpao") if threads > 1 else None
-        self._pipeline = Pipeline(shards, pool)
+        self._workers = Workers(threads)
+        self._pipeline = Pipeline(shards, self._workers)
+        survive_forks(self)
+
+    def renew(self) -> None:
+        """In a child of the process: with threads of its own."""
+        self._workers.renew()
+
+    def _begin(self) -> None:
+        """First thing in a call that has the lock."""
+        self.owner = threading.get_ident()
+        if self.torn:
+            raise StateError(
+                "this process was forked in the middle of a call to its engine; make a new engine"
+            )
 
     def verify(
         self,
@@ -276,7 +291,8 @@ class Engine:
             A record outside the buffer, or arrays of other shapes or dtypes.
         """
         records = Records(buffer, offsets, lengths, linktype, timestamps, wire_lengths)
-        with self._lock:
+        with self.lock:
+            self._begin()
             verdict, key, connection, sne, tally, happened = self._pipeline.verify(
                 records, final, self.trace is not None
             )
@@ -326,7 +342,8 @@ class Engine:
             As for `verify`.
         """
         records = Records(buffer, offsets, lengths, linktype, timestamps, wire_lengths)
-        with self._lock:
+        with self.lock:
+            self._begin()
             return Rewritten._make(*sign(self._pipeline, records))
 
     def sign_inplace(
@@ -363,7 +380,8 @@ class Engine:
         records = Records(
             buffer, offsets, lengths, linktype, timestamps, wire_lengths, writable=True
         )
-        with self._lock:
+        with self.lock:
+            self._begin()
             outcome, key, connection = sign_inplace(self._pipeline, records)
         return InplaceResult(outcome, _outcome_counts(outcome, "signed"), key, connection)
 
@@ -374,7 +392,8 @@ class Engine:
 
     def key_counters(self) -> list[KeyCounters]:
         """How many segments each of `keys` was good and bad for since the engine was made."""
-        with self._lock:
+        with self.lock:
+            self._begin()
             tally = self._pipeline.key_tally()
         return [KeyCounters(good, bad) for good, bad in tally.tolist()]
 
@@ -394,7 +413,8 @@ class Engine:
 
     def connection_rows(self, first: int = 0) -> list[dict[str, Any]]:
         """The raw form of `connections`, quicker: see `describe_connection`."""
-        with self._lock:
+        with self.lock:
+            self._begin()
             return self._pipeline.connection_rows(first)
 
     def export_state(self, *, candidates: bool = False) -> dict[str, Any]:
@@ -412,7 +432,8 @@ class Engine:
         dict
             Of plain JSON types and without secrets, for `import_state` here or in another process.
         """
-        with self._lock:
+        with self.lock:
+            self._begin()
             rows = self._pipeline.connection_rows(0, True)
         found = []
         for row in rows:
@@ -481,7 +502,8 @@ class Engine:
             raise StateError(
                 f"state is not what Engine.export_state gives: {type(error).__name__}: {error}"
             ) from None
-        with self._lock:
+        with self.lock:
+            self._begin()
             for arguments in restored:
                 self._pipeline.restore(**arguments)
 

@@ -111,11 +111,13 @@ class SignOutcome(IntEnum):
     wrong_mac_length = 7
     #: The snap length cut bytes that the MAC covers.
     truncated = 8
-    #: A broken TCP header or options.
+    #: A broken TCP header or options, or a length around it (802.3, PPPoE) that does not hold it.
     malformed = 9
     #: An IP fragment: the MAC belongs to the whole datagram.
     fragment = 10
-    #: The packet would become longer than IP allows.
+    #: A length around it would become more than its field can say (IP, PPPoE, 802.3).
     too_long = 11
     #: An IPsec authentication header around it would become wrong.
     ipsec = 12
+    #: More headers around it than are looked after (20 with a length or a checksum).
+    too_many_headers = 13

@@ -32,7 +32,7 @@ class TestVerify:
     def test_result(self, key):
         result = ao.Engine([key]).verify(*records(talk(key)), RAW_IP)
         assert result.verdict.dtype == np.uint8 and result.key.dtype == np.int32
-        assert result.connection.dtype == np.int32 and result.sne.dtype == np.uint32
+        assert result.connection.dtype == np.int64 and result.sne.dtype == np.uint32
         assert result.counts == {
             **dict.fromkeys((v.name for v in ao.Verdict if v is not ao.Verdict.not_tcp), 0),
             "good": 9,

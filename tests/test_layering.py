@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "tcpao_fast"
 #: From the bottom up; a module may import from its own row and from those before it.
 ROWS = [
-    ["errors", "verdicts"],
+    ["errors", "verdicts", "workers"],
     ["algorithms"],
     ["core"],
     ["keys", "sne", "policy", "counters", "events"],

@@ -174,7 +174,7 @@ def test_more_traffic_keys_than_are_kept(algorithm):
         assert result.counts["bad_mac"] == len(bad)
         assert result.counts["good"] == count - len(bad)
         assert (result.verdict[::7] == ao.Verdict.bad_mac).all()
-    # 200 bytes a connection are kept for keys: enough for HMAC's midstates, not for round keys
+    # 184 bytes a connection are kept for keys: enough for HMAC's midstates, not for round keys
     assert (shard.keys.evicted > 0) == (algorithm == "aes-128-cmac-96")
     assert shard.connections.count == count and shard.connections.evicted == 0
 
@@ -182,7 +182,7 @@ def test_more_traffic_keys_than_are_kept(algorithm):
 class TestTally:
     def test_adds_up(self):
         tally = Tally()
-        connection = np.array([0, -1, 2, 0, 2, 2], np.int32)
+        connection = np.array([0, -1, 2, 0, 2, 2], np.int64)
         verdict = np.array([0, 11, 1, 0, 3, 0], np.uint8)
         mkts = np.array([4, -1, 1, 5, -1, 1], np.int32)
         assert tally.add(np.arange(10, 16), connection, verdict, mkts) == 3
@@ -191,13 +191,13 @@ class TestTally:
         assert tally.first_bad.tolist() == [NOTHING_BAD, NOTHING_BAD, 12]
         assert tally.keys == {0: {4, 5}, 2: {1}}
         assert (
-            tally.add(np.arange(16, 18), np.array([7, 2], np.int32), verdict[2:4], mkts[2:4]) == 8
+            tally.add(np.arange(16, 18), np.array([7, 2], np.int64), verdict[2:4], mkts[2:4]) == 8
         )
         assert tally.first_bad[7] == 16 and tally.counts[2][0] == 2
 
     def test_nothing(self):
         assert (
-            Tally().add(*(np.zeros(0, dtype) for dtype in (np.int64, np.int32, np.uint8, np.int32)))
+            Tally().add(*(np.zeros(0, dtype) for dtype in (np.int64, np.int64, np.uint8, np.int32)))
             == 0
         )
 

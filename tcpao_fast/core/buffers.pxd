@@ -1,5 +1,10 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
+# Where a record is; side by side, as both are asked for together.
+cdef struct Bounds:
+    int64_t offset
+    int64_t length
+
 
 cdef class Records:
     cdef Py_buffer view
@@ -7,8 +12,7 @@ cdef class Records:
     cdef object buffer           # as the caller gave it
     cdef object arrays           # keeps the converted arrays alive
     cdef uint8_t *base
-    cdef const int64_t *offsets
-    cdef const int64_t *lengths
+    cdef Bounds *bounds
     cdef const int64_t *wire_lengths     # NULL: the same as lengths
     cdef const int32_t *linktypes        # NULL: all `one_linktype`
     cdef const int64_t *timestamps       # NULL: none
@@ -16,13 +20,13 @@ cdef class Records:
     cdef readonly Py_ssize_t count
 
     cdef inline uint8_t *start(self, Py_ssize_t i) noexcept nogil:
-        return self.base + self.offsets[i]
+        return self.base + self.bounds[i].offset
 
     cdef inline size_t length(self, Py_ssize_t i) noexcept nogil:
-        return <size_t>self.lengths[i]
+        return <size_t>self.bounds[i].length
 
     cdef inline size_t wire_length(self, Py_ssize_t i) noexcept nogil:
-        return <size_t>(self.lengths[i] if self.wire_lengths == NULL else self.wire_lengths[i])
+        return <size_t>(self.bounds[i].length if self.wire_lengths == NULL else self.wire_lengths[i])
 
     cdef inline int linktype(self, Py_ssize_t i) noexcept nogil:
         return self.one_linktype if self.linktypes == NULL else self.linktypes[i]

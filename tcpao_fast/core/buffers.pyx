@@ -6,6 +6,9 @@ Behind it the stages use bare pointers, so each record is proved to lie inside t
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdlib cimport free, malloc
+
+from operator import index as operator_index
 
 import numpy as np
 
@@ -16,11 +19,15 @@ cdef object ndarray = np.ndarray, int64 = np.int64, INT64 = np.dtype(np.int64), 
 
 
 def as_column(name, values, dtype, count):
-    """`values` as a contiguous one-dimensional array of `dtype` with `count` entries (-1: any)."""
+    """`values` as a contiguous one-dimensional array of `dtype` with `count` entries (-1: any); a
+    number that `dtype` cannot hold is an error."""
     if type(values) is ndarray and (<object>values).dtype is INT64 and dtype is int64 and (
             values.ndim == 1 and values.flags.c_contiguous and (count < 0 or len(values) == count)):
         return values                    # nearly always: looked at no further
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidArgumentError(f"{name} cannot become an array: {error}") from None
     if array.size == 0 and array.ndim <= 1:
         array = array.astype(dtype)
     if array.ndim != 1:
@@ -31,7 +38,46 @@ def as_column(name, values, dtype, count):
         raise InvalidArgumentError(
             f"{name} has {array.shape[0]} entries; it must have {count}, as many as offsets"
         )
-    return np.ascontiguousarray(array, dtype=dtype)
+    if array.size and not np.can_cast(array.dtype, dtype):
+        limits = np.iinfo(dtype)
+        for worst in (int(array.min()), int(array.max())):
+            if not limits.min <= worst <= limits.max:
+                raise InvalidArgumentError(
+                    f"{name}[{int(np.flatnonzero(array == worst)[0])}] is {worst}; "
+                    f"it must be {limits.min} to {limits.max}"
+                )
+    # a base class's array: a subclass could lie about its length
+    return np.ascontiguousarray(array, dtype=dtype).view(ndarray)
+
+
+def require_separate(Records records not None):
+    """Raise InvalidArgumentError where records that are to be written to share bytes."""
+    cdef Py_ssize_t i, n = records.count
+    cdef int64_t end = 0, low
+    cdef Py_ssize_t last = -1
+    cdef bint ordered = True
+    with nogil:
+        for i in range(n):
+            if records.length(i) == 0:
+                continue
+            low = records.start(i) - records.base
+            if low < end:
+                ordered = False
+                break
+            end = low + <int64_t>records.length(i)
+    if ordered:
+        return
+    order = np.argsort(np.array([records.start(i) - records.base for i in range(n)]), kind="stable")
+    end = 0
+    for i in order:
+        if records.length(i) == 0:
+            continue
+        low = records.start(i) - records.base
+        if low < end:
+            raise InvalidArgumentError(
+                f"records {last} and {i} overlap in the buffer; records that are written to must not")
+        end = low + <int64_t>records.length(i)
+        last = i
 
 
 @cython.final
@@ -63,6 +109,7 @@ cdef class Records:
         cdef const int64_t[::1] column
         cdef const int32_t[::1] types
         cdef Py_ssize_t i, first_bad = -1, size
+        cdef int64_t number
         self.held = False
         try:
             PyObject_GetBuffer(buffer, &self.view, PyBUF_WRITABLE if writable else PyBUF_SIMPLE)
@@ -89,20 +136,29 @@ cdef class Records:
         cdef bint one_type = type(linktype) is int or ndim(linktype) == 0
         if one_type:
             try:
-                self.one_linktype = int(linktype)
+                number = operator_index(linktype)
+                if not 0 <= number <= 0x7FFFFFFF:
+                    raise OverflowError
             except (TypeError, ValueError, OverflowError):
                 raise InvalidArgumentError(
-                    f"linktype is {linktype!r}; it must be a number, or one a record"
+                    f"linktype is {linktype!r}; it must be a number of a link type, or one a record"
                 ) from None
+            self.one_linktype = <int>number
         else:
             linktype = as_column("linktype", linktype, np.int32, self.count)
             self.arrays = (*self.arrays, linktype)
         if self.count == 0:
             return
+        # what is checked here is what is used: the caller's arrays may change meanwhile
+        self.bounds = <Bounds *>malloc(self.count * sizeof(Bounds))
+        if self.bounds == NULL:
+            raise MemoryError()
         column = arrays[0]
-        self.offsets = &column[0]
+        for i in range(self.count):
+            self.bounds[i].offset = column[i]
         column = arrays[1]
-        self.lengths = &column[0]
+        for i in range(self.count):
+            self.bounds[i].length = column[i]
         if timestamps is not None:
             column = timestamps
             self.timestamps = &column[0]
@@ -114,15 +170,25 @@ cdef class Records:
             self.linktypes = &types[0]
         with nogil:
             for i in range(self.count):
-                if (self.offsets[i] < 0 or self.lengths[i] < 0 or self.offsets[i] > size
-                        or self.lengths[i] > size - self.offsets[i]):
+                if (self.bounds[i].offset < 0 or self.bounds[i].length < 0
+                        or self.bounds[i].offset > size
+                        or self.bounds[i].length > size - self.bounds[i].offset):
                     first_bad = i
                     break
         if first_bad >= 0:
             raise InvalidArgumentError(
-                f"record {first_bad} (offset {self.offsets[first_bad]}, "
-                f"length {self.lengths[first_bad]}) is not inside the buffer of {size} bytes"
+                f"record {first_bad} (offset {self.bounds[first_bad].offset}, "
+                f"length {self.bounds[first_bad].length}) is not inside the buffer of {size} bytes"
             )
+        if self.wire_lengths != NULL:
+            with nogil:
+                for i in range(self.count):
+                    if self.wire_lengths[i] < 0:
+                        first_bad = i
+                        break
+            if first_bad >= 0:
+                raise InvalidArgumentError(
+                    f"wire_lengths[{first_bad}] is negative; it is the bytes that a record had")
 
     def subset(self, rows):
         """The records with these indices (int64[]), in that order, of the same buffer."""
@@ -136,5 +202,6 @@ cdef class Records:
         )
 
     def __dealloc__(self):
+        free(self.bounds)
         if self.held:
             PyBuffer_Release(&self.view)

@@ -28,35 +28,39 @@ cdef struct Incarnation:
     uint8_t listed            # among its connection's incarnations; else only speculated on
     uint8_t rnext_key_id[2]   # of the last good segment
     uint8_t key_id[2]         # likewise
-    uint8_t unused[13]
+    uint8_t initiator         # the direction of its SYN, or INITIATOR_UNKNOWN
+    uint32_t serial           # counts up: which of two was proved first
+    uint8_t ours              # its handshake passed through `sign`, which believes what it is given
+    uint8_t unused[7]
 
 cdef enum LookedUp:
     HAS_CANDIDATES = 1        # << direction: `Aside.candidates` is valid
-    HAS_DETAILS = 4           # has_mkt and `Aside.md5_key` are valid
+    HAS_DETAILS = 4           # HAS_MKT and `Aside.md5_key` are valid
     IS_SPECULATED = 8         # `Aside.speculated` is an incarnation
+    HAS_MKT = 16              # with HAS_DETAILS: an MKT matches
+    IS_PROVED = 32            # a MAC was good on it: a stranger's packets cannot push it out
 
 # What every segment asks for: one line of the cache.
 cdef struct Connection:
     uint8_t address[2][16]    # IPv4 in the first 4 bytes; the lower endpoint first
     uint16_t port[2]          # host order
     uint32_t vrf
-    int32_t live              # the incarnation proved last
+    int64_t id                # never used twice
+    int32_t live              # of the incarnations that a MAC proved, the one that was proved last
     int32_t newest            # head of the list of incarnations
-    int32_t id                # never used twice
     uint32_t batch            # that last touched it: not evicted while it runs
-    uint8_t candidate_id[2]
     uint8_t looked_up         # bits of LookedUp
-    uint8_t has_mkt
-    uint8_t version
+    uint8_t version           # 4 or 6; 0: no connection is here
     uint8_t initiator         # the direction of the SYN
     uint8_t referenced        # verified since the eviction hand passed
-    uint8_t used
 
 # What the usual segment does not ask for.
 cdef struct Aside:
     int32_t candidates[2][2]  # MKTs that candidate_id may mean (stage `keys`)
     int32_t md5_key           # MKT for TCP-MD5
     int32_t speculated        # incarnation that this batch's SYN-ACK would make
+    int32_t before, behind    # neighbours in the queue of connections without proof
+    uint8_t candidate_id[2]
 
 cdef struct Slot:
     uint32_t hash
@@ -67,7 +71,7 @@ cdef struct Slot:
 cdef struct Fresh:
     int64_t origin            # the record that it appeared in
     int32_t connection
-    int32_t number            # its id to be
+    int64_t number            # its id to be
 
 
 cdef inline void advance(Incarnation *one, const Segment *segment,
@@ -93,7 +97,7 @@ cdef class ConnectionTable:
     cdef Slot *slots
     cdef tcpao_flow_secret secret         # of the keyed hash
     cdef uint32_t mask
-    cdef readonly int32_t limit           # most connections
+    cdef readonly int32_t limit           # most proved connections
     cdef int32_t capacity                 # of `connections`
     cdef readonly int32_t count           # connections now
     cdef int32_t free_connection          # chained through `newest`
@@ -102,7 +106,14 @@ cdef class ConnectionTable:
     cdef int32_t free_incarnations        # how many there are
     cdef uint32_t batch                   # number of the batch in flight
     cdef int32_t hand                     # of the eviction clock
-    cdef readonly int32_t next_id
+    cdef readonly int64_t next_id
+    cdef uint32_t serial                  # of the incarnation proved last
+    # connections without proof, in the order of their appearance
+    cdef int32_t unproved_first
+    cdef int32_t unproved_last
+    cdef readonly int32_t unproved        # how many
+    cdef readonly int32_t most_unproved
+    cdef readonly int32_t room            # proved ones up to the limit, and some for the others
     cdef readonly int64_t evicted
     cdef int32_t *released                # heads of traffic-key lists nobody owns any more
     cdef int32_t released_count
@@ -115,17 +126,25 @@ cdef class ConnectionTable:
                            Py_ssize_t count) noexcept nogil
     cdef void identify(self, const Segment *segment, Hypothesis *row) noexcept nogil
     cdef int32_t locate(self, const Segment *segment, Hypothesis *row, int64_t origin) noexcept nogil
-    cdef void settle(self, int32_t which, int32_t number) noexcept nogil
+    cdef void settle(self, int32_t which, int64_t number) noexcept nogil
+    cdef int32_t share(self) noexcept nogil
+    cdef void prove(self, int32_t connection) noexcept nogil
+    cdef void enqueue(self, int32_t connection) noexcept nogil
+    cdef void dequeue(self, int32_t connection) noexcept nogil
+    cdef int32_t to_sign(self, int32_t connection) noexcept nogil
+    cdef int32_t find_listed(self, int32_t connection, int direction, uint32_t isn_source,
+                             uint32_t isn_destination) noexcept nogil
     cdef int32_t find_pair(self, int32_t connection, int direction, uint32_t isn_source,
                            uint32_t isn_destination) noexcept nogil
     cdef int32_t new_incarnation(self) noexcept nogil
     cdef void drop_incarnation(self, int32_t incarnation) noexcept nogil
+    cdef void forget(self, int32_t incarnation) noexcept nogil
     cdef bint enlist(self, int32_t connection, int32_t incarnation) noexcept nogil
     cdef void unlist(self, int32_t connection, int32_t incarnation) noexcept nogil
     cdef int32_t note_syn(self, int32_t connection, int direction, uint32_t isn,
                           bint proved) noexcept nogil
     cdef int32_t note_pair(self, int32_t connection, int direction, uint32_t isn_source,
-                           uint32_t isn_destination, bint proved) noexcept nogil
+                           uint32_t isn_destination, bint proved, int initiator) noexcept nogil
     cdef int32_t make_pair(self, int32_t connection, int direction, uint32_t isn_source,
                            uint32_t isn_destination) noexcept nogil
     cdef bint hypothesize(self, const Segment *segment, Hypothesis *row) noexcept nogil
@@ -133,5 +152,6 @@ cdef class ConnectionTable:
     cdef int reserve(self, Py_ssize_t more) except -1 nogil
     cdef int rehash(self, uint32_t size) except -1 nogil
     cdef void remove(self, int32_t connection) noexcept nogil
-    cdef void evict(self) noexcept nogil
+    cdef bint evict_unproved(self) noexcept nogil
+    cdef void evict_proved(self) noexcept nogil
     cdef void release_keys(self, int32_t incarnation) noexcept nogil

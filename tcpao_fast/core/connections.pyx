@@ -5,7 +5,12 @@ One that a MAC has proved is live; the others are candidates.  What is not prove
 what is: so a forged SYN costs a live connection nothing.
 
 The table is open addressing with a keyed hash (kernels/flow_hash.h), so that nobody who can choose
-addresses and ports can choose collisions.  When it is full, connections without proof go first.
+addresses and ports can choose collisions.
+
+A connection is proved once any MAC on it was good.  The others stand in a queue and give way first,
+the oldest before all; they have a share of the table that proved ones do not take, and get no more
+than another share: so whoever can only forge pushes out nothing but what was forged, at a cost that
+does not depend on how much there is.
 """
 
 import os
@@ -30,9 +35,10 @@ from tcpao_fast.errors import InvalidArgumentError
 
 cdef enum:
     FIRST_CAPACITY = 256
-    HAND_STEPS = 64           # how far the eviction hand looks for one without proof
     AHEAD = 16                # rows between a prefetch and its use
     HASHED = 64               # hashes at a time
+    FEWEST_UNPROVED = 4096    # connections without proof, where the limit is small
+    MOST_ROWS = 512           # of a batch
 
 
 cdef int out_of_memory() except -1 with gil:
@@ -126,7 +132,7 @@ cdef class ConnectionTable:
     Parameters
     ----------
     limit : int
-        The most connections kept at a time; beyond it the least useful is forgotten.
+        The most proved connections kept at a time; beyond it the least useful is forgotten.
     provisional : bool
         Whether new connections get ids below -1, for somebody to `settle`.
     """
@@ -139,6 +145,11 @@ cdef class ConnectionTable:
         self.provisional = provisional
         self.free_connection = NONE
         self.free_incarnation = NONE
+        self.unproved_first = self.unproved_last = NONE
+        self.most_unproved = max(limit // 4, min(limit, FEWEST_UNPROVED))
+        # proved ones may fill the limit; beyond it there is room for as many others as a batch can
+        # touch, so that among them one is found that it does not
+        self.room = limit + max(1, min(limit // 2, MOST_ROWS))
         self.rehash(2 * FIRST_CAPACITY)
 
     def __dealloc__(self):
@@ -161,7 +172,7 @@ cdef class ConnectionTable:
         self.slots = slots
         self.mask = size - 1
         for i in range(self.capacity):
-            if self.connections[i].used:
+            if self.connections[i].version:
                 at = hash_of(&self.secret, &self.connections[i])
                 slots_put(slots, self.mask, at, i)
         return 0
@@ -171,10 +182,10 @@ cdef class ConnectionTable:
         cdef Py_ssize_t wanted, capacity, i
         cdef uint32_t size
         cdef void *grown
-        wanted = min(<Py_ssize_t>self.count + more, <Py_ssize_t>self.limit)
-        capacity = max(<Py_ssize_t>self.capacity, min(<Py_ssize_t>FIRST_CAPACITY, <Py_ssize_t>self.limit))
+        wanted = min(<Py_ssize_t>self.count + more, <Py_ssize_t>self.room)
+        capacity = max(<Py_ssize_t>self.capacity, min(<Py_ssize_t>FIRST_CAPACITY, <Py_ssize_t>self.room))
         while capacity < wanted:
-            capacity = min(2 * capacity, <Py_ssize_t>self.limit)
+            capacity = min(2 * capacity, <Py_ssize_t>self.room)
         if capacity > self.capacity:
             grown = tcpao_grow_table(self.connections, self.capacity * sizeof(Connection),
                                      capacity * sizeof(Connection))
@@ -212,7 +223,8 @@ cdef class ConnectionTable:
                 self.free_incarnations += 1
             self.incarnation_capacity = <int32_t>wanted
         # an eviction lets go of the keys of each incarnation, in both directions
-        wanted = self.released_count + 2 * (MAX_INCARNATIONS + 2) * more
+        # (one for a new connection, one for one that is proved)
+        wanted = self.released_count + 4 * (MAX_INCARNATIONS + 2) * more
         if wanted > self.released_capacity:
             grown = realloc(self.released, wanted * sizeof(int32_t))
             if grown == NULL:
@@ -314,8 +326,10 @@ cdef class ConnectionTable:
                     found.batch = self.batch
                     return self.slots[at].connection
             at = (at + 1) & self.mask
-        if self.free_connection == NONE:
-            self.evict()
+        if self.unproved >= self.share():
+            # when the table is full there is one without proof that is not in use: see `room`
+            if not self.evict_unproved() and self.free_connection == NONE:
+                self.evict_proved()
         index = self.free_connection
         found = &self.connections[index]
         self.free_connection = found.newest
@@ -339,17 +353,57 @@ cdef class ConnectionTable:
         found.live = found.newest = NONE
         self.asides[index].speculated = self.asides[index].md5_key = NONE
         found.initiator = INITIATOR_UNKNOWN
-        found.used = 1
+        self.enqueue(index)
         slots_put(self.slots, self.mask, row.hash, index)
         self.count += 1
         return index
 
-    cdef void settle(self, int32_t which, int32_t number) noexcept nogil:
+    cdef int32_t share(self) noexcept nogil:
+        """How many connections without proof there may be."""
+        cdef int32_t left = self.limit - (self.count - self.unproved)
+        return max(self.room - self.limit, min(left, self.most_unproved))
+
+    cdef void enqueue(self, int32_t connection) noexcept nogil:
+        """The last of those without proof."""
+        cdef Aside *it = &self.asides[connection]
+        it.behind = NONE
+        it.before = self.unproved_last
+        if self.unproved_last != NONE:
+            self.asides[self.unproved_last].behind = connection
+        else:
+            self.unproved_first = connection
+        self.unproved_last = connection
+        self.unproved += 1
+
+    cdef void dequeue(self, int32_t connection) noexcept nogil:
+        cdef Aside *it = &self.asides[connection]
+        if it.before != NONE:
+            self.asides[it.before].behind = it.behind
+        else:
+            self.unproved_first = it.behind
+        if it.behind != NONE:
+            self.asides[it.behind].before = it.before
+        else:
+            self.unproved_last = it.before
+        self.unproved -= 1
+
+    cdef void prove(self, int32_t connection) noexcept nogil:
+        """A MAC was good on it."""
+        cdef Connection *one = &self.connections[connection]
+        one.referenced = 1
+        if one.looked_up & IS_PROVED:
+            return
+        one.looked_up |= IS_PROVED
+        self.dequeue(connection)
+        if self.count - self.unproved > self.limit:
+            self.evict_proved()
+
+    cdef void settle(self, int32_t which, int64_t number) noexcept nogil:
         """Give the connection with the provisional id -2 - `which` its number."""
         cdef Fresh *it = &self.fresh[which]
         cdef Connection *one = &self.connections[it.connection]
         it.number = number
-        if one.used and one.id == -2 - which:      # else it was evicted meanwhile
+        if one.version and one.id == -2 - which:      # else it was evicted meanwhile
             one.id = number
 
     cdef void release_keys(self, int32_t incarnation) noexcept nogil:
@@ -368,6 +422,7 @@ cdef class ConnectionTable:
         self.free_incarnations -= 1
         memset(new, 0, sizeof(Incarnation))
         new.keys[0] = new.keys[1] = new.key_in_use[0] = new.key_in_use[1] = new.next = NONE
+        new.initiator = INITIATOR_UNKNOWN
         return index
 
     cdef void drop_incarnation(self, int32_t incarnation) noexcept nogil:
@@ -387,6 +442,18 @@ cdef class ConnectionTable:
                 return
             link = &self.incarnations[link[0]].next
 
+    cdef void forget(self, int32_t incarnation) noexcept nogil:
+        """Everything but its ISNs and keys: as if it had just been stated."""
+        cdef Incarnation *it = &self.incarnations[incarnation]
+        cdef int direction
+        for direction in range(2):
+            it.anchor[direction] = it.isn[direction]
+            it.key_in_use[direction] = NONE
+            it.rnext_key_id[direction] = it.key_id[direction] = 0
+        it.proof = PROOF_NONE
+        it.ours = 0
+        it.initiator = INITIATOR_UNKNOWN
+
     cdef bint enlist(self, int32_t connection, int32_t incarnation) noexcept nogil:
         """Put an incarnation first in its connection's list.  A full list loses its oldest
         candidate without proof; where all are proved, only a proved one may come in."""
@@ -405,31 +472,56 @@ cdef class ConnectionTable:
                 return False
             at = unproved if unproved != NONE else proved
             self.unlist(connection, at)
-            if self.asides[connection].speculated != at:       # the batch in flight still points at that one
+            if self.asides[connection].speculated != at:
                 self.drop_incarnation(at)
+            else:                    # the batch in flight still points at that one: it keeps its keys
+                self.forget(at)
         self.incarnations[incarnation].next = owner.newest
         self.incarnations[incarnation].listed = 1
         owner.newest = incarnation
         return True
 
-    cdef int32_t find_pair(self, int32_t connection, int direction, uint32_t isn_source,
-                           uint32_t isn_destination) noexcept nogil:
-        """The incarnation with both ISNs, listed or speculated, or NONE."""
-        cdef Connection *owner = &self.connections[connection]
+    cdef int32_t find_listed(self, int32_t connection, int direction, uint32_t isn_source,
+                             uint32_t isn_destination) noexcept nogil:
+        """The incarnation with both ISNs that the connection keeps, or NONE."""
         cdef Incarnation *one
-        cdef int32_t at = owner.newest
+        cdef int32_t at = self.connections[connection].newest
         while at != NONE:
             one = &self.incarnations[at]
             if one.known == 3 and one.isn[direction] == isn_source and (
                     one.isn[1 - direction] == isn_destination):
                 return at
             at = one.next
+        return NONE
+
+    cdef int32_t find_pair(self, int32_t connection, int direction, uint32_t isn_source,
+                           uint32_t isn_destination) noexcept nogil:
+        """The same, or the one that this batch speculates on."""
+        cdef Incarnation *one
+        cdef int32_t at = self.find_listed(connection, direction, isn_source, isn_destination)
+        if at != NONE:
+            return at
         at = self.asides[connection].speculated
         if at != NONE:
             one = &self.incarnations[at]
             if one.isn[direction] == isn_source and one.isn[1 - direction] == isn_destination:
                 return at
         return NONE
+
+    cdef int32_t to_sign(self, int32_t connection) noexcept nogil:
+        """The incarnation that segments are signed under: of those whose handshake passed through
+        `sign` the one proved last; where there is none, the live one.  What others replay moves
+        neither."""
+        cdef Incarnation *one
+        cdef int32_t at = self.connections[connection].newest
+        cdef int32_t found = NONE
+        while at != NONE:
+            one = &self.incarnations[at]
+            if one.ours and one.proof == PROOF_BOTH and (found == NONE or <int32_t>(
+                    one.serial - self.incarnations[found].serial) > 0):
+                found = at
+            at = one.next
+        return found if found != NONE else self.connections[connection].live
 
     cdef int32_t make_pair(self, int32_t connection, int direction, uint32_t isn_source,
                            uint32_t isn_destination) noexcept nogil:
@@ -452,34 +544,49 @@ cdef class ConnectionTable:
             if one.known >> direction & 1 and one.isn[direction] == isn:
                 if proved and one.proof == PROOF_NONE and one.known != 3:
                     one.proof = PROOF_SYN
+                if proved or one.initiator == INITIATOR_UNKNOWN:
+                    one.initiator = <uint8_t>direction
+                if proved:
+                    self.prove(connection)
                 return at
             at = one.next
         at = self.new_incarnation()
         one = &self.incarnations[at]
+        one.initiator = <uint8_t>direction
         one.known = <uint8_t>(1 << direction)
         one.isn[direction] = one.anchor[direction] = isn
         if memcmp(owner.address[0], owner.address[1], 16) == 0 and owner.port[0] == owner.port[1]:
             one.known = 3                    # connected to itself: one end, one ISN
             one.isn[1 - direction] = one.anchor[1 - direction] = isn
         one.proof = PROOF_SYN if proved else PROOF_NONE
+        if proved:
+            self.prove(connection)
         if not self.enlist(connection, at):
             self.drop_incarnation(at)
             return NONE
         return at
 
     cdef int32_t note_pair(self, int32_t connection, int direction, uint32_t isn_source,
-                           uint32_t isn_destination, bint proved) noexcept nogil:
-        """A segment named both ISNs.  Proved, its incarnation becomes the live one.  Returns the
-        incarnation, or NONE if it was not kept."""
+                           uint32_t isn_destination, bint proved, int initiator) noexcept nogil:
+        """A segment named both ISNs, and, unless it is INITIATOR_UNKNOWN, who began.  When it is the
+        first to prove them, their incarnation becomes the live one.  Returns the incarnation, or
+        NONE if it was not kept."""
         cdef Connection *owner = &self.connections[connection]
         cdef Incarnation *one
+        cdef Incarnation *it
         cdef int32_t found = self.find_pair(connection, direction, isn_source, isn_destination)
         cdef int32_t at, following
+        cdef bint first
         if found == NONE:
             found = self.make_pair(connection, direction, isn_source, isn_destination)
+        it = &self.incarnations[found]
+        first = proved and it.proof != PROOF_BOTH
+        if initiator != INITIATOR_UNKNOWN and (proved or it.initiator == INITIATOR_UNKNOWN):
+            it.initiator = <uint8_t>initiator
         if proved:
-            self.incarnations[found].proof = PROOF_BOTH
-        if not self.incarnations[found].listed:
+            it.proof = PROOF_BOTH
+            self.prove(connection)
+        if not it.listed:
             if proved:                       # it replaces the halves it grew from
                 at = owner.newest
                 while at != NONE:
@@ -488,6 +595,9 @@ cdef class ConnectionTable:
                     if (one.known == 1 << direction and one.isn[direction] == isn_source) or (
                             one.known == 2 >> direction
                             and one.isn[1 - direction] == isn_destination):
+                        it.ours |= one.ours
+                        if it.initiator == INITIATOR_UNKNOWN or one.proof == PROOF_SYN:
+                            it.initiator = one.initiator
                         self.unlist(connection, at)
                         self.drop_incarnation(at)
                     at = following
@@ -495,9 +605,13 @@ cdef class ConnectionTable:
                 if self.asides[connection].speculated != found:
                     self.drop_incarnation(found)
                 return NONE
-        if proved:
+        if first:
+            self.serial += 1
+            it.serial = self.serial
+        if first or (proved and owner.live == NONE):
             owner.live = found
-            owner.referenced = 1
+            if it.initiator != INITIATOR_UNKNOWN:
+                owner.initiator = it.initiator
         return found
 
     cdef bint hypothesize(self, const Segment *segment, Hypothesis *row) noexcept nogil:
@@ -583,32 +697,41 @@ cdef class ConnectionTable:
                 self.slots[hole] = self.slots[probe]
                 hole = probe
         self.slots[hole].connection = NONE
-        old.used = 0
+        if not old.looked_up & IS_PROVED:
+            self.dequeue(connection)
+        old.version = old.looked_up = 0
         old.newest = self.free_connection
         self.free_connection = connection
         self.count -= 1
 
-    cdef void evict(self) noexcept nogil:
-        """Forget the least useful connection: one without proof near the hand of the clock, else
-        one that was not verified since the hand last passed."""
+    cdef bint evict_unproved(self) noexcept nogil:
+        """Forget the oldest connection without proof; False where the batch touches them all."""
+        cdef int32_t at, last = self.unproved_last
+        while self.unproved_first != NONE:
+            at = self.unproved_first
+            if self.connections[at].batch != self.batch:
+                self.remove(at)
+                self.evicted += 1
+                return True
+            if at == last:
+                return False
+            self.dequeue(at)                 # in use: its turn comes once more, and once a batch
+            self.enqueue(at)
+        return False
+
+    cdef void evict_proved(self) noexcept nogil:
+        """Forget a proved connection that was not verified lately (a clock with a second chance)."""
         cdef Connection *one
-        cdef int32_t victim = NONE
-        cdef int steps = 0
         while True:
             self.hand = self.hand + 1 if self.hand + 1 < self.capacity else 0
             one = &self.connections[self.hand]
-            if one.batch == self.batch:      # in use; a batch touches at most half of the table
+            # in use: a batch touches at most half of the table, and fewer than are proved
+            if not one.looked_up & IS_PROVED or one.batch == self.batch:
                 continue
-            if one.live == NONE:
-                victim = self.hand
+            if not one.referenced:
                 break
-            if not one.referenced and victim == NONE:
-                victim = self.hand
             one.referenced = 0
-            steps += 1
-            if steps >= HAND_STEPS and victim != NONE:
-                break
-        self.remove(victim)
+        self.remove(self.hand)
         self.evicted += 1
 
 

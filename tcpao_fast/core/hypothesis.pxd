@@ -15,11 +15,11 @@ cdef enum Happened:
 cdef struct Hypothesis:
     int64_t position          # 64-bit sequence position; the SNE is its high half
     const uint8_t *key        # the prepared traffic key, when `traffic_key` is one
+    int64_t id                # of the connection, -1 without
     uint32_t hash             # of the 4-tuple and VLAN
     uint32_t isn_source
     uint32_t isn_destination
     int32_t connection        # slot in the table, -1 without
-    int32_t id                # of the connection, -1 without
     int32_t incarnation       # -1: ISNs that the segment itself states
     int32_t mkt               # -1 without
     int32_t traffic_key       # slot in the MKT's slab, -1 without

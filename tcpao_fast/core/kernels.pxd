@@ -1,6 +1,6 @@
 """The C interface of the MAC kernels.  Only `mac` links them; others use the declarations alone."""
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "kernels/kernels.h" nogil:
     enum:
@@ -54,6 +54,10 @@ cdef extern from "kernels/clock.h" nogil:
 
 cdef extern from "kernels/equal.h" nogil:
     bint tcpao_equal(const uint8_t *, const uint8_t *, size_t)
+
+cdef extern from "kernels/once.h" nogil:
+    uint8_t tcpao_once8(const uint8_t *)
+    uint16_t tcpao_once16(const uint8_t *)
 
 cdef extern from "kernels/prefetch.h" nogil:
     void tcpao_prefetch(const void *)

@@ -20,6 +20,7 @@ import numpy as np
 from tcpao_fast.core.connections cimport (
     HAS_CANDIDATES,
     HAS_DETAILS,
+    HAS_MKT,
     NONE,
     Aside,
     out_of_memory,
@@ -47,7 +48,7 @@ cdef enum:
     RAW = 64              # bytes kept for a derived key before it is prepared
     PREPARED = 256        # and for a prepared one
     DERIVE_CHUNK = 256    # derived side by side
-    KEY_BYTES = 200       # kept for the traffic keys of a connection, if all are there
+    KEY_BYTES = 184       # kept for the traffic keys of a connection, if all are there
     FEWEST_SLOTS = 16384  # and at least so many keys: more than a batch can use
     MOST_SLOTS = 0x7fffffff >> 3
 
@@ -124,6 +125,10 @@ cdef class KeyTable:
         """
         cdef Mkt *mkt
         cdef const uint8_t[::1] key
+        if (not 0 < mac_length <= 36
+                or len(algorithm.kdf_prefix) > <Py_ssize_t>sizeof(mkt.kdf_prefix)
+                or len(algorithm.kdf_suffix) > <Py_ssize_t>sizeof(mkt.kdf_suffix)):
+            raise InvalidArgumentError(f"no MKT has MACs of {mac_length} bytes, or such a KDF")
         self.set.add(**identity)
         self.mkts = self.set.mkts
         mkt = &self.mkts[self.count]
@@ -175,11 +180,11 @@ cdef class KeyTable:
         if it.looked_up & HAS_DETAILS:
             return
         it.looked_up |= HAS_DETAILS
-        it.has_mkt = 0
         aside.md5_key = NONE
         for forward in range(2):
             self.set.start(&search)
-            it.has_mkt |= self.set.next_match(&search, BY_ANY_ID, 0, segment, forward) != NONE
+            if self.set.next_match(&search, BY_ANY_ID, 0, segment, forward) != NONE:
+                it.looked_up |= HAS_MKT
             number = self.set.first_match(BY_TCP_MD5, 0, segment, forward)
             if number != NONE and (aside.md5_key == NONE or number < aside.md5_key):
                 aside.md5_key = number
@@ -188,12 +193,13 @@ cdef class KeyTable:
                         int64_t timestamp, int32_t *found) noexcept nogil:
         """How many MKTs a signed segment's KeyID may mean (0 to 2), and which."""
         cdef Connection *it = &self.owners.connections[connection]
-        cdef int32_t *cached = self.owners.asides[connection].candidates[direction]
+        cdef Aside *aside = &self.owners.asides[connection]
+        cdef int32_t *cached = aside.candidates[direction]
         cdef int i, count = 0
         if not it.looked_up & HAS_CANDIDATES << direction or (
-                it.candidate_id[direction] != segment.key_id):
+                aside.candidate_id[direction] != segment.key_id):
             self.match(segment, segment.key_id, cached)
-            it.candidate_id[direction] = segment.key_id
+            aside.candidate_id[direction] = segment.key_id
             it.looked_up |= HAS_CANDIDATES << direction
         for i in range(2):
             if cached[i] != NONE and within(self.mkts[cached[i]].accept, timestamp):

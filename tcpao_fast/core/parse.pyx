@@ -1,7 +1,8 @@
 """Stage `parse`: link layer, tunnels, IPv4 / IPv6 and TCP of each record -> one `Segment` a record.
 
 Nothing is copied and nothing is believed: each length that a header states is checked against the
-bytes that are there before a byte behind it is read.
+bytes that are there before a byte behind it is read.  What is checked is read once: the buffer may
+be somebody's shared memory, and later stages ask the `Segment`, never the bytes again.
 """
 
 from libc.stdint cimport int32_t, uint16_t
@@ -10,6 +11,7 @@ from libc.string cimport memcpy, memset
 import numpy as np
 
 from tcpao_fast.core.buffers cimport Records
+from tcpao_fast.core.kernels cimport tcpao_once8, tcpao_once16
 from tcpao_fast.core.segment cimport (
     AUTH_AO,
     AUTH_MD5,
@@ -71,11 +73,22 @@ LINK_TYPES = {
 }
 
 
-cdef void note_layer(Layers *layers, const uint8_t *start, LayerKind kind) noexcept nogil:
-    if layers != NULL and layers.count < MAX_LAYERS:
-        layers.start[layers.count] = start
-        layers.kind[layers.count] = <uint8_t>kind
-        layers.count += 1
+cdef void note_layer(Noted *noted, const uint8_t *start, LayerKind kind, uint16_t field=0,
+                     uint8_t size=0) noexcept nogil:
+    cdef Layers *layers
+    cdef Layer *layer
+    if noted == NULL or noted.layers == NULL:
+        return
+    layers = noted.layers
+    if layers.count >= MAX_LAYERS or start - noted.frame > 0x7FFFFFFF:
+        layers.incomplete = 1
+        return
+    layer = &layers.layer[layers.count]
+    layer.start = <uint32_t>(start - noted.frame)
+    layer.field = field
+    layer.size = size
+    layer.kind = <uint8_t>kind
+    layers.count += 1
 
 
 cdef void parse_options(Segment *out, uint32_t at) noexcept nogil:
@@ -83,26 +96,28 @@ cdef void parse_options(Segment *out, uint32_t at) noexcept nogil:
     that authenticates."""
     cdef const uint8_t *header = out.tcp
     cdef uint32_t length
+    cdef uint8_t kind
     while at < out.header_length:
-        if header[at] == 0:
+        kind = tcpao_once8(header + at)
+        if kind == 0:
             return
-        if header[at] == 1:
+        if kind == 1:
             at += 1
             continue
         if at + 1 >= out.header_length:
             out.kind = KIND_MALFORMED
             return
-        length = header[at + 1]
+        length = tcpao_once8(header + at + 1)
         if length < 2 or at + length > out.header_length:
             out.kind = KIND_MALFORMED
             return
-        if header[at] == 29 or header[at] == 19:
-            if out.auth != AUTH_NONE or (length < 4 if header[at] == 29 else length != 18):
+        if kind == 29 or kind == 19:
+            if out.auth != AUTH_NONE or (length < 4 if kind == 29 else length != 18):
                 out.kind = KIND_MALFORMED
                 return
             out.auth_offset = <uint8_t>at
             out.auth_length = <uint8_t>length
-            if header[at] == 29:
+            if kind == 29:
                 out.auth = AUTH_AO
                 out.key_id = header[at + 2]
                 out.rnext_key_id = header[at + 3]
@@ -131,7 +146,7 @@ cdef void parse_tcp(const uint8_t *tcp, const uint8_t *end, size_t missing,
     out.seq = be32(tcp + 4)
     out.ack = be32(tcp + 8)
     out.flags = be16(tcp + 12) & 0x0FFF
-    out.header_length = (tcp[12] >> 4) * 4
+    out.header_length = (tcpao_once8(tcp + 12) >> 4) * 4
     if out.header_length < 20 or out.header_length > out.length:
         out.kind = KIND_MALFORMED
     elif out.header_length > captured:
@@ -144,15 +159,21 @@ cdef void parse_tcp(const uint8_t *tcp, const uint8_t *end, size_t missing,
 cdef const uint8_t *source_routed(const uint8_t *ip, size_t header_length) noexcept nogil:
     """The final destination that an IPv4 source route names (RFC 791), or NULL."""
     cdef size_t at = 20, length
-    while at < header_length and ip[at] != 0:
-        if ip[at] == 1:
+    cdef uint8_t kind
+    while at < header_length:
+        kind = tcpao_once8(ip + at)
+        if kind == 0:
+            return NULL
+        if kind == 1:
             at += 1
             continue
-        if at + 1 >= header_length or ip[at + 1] < 2 or at + ip[at + 1] > header_length:
+        if at + 1 >= header_length:
             return NULL
-        length = ip[at + 1]
+        length = tcpao_once8(ip + at + 1)
+        if length < 2 or at + length > header_length:
+            return NULL
         # loose or strict; the pointer (from 1) is past the end once the route is used up
-        if (ip[at] == 131 or ip[at] == 137) and length >= 7 and ip[at + 2] <= length - 3:
+        if (kind == 131 or kind == 137) and length >= 7 and ip[at + 2] <= length - 3:
             return ip + at + length - 4
         at += length
     return NULL
@@ -178,7 +199,7 @@ cdef const uint8_t *home_address(const uint8_t *header, size_t length) noexcept 
             continue
         if header[at] == 201 and header[at + 1] == 16 and at + 18 <= length:
             return header + at + 2
-        at += 2 + <size_t>header[at + 1]
+        at += 2 + <size_t>tcpao_once8(header + at + 1)
     return NULL
 
 
@@ -192,13 +213,14 @@ cdef void note_fragment(Segment *out, const uint8_t *at, const uint8_t *end,
 
 
 cdef void parse_ipv4(const uint8_t *ip, const uint8_t *end, size_t missing, int depth, uint32_t vrf,
-                     Segment *out, Layers *layers) noexcept nogil:
+                     Segment *out, Noted *noted) noexcept nogil:
     cdef size_t captured = end - ip, header_length, total
     cdef const uint8_t *final
+    cdef uint16_t field
     if captured < 20:
         return
-    header_length = (ip[0] & 15) * 4
-    total = be16(ip + 2)
+    header_length = (tcpao_once8(ip) & 15) * 4
+    total = field = tcpao_once16(ip + 2)
     if total == 0:                          # not yet cut by segmentation offload
         total = captured + missing
     if header_length < 20 or total < header_length or captured < header_length:
@@ -214,22 +236,24 @@ cdef void parse_ipv4(const uint8_t *ip, const uint8_t *end, size_t missing, int 
     out.source = ip + 12
     final = source_routed(ip, header_length) if header_length > 20 else NULL
     out.destination = final if final != NULL else ip + 16
-    note_layer(layers, ip, LAYER_IPV4)
+    note_layer(noted, ip, LAYER_IPV4, field, <uint8_t>header_length)
     if be16(ip + 6) & 0x3FFF:
         note_fragment(out, ip + header_length, end, missing)
         return
-    parse_payload(ip[9], ip + header_length, end, missing, depth, vrf, out, layers)
+    parse_payload(ip[9], ip + header_length, end, missing, depth, vrf, out, noted)
 
 
 cdef void parse_ipv6(const uint8_t *ip, const uint8_t *end, size_t missing, int depth, uint32_t vrf,
-                     Segment *out, Layers *layers) noexcept nogil:
-    cdef size_t captured = end - ip, total, length
+                     Segment *out, Noted *noted) noexcept nogil:
+    cdef size_t captured = end - ip, total, length, words
     cdef const uint8_t *at = ip + 40
     cdef const uint8_t *address
     cdef uint8_t protocol
+    cdef uint16_t field
     if captured < 40:
         return
-    total = 40 + <size_t>be16(ip + 4)
+    field = tcpao_once16(ip + 4)
+    total = 40 + <size_t>field
     if total == 40:                         # not yet cut by segmentation offload, or a jumbogram
         total = captured + missing
     if total <= captured:
@@ -242,7 +266,7 @@ cdef void parse_ipv6(const uint8_t *ip, const uint8_t *end, size_t missing, int 
     out.vrf = vrf
     out.source = ip + 8
     out.destination = ip + 24
-    note_layer(layers, ip, LAYER_IPV6)
+    note_layer(noted, ip, LAYER_IPV6, field)
     protocol = ip[6]
     while True:
         if protocol == PROTOCOL_FRAGMENT:
@@ -257,11 +281,12 @@ cdef void parse_ipv6(const uint8_t *ip, const uint8_t *end, size_t missing, int 
                           PROTOCOL_MOBILITY, PROTOCOL_HIP, PROTOCOL_SHIM6, PROTOCOL_AH):
             if end - at < 8:
                 return
-            length = (<size_t>at[1] + 2) * 4 if protocol == PROTOCOL_AH else (<size_t>at[1] + 1) * 8
+            words = tcpao_once8(at + 1)
+            length = (words + 2) * 4 if protocol == PROTOCOL_AH else (words + 1) * 8
             if <size_t>(end - at) < length:
                 return
             if protocol == PROTOCOL_AH:
-                note_layer(layers, at, LAYER_AH)
+                note_layer(noted, at, LAYER_AH)
             elif protocol == PROTOCOL_ROUTING:
                 address = last_segment(at, length)
                 if address != NULL:
@@ -274,88 +299,106 @@ cdef void parse_ipv6(const uint8_t *ip, const uint8_t *end, size_t missing, int 
             at += length
         else:
             break
-    parse_payload(protocol, at, end, missing, depth, vrf, out, layers)
+    parse_payload(protocol, at, end, missing, depth, vrf, out, noted)
 
 
 cdef void parse_gre(const uint8_t *gre, const uint8_t *end, size_t missing, int depth, uint32_t vrf,
-                    Segment *out, Layers *layers) noexcept nogil:
+                    Segment *out, Noted *noted) noexcept nogil:
     """RFC 2784 with the key and sequence number of RFC 2890."""
     cdef size_t length = 4
-    cdef uint16_t flags
+    cdef uint16_t flags, protocol
     if end - gre < 4:
         return
-    flags = be16(gre)
+    flags = tcpao_once16(gre)
     if flags & 0x4007:                      # source routing (RFC 1701) or another version
         return
     length += 4 * ((flags >> 15 & 1) + (flags >> 13 & 1) + (flags >> 12 & 1))
     if <size_t>(end - gre) < length:
         return
     if flags & 0x8000:
-        note_layer(layers, gre, LAYER_GRE)
-    if be16(gre + 2) == ETHER_TEB:
-        parse_ethernet(gre + length, end, missing, depth + 1, vrf, out, layers)
+        note_layer(noted, gre, LAYER_GRE)
+    protocol = tcpao_once16(gre + 2)
+    if protocol == ETHER_TEB:
+        parse_ethernet(gre + length, end, missing, depth + 1, vrf, out, noted)
     else:
-        parse_ether(be16(gre + 2), gre + length, end, missing, depth + 1, vrf, out, layers)
+        parse_ether(protocol, gre + length, end, missing, depth + 1, vrf, out, noted)
 
 
 cdef void parse_payload(uint8_t protocol, const uint8_t *at, const uint8_t *end, size_t missing,
-                        int depth, uint32_t vrf, Segment *out, Layers *layers) noexcept nogil:
+                        int depth, uint32_t vrf, Segment *out, Noted *noted) noexcept nogil:
+    cdef Py_ssize_t length
+    while protocol == PROTOCOL_AH:
+        if end - at < 12:
+            return
+        length = (<Py_ssize_t>tcpao_once8(at + 1) + 2) * 4
+        if end - at < length:
+            return
+        note_layer(noted, at, LAYER_AH)
+        protocol = at[0]
+        at += length
     if protocol == PROTOCOL_TCP:
         parse_tcp(at, end, missing, out)
     elif protocol == PROTOCOL_IPIP or protocol == PROTOCOL_IPV6:
-        parse_ip(at, end, missing, depth + 1, vrf, out, layers)
+        parse_ip(at, end, missing, depth + 1, vrf, out, noted)
     elif protocol == PROTOCOL_GRE:
-        parse_gre(at, end, missing, depth, vrf, out, layers)
-    elif protocol == PROTOCOL_AH and end - at >= 12 and end - at >= (at[1] + 2) * 4:
-        note_layer(layers, at, LAYER_AH)
-        parse_payload(at[0], at + (at[1] + 2) * 4, end, missing, depth + 1, vrf, out, layers)
+        parse_gre(at, end, missing, depth, vrf, out, noted)
 
 
 cdef void parse_ip(const uint8_t *ip, const uint8_t *end, size_t missing, int depth, uint32_t vrf,
-                   Segment *out, Layers *layers) noexcept nogil:
+                   Segment *out, Noted *noted) noexcept nogil:
+    cdef uint8_t version
     if end <= ip or depth > MAX_DEPTH:
         return
-    if ip[0] >> 4 == 4:
-        parse_ipv4(ip, end, missing, depth, vrf, out, layers)
-    elif ip[0] >> 4 == 6:
-        parse_ipv6(ip, end, missing, depth, vrf, out, layers)
+    version = tcpao_once8(ip) >> 4
+    if version == 4:
+        parse_ipv4(ip, end, missing, depth, vrf, out, noted)
+    elif version == 6:
+        parse_ipv6(ip, end, missing, depth, vrf, out, noted)
 
 
 cdef void parse_ether(uint32_t ethertype, const uint8_t *at, const uint8_t *end, size_t missing,
-                      int depth, uint32_t vrf, Segment *out, Layers *layers) noexcept nogil:
-    """What an EtherType announces, VLAN tags and MPLS labels looked through."""
-    while ethertype in (ETHER_VLAN, ETHER_QINQ, ETHER_QINQ_OLD):
-        if end - at < 4:
-            return
-        vrf = vrf << 12 | (be16(at) & 0x0FFF)
-        ethertype = be16(at + 2)
-        at += 4
+                      int depth, uint32_t vrf, Segment *out, Noted *noted) noexcept nogil:
+    """What an EtherType announces; VLAN tags, 802.3 with LLC and SNAP, and MPLS labels looked
+    through, however many there are."""
+    while True:
+        if ethertype in (ETHER_VLAN, ETHER_QINQ, ETHER_QINQ_OLD):
+            if end - at < 4:
+                return
+            vrf = vrf << 12 | (be16(at) & 0x0FFF)
+            ethertype = tcpao_once16(at + 2)
+            at += 4
+        elif ethertype <= 1500:
+            if end - at < 8 or at[0] != 0xAA or at[1] != 0xAA or at[2] != 3:
+                return
+            note_layer(noted, at - 2, LAYER_8023, <uint16_t>ethertype)
+            ethertype = tcpao_once16(at + 6)
+            if ethertype <= 1500:
+                return
+            at += 8
+        else:
+            break
     if ethertype == ETHER_MPLS or ethertype == ETHER_MPLS_MULTICAST:
         while end - at >= 4:
             if at[2] & 1:                   # bottom of stack; the label does not say what follows
-                parse_ip(at + 4, end, missing, depth + 1, vrf, out, layers)
+                parse_ip(at + 4, end, missing, depth + 1, vrf, out, noted)
                 return
             at += 4
     elif ethertype == ETHER_PPPOE:
         if end - at >= 8:
-            note_layer(layers, at + 4, LAYER_LENGTH)
-            parse_ppp(at + 6, end, missing, depth, vrf, out, layers)
+            note_layer(noted, at + 4, LAYER_PPPOE, tcpao_once16(at + 4))
+            parse_ppp(at + 6, end, missing, depth, vrf, out, noted)
     elif ethertype == ETHER_IPV4 or ethertype == ETHER_IPV6:
-        parse_ip(at, end, missing, depth, vrf, out, layers)
-    elif ethertype <= 1500 and end - at >= 8:   # 802.3 length: LLC and SNAP may follow
-        if at[0] == 0xAA and at[1] == 0xAA and at[2] == 3 and be16(at + 6) > 1500:
-            note_layer(layers, at - 2, LAYER_LENGTH)
-            parse_ether(be16(at + 6), at + 8, end, missing, depth, vrf, out, layers)
+        parse_ip(at, end, missing, depth, vrf, out, noted)
 
 
 cdef void parse_ethernet(const uint8_t *frame, const uint8_t *end, size_t missing, int depth,
-                         uint32_t vrf, Segment *out, Layers *layers) noexcept nogil:
+                         uint32_t vrf, Segment *out, Noted *noted) noexcept nogil:
     if end - frame >= 14:
-        parse_ether(be16(frame + 12), frame + 14, end, missing, depth, vrf, out, layers)
+        parse_ether(tcpao_once16(frame + 12), frame + 14, end, missing, depth, vrf, out, noted)
 
 
 cdef void parse_ppp(const uint8_t *at, const uint8_t *end, size_t missing, int depth,
-                    uint32_t vrf, Segment *out, Layers *layers) noexcept nogil:
+                    uint32_t vrf, Segment *out, Noted *noted) noexcept nogil:
     cdef uint32_t protocol
     if end - at >= 2 and at[0] == 0xFF and at[1] == 0x03:
         at += 2
@@ -363,9 +406,9 @@ cdef void parse_ppp(const uint8_t *at, const uint8_t *end, size_t missing, int d
         return
     protocol = be16(at)
     if protocol == 0x0021 or protocol == 0x0057:
-        parse_ip(at + 2, end, missing, depth, vrf, out, layers)
+        parse_ip(at + 2, end, missing, depth, vrf, out, noted)
     elif protocol == 0x0281:
-        parse_ether(ETHER_MPLS, at + 2, end, missing, depth, vrf, out, layers)
+        parse_ether(ETHER_MPLS, at + 2, end, missing, depth, vrf, out, noted)
 
 
 cdef inline bint parse_plain(const uint8_t *frame, size_t length, int linktype,
@@ -382,10 +425,10 @@ cdef inline bint parse_plain(const uint8_t *frame, size_t length, int linktype,
         length -= 14
     elif linktype != LINK_RAW or length < 44:
         return False
-    total = be16(ip + 2)
+    total = tcpao_once16(ip + 2)
     tcp = ip + 20
-    header_length = (tcp[12] >> 4) * 4
-    option = tcp[21]
+    header_length = (tcpao_once8(tcp + 12) >> 4) * 4
+    option = tcpao_once8(tcp + 21)
     if (ip[0] != 0x45 or ip[9] != PROTOCOL_TCP or be16(ip + 6) & 0x3FFF or total > length
             or header_length + 20 > total or tcp[20] != 29 or option < 4
             or option + 20 > header_length):
@@ -420,28 +463,31 @@ cdef void parse_frame(const uint8_t *frame, size_t length, size_t wire_length, i
     """Fill `out` from a captured frame of `length` bytes that had `wire_length` on the wire."""
     cdef const uint8_t *end = frame + length
     cdef size_t missing = wire_length - length if wire_length > length else 0
+    cdef Noted noted
     if layers == NULL:
         if parse_plain(frame, length, linktype, out):
             return
     else:
-        layers.count = 0
+        layers.count = layers.incomplete = 0
+    noted.frame = frame
+    noted.layers = layers
     memset(out, 0, sizeof(Segment))
     if linktype == LINK_ETHERNET:
-        parse_ethernet(frame, end, missing, 0, 0, out, layers)
+        parse_ethernet(frame, end, missing, 0, 0, out, &noted)
     elif linktype in (LINK_RAW, LINK_RAW_12, LINK_RAW_14, LINK_IPV4, LINK_IPV6):
-        parse_ip(frame, end, missing, 0, 0, out, layers)
+        parse_ip(frame, end, missing, 0, 0, out, &noted)
     elif linktype == LINK_SLL:
         if length >= 16:
-            parse_ether(be16(frame + 14), frame + 16, end, missing, 0, 0, out, layers)
+            parse_ether(tcpao_once16(frame + 14), frame + 16, end, missing, 0, 0, out, &noted)
     elif linktype == LINK_SLL2:
         if length >= 20:
-            parse_ether(be16(frame), frame + 20, end, missing, 0, 0, out, layers)
+            parse_ether(tcpao_once16(frame), frame + 20, end, missing, 0, 0, out, &noted)
     elif linktype == LINK_NULL or linktype == LINK_LOOP:
         # the address family differs from one BSD to the next; the IP version does not
         if length >= 4:
-            parse_ip(frame + 4, end, missing, 0, 0, out, layers)
+            parse_ip(frame + 4, end, missing, 0, 0, out, &noted)
     elif linktype == LINK_PPP:
-        parse_ppp(frame, end, missing, 0, 0, out, layers)
+        parse_ppp(frame, end, missing, 0, 0, out, &noted)
 
 
 cdef packed struct Row:       # `DTYPE`

@@ -11,7 +11,7 @@ import numpy as np
 from tcpao_fast.core.hypothesis cimport ASKED_FOR_KEY as _ASKED_FOR_KEY
 from tcpao_fast.core.hypothesis cimport STEPPED_SNE as _STEPPED_SNE
 from tcpao_fast.core.segment cimport Segment, between
-from tcpao_fast.core.shard cimport Columns, Shard, choose_shard, shard_of
+from tcpao_fast.core.shard cimport Columns, Shard, choose_shard, require_addresses, shard_of
 from tcpao_fast.core.verdict cimport VERDICT_COUNT, VERDICT_NOT_TCP, VERDICT_TRUNCATED
 
 ASKED_FOR_KEY = _ASKED_FOR_KEY      # bits of `Results.happened`
@@ -32,7 +32,7 @@ cdef class Results:
 
     cdef readonly object verdict          # uint8[rows]
     cdef readonly object mkt              # int32[rows]
-    cdef readonly object connection       # int32[rows]
+    cdef readonly object connection       # int64[rows]
     cdef readonly object sne              # uint32[rows]
     cdef readonly object origin           # int64[rows], or None
     cdef readonly object happened         # uint8[rows] of Happened, or None
@@ -40,12 +40,12 @@ cdef class Results:
 
     def __cinit__(self, Py_ssize_t rows, bint own_order, bint tracing=False):
         cdef uint8_t[::1] verdict, happened
-        cdef int32_t[::1] mkt, connection
+        cdef int32_t[::1] mkt
         cdef uint32_t[::1] sne
-        cdef int64_t[::1] origin
+        cdef int64_t[::1] connection, origin
         self.verdict = verdict = np.empty(rows, np.uint8)
         self.mkt = mkt = np.empty(rows, np.int32)
-        self.connection = connection = np.empty(rows, np.int32)
+        self.connection = connection = np.empty(rows, np.int64)
         self.sne = sne = np.empty(rows, np.uint32)
         if not rows:
             return
@@ -65,8 +65,7 @@ cdef void scatter(const Columns *rows, Py_ssize_t count, int64_t start, int64_t 
                   Shard shard, const Columns *out) noexcept nogil:
     """Put the rows of records from `start` to before `end` where their records are."""
     cdef Py_ssize_t low = 0, high = count, middle
-    cdef int64_t at
-    cdef int32_t connection
+    cdef int64_t at, connection
     while low < high:
         middle = (low + high) // 2
         if rows.origin[middle] < start:
@@ -93,26 +92,18 @@ cdef class Pipeline:
     ----------
     shards : list of Shard
         One, or with ``provisional`` connection tables one a thread, in the order of their numbers.
-    pool : concurrent.futures.Executor or None
-        Where the shards but the first run.
+    workers
+        ``workers.run(part)`` is a list of ``part(thread)`` for each shard, at the same time.
     """
 
-    def __cinit__(self, list shards not None, pool=None):
+    def __cinit__(self, list shards not None, workers=None):
         self.shards = shards
         self.threads = len(shards)
-        self.pool = pool
+        self.workers = workers
 
     def all_threads(self, part):
-        """``part(thread)`` of every thread, here and in the pool; their results."""
-        running = [self.pool.submit(part, thread) for thread in range(1, self.threads)]
-        try:
-            results = [part(0)]
-        finally:
-            errors = [one.exception() for one in running]      # all have ended then
-        for error in errors:
-            if error is not None:
-                raise error
-        return results + [one.result() for one in running]
+        """``part(thread)`` of every thread, here and in the others; their results."""
+        return self.workers.run(part)
 
     cdef int number_connections(self) except -1:
         """Number the connections that are new in this call, in the order in which they appear."""
@@ -134,10 +125,10 @@ cdef class Pipeline:
 
         Parameters
         ----------
-        ids : int32[n], changed
+        ids : int64[n], changed
         shards : list of (int64[]): the indices in `ids` of each shard
         """
-        cdef int32_t[::1] identity = ids
+        cdef int64_t[::1] identity = ids
         cdef const int64_t[::1] rows
         cdef Shard shard
         cdef Py_ssize_t i
@@ -153,8 +144,7 @@ cdef class Pipeline:
         """Memory for each shard's results, kept from call to call: new memory is paged in slowly."""
         if tracing:
             return [Results(rows, True, True) for _ in self.shards]
-        if self.parts is None or rows > self.part_rows:
-            self.part_rows = rows
+        if self.parts is None or rows > len(self.parts[0].verdict):
             self.parts = [Results(rows, True) for _ in self.shards]
         return self.parts
 
@@ -183,7 +173,7 @@ cdef class Pipeline:
 
         Returns
         -------
-        tuple of (uint8[n], int32[n], int32[n], uint32[n], int64[VERDICT_COUNT + 1], uint8[n])
+        tuple of (uint8[n], int32[n], int64[n], uint32[n], int64[VERDICT_COUNT + 1], uint8[n])
             Verdicts, MKT indices, connection ids, SNEs; how many of each verdict, and last how
             many segments have a TCP-AO option; with `tracing` also bits of `Happened`, else None.
         """
@@ -194,6 +184,12 @@ cdef class Pipeline:
         if self.threads == 1:
             self.verify_part(self.shards[0], records, out)
         else:
+            # each thread takes what it reads to be its own: where the bytes change meanwhile, a
+            # record can be nobody's
+            out.verdict.fill(<int>VERDICT_NOT_TCP)
+            out.mkt.fill(-1)
+            out.connection.fill(-1)
+            out.sne.fill(0)
             parts = self.parts_for(n, tracing)
             counts = self.all_threads(
                 lambda thread: self.verify_part(self.shards[thread], records, parts[thread]))
@@ -241,7 +237,7 @@ cdef class Pipeline:
                 out[i] = shard_of(records, i, self.threads)
         return [np.flatnonzero(shards == number) for number in range(self.threads)]
 
-    def connection_rows(self, int first_id=0, bint whole=False):
+    def connection_rows(self, int64_t first_id=0, bint whole=False):
         """As `Shard.connection_rows`, of all shards."""
         found = [row for shard in self.shards for row in shard.connection_rows(first_id, whole)]
         found.sort(key=lambda row: row["id"])
@@ -251,6 +247,7 @@ cdef class Pipeline:
         """As `Shard.restore`, of the shard that the connection belongs to."""
         cdef Segment segment
         cdef const uint8_t[::1] low = address[0], high = address[1]
+        require_addresses(version, low, high)
         between(&segment, version, &low[0], &high[0], port[0], port[1], vrf)
         cdef uint16_t number = choose_shard(&segment, self.threads)
         self.shards[number].restore(version=version, address=address, port=port, vrf=vrf, **state)

@@ -7,6 +7,7 @@ from tcpao_fast.core.hypothesis cimport Hypothesis
 from tcpao_fast.core.kernels cimport tcpao_message
 from tcpao_fast.core.keys cimport Derivation, KeyTable
 from tcpao_fast.core.mac cimport Scheduler
+from tcpao_fast.core.parse cimport Layers
 from tcpao_fast.core.segment cimport Segment
 from tcpao_fast.core.verdict cimport VERDICT_COUNT
 
@@ -14,7 +15,7 @@ cdef struct Columns:
     # results, one entry a row
     uint8_t *verdict
     int32_t *mkt
-    int32_t *connection
+    int64_t *connection
     uint32_t *sne
     int64_t *origin           # the record that a row is; NULL: rows and records are the same
     uint8_t *happened         # NULL: nobody traces
@@ -29,6 +30,7 @@ cdef class Shard:
     cdef bint ao_required
     cdef Py_ssize_t batch_rows            # the most rows that go through the stages together
     cdef Segment *segments                # the columns of a batch, `batch_rows` of each
+    cdef Layers *layers                   # the headers around each, once somebody signs
     cdef Hypothesis *rows
     cdef int64_t *timestamps
     cdef int64_t *origins                 # the record that each row is
@@ -44,6 +46,7 @@ cdef class Shard:
     cdef Py_ssize_t in_flight             # rows of the batch that runs
     cdef Py_ssize_t speculated_count
     cdef Py_ssize_t wanted                # how many derivations
+    cdef int reserve_layers(self) except -1 nogil
     cdef int open_batch(self, Py_ssize_t count) except -1 nogil
     cdef Py_ssize_t fill(self, Records records, Py_ssize_t *at, int64_t rows_seen) except -1 nogil
     cdef int verify_batch(self, Py_ssize_t count, bint tracing) except -1 nogil
@@ -60,3 +63,4 @@ cdef class Shard:
 
 cdef uint16_t shard_of(Records records, Py_ssize_t i, uint32_t shards) noexcept nogil
 cdef uint16_t choose_shard(const Segment *segment, uint32_t shards) noexcept nogil
+cdef int require_addresses(int version, const uint8_t[::1] low, const uint8_t[::1] high) except -1

@@ -10,7 +10,14 @@ from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
-from tcpao_fast.core.connections cimport NONE, Connection, Incarnation
+from tcpao_fast.core.connections cimport (
+    NONE,
+    PROOF_BOTH,
+    PROOF_NONE,
+    Connection,
+    Incarnation,
+    out_of_memory,
+)
 from tcpao_fast.core.hypothesis cimport CHECK_AO, CHECK_NOTHING
 from tcpao_fast.core.kernels cimport tcpao_prefetch
 from tcpao_fast.core.keys cimport FIRST_CHOICE, TAG_BITS, key_data, key_slot
@@ -82,6 +89,13 @@ cdef uint16_t shard_of(Records records, Py_ssize_t i, uint32_t shards) noexcept 
     return choose_shard(&segment, shards)
 
 
+cdef int require_addresses(int version, const uint8_t[::1] low, const uint8_t[::1] high) except -1:
+    cdef Py_ssize_t size = 16 if version == 6 else 4
+    if version not in (4, 6) or low.shape[0] != size or high.shape[0] != size:
+        raise InvalidArgumentError("addresses have 4 bytes with version 4, 16 with version 6")
+    return 0
+
+
 @cython.final
 cdef class Shard:
     """Connections, keys, and the memory of one batch.  Not for two threads at a time.
@@ -130,6 +144,7 @@ cdef class Shard:
         # TCP-MD5 keys were behind messages, CMAC subkeys in them
         wipe(self.scratch, self.batch_rows * SCRATCH)
         free(self.segments)
+        free(self.layers)
         free(self.rows)
         free(self.timestamps)
         free(self.origins)
@@ -168,6 +183,14 @@ cdef class Shard:
             i += 1
         at[0] = i
         return n
+
+    cdef int reserve_layers(self) except -1 nogil:
+        """Memory for `layers`: whoever verifies alone needs none."""
+        if self.layers == NULL:
+            self.layers = <Layers *>malloc(self.batch_rows * sizeof(Layers))
+            if self.layers == NULL:
+                out_of_memory()
+        return 0
 
     cdef int open_batch(self, Py_ssize_t count) except -1 nogil:
         """Make room for what `count` segments may add, and find their connections."""
@@ -340,9 +363,11 @@ cdef class Shard:
             ),
             "rnext_key_id": (it.rnext_key_id[0], it.rnext_key_id[1]),
             "key_id": (it.key_id[0], it.key_id[1]),
+            "initiator": it.initiator if it.initiator < 2 else None,
+            "ours": bool(it.ours),
         }
 
-    def connection_rows(self, int first_id=0, bint whole=False):
+    def connection_rows(self, int64_t first_id=0, bint whole=False):
         """What is known of each connection whose id is `first_id` or more.
 
         Returns
@@ -352,7 +377,8 @@ cdef class Shard:
             ``vrf``, ``initiator`` (0, 1, or None), and as ``live`` the incarnation proved last, or
             None: ``known`` (bit d: the ISN of direction d), ``proof`` (0 none, 1 of the SYN, 2 of
             both ISNs), and of each direction ``isn``, ``position``, ``key_in_use`` (MKT index or
-            None), ``rnext_key_id`` and ``key_id``.  With `whole` also ``incarnations``: all of them,
+            None), ``rnext_key_id`` and ``key_id``; ``initiator`` and ``ours``, whether its handshake
+            passed through `sign`.  With `whole` also ``incarnations``: all of them,
             the oldest first, and ``live_index``, which of them is live, or None.
         """
         cdef int32_t i, at
@@ -360,7 +386,7 @@ cdef class Shard:
         found = []
         for i in range(self.connections.capacity):
             one = &self.connections.connections[i]
-            if not one.used or one.id < first_id:
+            if not one.version or one.id < first_id:
                 continue
             size = 4 if one.version == 4 else 16
             entry = {
@@ -396,7 +422,8 @@ cdef class Shard:
         cdef Hypothesis row
         cdef const uint8_t[::1] low = address[0], high = address[1]
         cdef int direction
-        cdef int32_t at
+        cdef int32_t at, live = NONE
+        require_addresses(version, low, high)
         between(&segment, version, &low[0], &high[0], port[0], port[1], vrf)
         self.connections.batch += 1
         self.connections.reserve(len(incarnations) + 1)
@@ -408,9 +435,18 @@ cdef class Shard:
                 direction if initiator == 0 else 1 - direction)
         for index, one in enumerate(incarnations):
             at = self.restore_one(row.connection, direction, one)
-            if at != NONE and index == live_index:
-                self.connections.connections[row.connection].live = at
-                self.connections.connections[row.connection].referenced = 1
+            if at == NONE:
+                continue
+            if self.connections.incarnations[at].proof != PROOF_NONE:
+                self.connections.prove(row.connection)
+            self.connections.serial += 1
+            self.connections.incarnations[at].serial = self.connections.serial
+            if index == live_index:
+                live = at
+        if live != NONE:
+            self.connections.serial += 1
+            self.connections.incarnations[live].serial = self.connections.serial
+            self.connections.connections[row.connection].live = live
         self.end_batch()
 
     cdef int32_t restore_one(self, int32_t connection, int direction, one) except -2:
@@ -428,6 +464,8 @@ cdef class Shard:
             new.key_in_use[side] = NONE if one["key_in_use"][d] is None else one["key_in_use"][d]
             new.rnext_key_id[side] = one["rnext_key_id"][d]
             new.key_id[side] = one["key_id"][d]
+            if new.key_in_use[side] >= self.keys.count or not 0 <= <int>one["proof"] <= PROOF_BOTH:
+                raise InvalidArgumentError("no such key, or no such proof")
         at = self.connections.connections[connection].newest
         while at != NONE:                       # the same one already: it gets what comes
             it = &self.connections.incarnations[at]
@@ -445,6 +483,9 @@ cdef class Shard:
                 return NONE
         it = &self.connections.incarnations[at]
         it.proof = max(it.proof, <uint8_t>one["proof"])
+        it.ours |= <bint>one.get("ours", False)
+        if one.get("initiator") is not None:
+            it.initiator = <uint8_t>(direction if one["initiator"] == 0 else 1 - direction)
         for d in range(2):
             it.anchor[d] = new.anchor[d]
             it.key_in_use[d] = new.key_in_use[d]

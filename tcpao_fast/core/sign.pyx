@@ -16,11 +16,13 @@ from tcpao_fast.core.kernels cimport TCPAO_MD5, tcpao_add_up
 from tcpao_fast.core.messages cimport DIGEST
 from tcpao_fast.core.mkt cimport Mkt, matches, within
 from tcpao_fast.core.parse cimport (
+    LAYER_8023,
     LAYER_AH,
     LAYER_GRE,
     LAYER_IPV4,
     LAYER_IPV6,
-    LAYER_LENGTH,
+    LAYER_PPPOE,
+    Layer,
     Layers,
     parse_frame,
 )
@@ -43,11 +45,13 @@ from tcpao_fast.core.segment cimport (
 from tcpao_fast.core.shard cimport Shard
 from tcpao_fast.core.sne cimport extend
 
+from tcpao_fast.core.buffers import require_separate
 from tcpao_fast.errors import InvalidArgumentError
 
 cdef enum:
     MAX_HEADER = 60           # of TCP
     MAX_GROWTH = 40
+    MAX_8023 = 1500           # what is more is an EtherType
     MAX_SYN_DATA = 1 << 16
     KIND_AO = 29              # option kinds
     KIND_MD5 = 19
@@ -66,9 +70,26 @@ cdef enum Outcome:
     FRAGMENT = 10
     TOO_LONG = 11
     IPSEC = 12
+    TOO_MANY_HEADERS = 13
 
 
 # -- which ISNs and which key -------------------------------------------------------------------
+
+cdef int32_t answered(Shard shard, Hypothesis *row, const Segment *segment) noexcept nogil:
+    """The incarnation whose SYN a SYN-ACK answers that acknowledges more than the SYN, as with data in
+    it (RFC 7413 section 3): ACK - 1 is the other ISN only where no SYN said another.  NONE: it does."""
+    cdef Incarnation *it
+    cdef int32_t at = shard.connections.connections[row.connection].newest
+    cdef int direction = row.direction
+    while at != NONE:
+        it = &shard.connections.incarnations[at]
+        # a SYN without its SYN-ACK, or with just this one, which is sent again
+        if (it.known == 2 >> direction or (it.known == 3 and it.isn[direction] == segment.seq)) and (
+                segment.ack - 1 - it.isn[1 - direction] < MAX_SYN_DATA):
+            return at
+        at = it.next
+    return NONE
+
 
 cdef bint expects(Shard shard, Hypothesis *row, const Segment *segment) noexcept nogil:
     """Fill in ISNs and position of a segment to sign; False when they are not known."""
@@ -76,32 +97,35 @@ cdef bint expects(Shard shard, Hypothesis *row, const Segment *segment) noexcept
     cdef Incarnation *half
     cdef uint32_t isn_destination
     cdef int direction = row.direction
-    cdef int32_t at = connection.live
+    cdef int32_t at
     row.incarnation = NONE
     if is_syn(segment):
-        shard.connections.note_syn(row.connection, direction, segment.seq, True)
+        at = shard.connections.note_syn(row.connection, direction, segment.seq, True)
+        if at != NONE:
+            shard.connections.incarnations[at].ours = 1
         row.isn_source = segment.seq
         row.isn_destination = 0
         row.position = segment.seq
         return True
+    at = shard.connections.to_sign(row.connection)
     if is_syn_ack(segment):
         isn_destination = segment.ack - 1
-        if connection.newest != NONE:
-            half = &shard.connections.incarnations[connection.newest]
-            if half.known == 2 >> direction and (
-                    isn_destination - half.isn[1 - direction] < MAX_SYN_DATA):
-                isn_destination = half.isn[1 - direction]    # it acknowledges the SYN's data too
-        at = shard.connections.note_pair(row.connection, direction, segment.seq,
-                                         isn_destination, True)
+        at = answered(shard, row, segment)
+        if at != NONE:
+            isn_destination = shard.connections.incarnations[at].isn[1 - direction]
+        at = shard.connections.note_pair(row.connection, direction, segment.seq, isn_destination,
+                                         True, 1 - direction)
     elif connection.newest != NONE and segment.flags & FLAG_ACK:
         half = &shard.connections.incarnations[connection.newest]
         if half.known == 1 << direction and segment.seq == half.isn[direction] + 1:
             # the first segment behind a SYN whose SYN-ACK is not here acknowledges just that
             at = shard.connections.note_pair(row.connection, direction, half.isn[direction],
-                                             segment.ack - 1, True)
+                                             segment.ack - 1, True, direction)
     if at == NONE:
         return False
     half = &shard.connections.incarnations[at]
+    if is_syn_ack(segment):
+        half.ours = 1
     row.incarnation = at
     row.isn_source = half.isn[direction]
     row.isn_destination = half.isn[1 - direction]
@@ -115,8 +139,9 @@ cdef int32_t choose_key(Shard shard, Hypothesis *row, const Segment *segment,
     cdef Connection *connection = &shard.connections.connections[row.connection]
     cdef int32_t used = NONE
     cdef const Mkt *mkt
-    if connection.live != NONE and not is_syn(segment):
-        used = shard.connections.incarnations[connection.live].key_in_use[row.direction]
+    cdef int32_t at = shard.connections.to_sign(row.connection)
+    if at != NONE and not is_syn(segment):
+        used = shard.connections.incarnations[at].key_in_use[row.direction]
         if used != NONE:
             mkt = &shard.keys.mkts[used]
             forward[0] = matches(mkt, segment, True)
@@ -156,80 +181,82 @@ def add_up(const uint8_t[::1] data not None, uint64_t total=0):
     return tcpao_add_up(&data[0] if data.shape[0] else NULL, data.shape[0], total)
 
 
-cdef void mend_tcp_checksum(const Segment *segment, bint signed) noexcept nogil:
-    """Compute the TCP checksum anew.
+cdef void mend_checksums(uint8_t *frame, const Layers *layers, const Segment *segment,
+                         bint signed) noexcept nogil:
+    """Compute the TCP checksum anew, and those of GRE around it: innermost first, as outer ones cover
+    inner ones.
 
     A `signed` segment never gets 0x0000, which Linux takes for a checksum that is still to be
     filled in and drops the segment; 0xFFFF is the same sum (RFC 1071).
     """
     cdef uint8_t *tcp = <uint8_t *>segment.tcp
+    cdef uint8_t *start
     cdef size_t size = 16 if segment.version == 6 else 4
     cdef uint64_t total = 6 + (segment.length >> 16) + (segment.length & 0xFFFF)
-    cdef uint32_t checksum
+    cdef uint32_t checksum, i = layers.count
     put16(tcp + 16, 0)
     total = tcpao_add_up(segment.source, size, total)
     total = tcpao_add_up(segment.destination, size, total)
     checksum = ~tcpao_add_up(tcp, segment.length, total) & 0xFFFF
     put16(tcp + 16, 0xFFFF if signed and checksum == 0 else checksum)
-
-
-cdef bint growable(const Layers *layers, int growth) noexcept nogil:
-    """Whether every length around the segment can hold `growth` more bytes."""
-    cdef uint32_t i
-    cdef int field
-    for i in range(layers.count):
-        if layers.kind[i] == LAYER_IPV4:
-            field = be16(layers.start[i] + 2)
-        elif layers.kind[i] == LAYER_IPV6:
-            field = be16(layers.start[i] + 4)
-        elif layers.kind[i] == LAYER_LENGTH:
-            field = be16(layers.start[i])
-        else:
-            continue
-        if field + growth > 65535:
-            return False
-    return True
-
-
-cdef bint has_ipsec(const Layers *layers) noexcept nogil:
-    cdef uint32_t i
-    for i in range(layers.count):
-        if layers.kind[i] == LAYER_AH:
-            return True
-    return False
-
-
-cdef void grow_length(uint8_t *field, int growth) noexcept nogil:
-    """A length of 0 is one that segmentation offload left open: it stays."""
-    if be16(field):
-        put16(field, be16(field) + growth)
-
-
-cdef void grow_layers(const Layers *layers, int growth) noexcept nogil:
-    cdef uint32_t i
-    cdef uint8_t *start
-    for i in range(layers.count):
-        start = <uint8_t *>layers.start[i]
-        if layers.kind[i] == LAYER_IPV4:
-            grow_length(start + 2, growth)
-            put16(start + 10, 0)
-            put16(start + 10, ~tcpao_add_up(start, (start[0] & 15) * 4, 0) & 0xFFFF)
-        elif layers.kind[i] == LAYER_IPV6:
-            grow_length(start + 4, growth)
-        elif layers.kind[i] == LAYER_LENGTH:
-            grow_length(start, growth)
-
-
-cdef void mend_gre_checksums(const Layers *layers, const Segment *segment) noexcept nogil:
-    """Innermost first, as outer ones cover inner ones."""
-    cdef uint32_t i = layers.count
-    cdef uint8_t *start
     while i:
         i -= 1
-        if layers.kind[i] == LAYER_GRE:
-            start = <uint8_t *>layers.start[i]
+        if layers.layer[i].kind == LAYER_GRE:
+            start = frame + layers.layer[i].start
             put16(start + 4, 0)
-            put16(start + 4, ~tcpao_add_up(start, segment.tcp + segment.length - start, 0) & 0xFFFF)
+            put16(start + 4, ~tcpao_add_up(start, tcp + segment.length - start, 0) & 0xFFFF)
+
+
+cdef Outcome resizable(const uint8_t *frame, const Layers *layers, const Segment *segment,
+                       int growth) noexcept nogil:
+    """Why the headers around a segment cannot hold `growth` bytes more, or SIGNED if they can."""
+    cdef const Layer *layer
+    cdef const uint8_t *end = segment.tcp + segment.length
+    cdef uint32_t i
+    cdef bint too_long = False, ipsec = False
+    if layers.incomplete:
+        return TOO_MANY_HEADERS
+    for i in range(layers.count):
+        layer = &layers.layer[i]
+        if layer.kind == LAYER_AH:
+            ipsec = True
+        if layer.kind == LAYER_GRE or layer.field == 0:    # 0: left open by segmentation offload
+            continue
+        if layer.kind == LAYER_8023 or layer.kind == LAYER_PPPOE:
+            # the parser does not ask these: does what they announce hold the segment?
+            if frame + layer.start + 2 + layer.field < end:
+                return MALFORMED
+        too_long |= layer.field + growth > (MAX_8023 if layer.kind == LAYER_8023 else 0xFFFF)
+    if too_long:
+        return TOO_LONG
+    return IPSEC if ipsec else SIGNED
+
+
+cdef void resize(uint8_t *frame, const Layers *layers, int growth) noexcept nogil:
+    """Write the lengths of the headers around a segment that has grown, and IPv4's checksums."""
+    cdef const Layer *layer
+    cdef uint8_t *start
+    cdef uint32_t i
+    for i in range(layers.count):
+        layer = &layers.layer[i]
+        start = frame + layer.start
+        if layer.kind == LAYER_8023 or layer.kind == LAYER_PPPOE:
+            if layer.field:
+                put16(start, layer.field + growth)
+        elif layer.kind == LAYER_IPV4:
+            put16(start + 2, layer.field + growth if layer.field else 0)
+            put16(start + 10, 0)
+            put16(start + 10, ~tcpao_add_up(start, layer.size, 0) & 0xFFFF)
+        elif layer.kind == LAYER_IPV6 and layer.field:
+            put16(start + 4, layer.field + growth)
+
+
+cdef void move(Segment *segment, Py_ssize_t distance) noexcept nogil:
+    """The segment is now in a copy of its record."""
+    segment.ip += distance
+    segment.tcp += distance
+    segment.source += distance
+    segment.destination += distance
 
 
 # -- the three operations -----------------------------------------------------------------------
@@ -258,13 +285,12 @@ cdef void write_option(uint8_t *to, uint8_t kind, int length, uint8_t key_id,
         to[3] = rnext_key_id
 
 
-cdef Outcome lacks_room(const Segment *segment, const Layers *layers, int growth) noexcept nogil:
+cdef Outcome lacks_room(const uint8_t *frame, const Segment *segment, const Layers *layers,
+                        int growth) noexcept nogil:
     """Why a header cannot grow, or SIGNED if it can."""
     if segment.header_length + growth > MAX_HEADER:
         return NO_OPTION_SPACE
-    if not growable(layers, growth):
-        return TOO_LONG
-    return IPSEC if has_ipsec(layers) else SIGNED
+    return resizable(frame, layers, segment, growth)
 
 
 cdef Outcome plan(Shard shard, Records records, Py_ssize_t i, Py_ssize_t at,
@@ -272,8 +298,6 @@ cdef Outcome plan(Shard shard, Records records, Py_ssize_t i, Py_ssize_t at,
     """Decide on row i of the batch (record `at`) whether and with what an option is inserted."""
     cdef const Segment *segment = &shard.segments[i]
     cdef Hypothesis *row = &shard.rows[i]
-    cdef Segment again
-    cdef Layers layers
     cdef Outcome why = unfit(segment)
     row.mkt = row.traffic_key = row.incarnation = NONE
     if row.connection != NONE:
@@ -285,9 +309,8 @@ cdef Outcome plan(Shard shard, Records records, Py_ssize_t i, Py_ssize_t at,
     row.mkt = choose_key(shard, row, segment, records.timestamp(at), forward)
     if row.mkt == NONE:
         return NO_KEY
-    parse_frame(records.start(at), records.length(at), records.wire_length(at),
-                records.linktype(at), &again, &layers)
-    why = lacks_room(segment, &layers, aligned(option_length(&shard.keys.mkts[row.mkt])))
+    why = lacks_room(records.start(at), segment, &shard.layers[i],
+                     aligned(option_length(&shard.keys.mkts[row.mkt])))
     if shard.keys.mkts[row.mkt].kernel == TCPAO_MD5:
         row.check = CHECK_MD5 if why == SIGNED else CHECK_NOTHING
         return why
@@ -316,8 +339,12 @@ cdef Outcome plan_inplace(Shard shard, Records records, Py_ssize_t i, Py_ssize_t
     if segment.auth == AUTH_MD5:
         shard.keys.look_up(segment, row.connection)
         row.mkt = shard.connections.asides[row.connection].md5_key
-        row.check = CHECK_MD5 if row.mkt != NONE else CHECK_NOTHING
-        return SIGNED if row.mkt != NONE else NO_KEY
+        if row.mkt == NONE:
+            return NO_KEY
+        if shard.layers[i].incomplete:
+            return TOO_MANY_HEADERS
+        row.check = CHECK_MD5
+        return SIGNED
     keep_ids[0] = True
     if shard.keys.candidates(segment, row.connection, row.direction, -1, found):
         row.mkt = found[0]
@@ -329,6 +356,8 @@ cdef Outcome plan_inplace(Shard shard, Records records, Py_ssize_t i, Py_ssize_t
         return NO_KEY
     if segment.auth_length - 4 != shard.keys.mkts[row.mkt].mac_length:
         why = WRONG_MAC_LENGTH
+    elif shard.layers[i].incomplete:             # one may be a GRE header with a checksum
+        why = TOO_MANY_HEADERS
     if not expects(shard, row, segment):
         return MISSING_ISN if why == SIGNED else why
     row.check = CHECK_AO if why == SIGNED else CHECK_NOTHING
@@ -339,10 +368,11 @@ cdef int open_batch(Shard shard, Records records, Py_ssize_t first, Py_ssize_t c
                     const int64_t *origins) except -1 nogil:
     """Parse `count` records from `first` on into the batch, and find their connections."""
     cdef Py_ssize_t i
+    shard.reserve_layers()
     for i in range(count):
         parse_frame(records.start(first + i), records.length(first + i),
                     records.wire_length(first + i), records.linktype(first + i),
-                    &shard.segments[i], NULL)
+                    &shard.segments[i], &shard.layers[i])
         shard.origins[i] = first + i if origins == NULL else origins[first + i]
     return shard.open_batch(count)
 
@@ -367,47 +397,35 @@ cdef int write_macs(Shard shard, Py_ssize_t count) except -1 nogil:
 cdef void schedule(Shard shard, Py_ssize_t i) noexcept nogil:
     """Take row i's traffic key and count the segment as sent."""
     cdef Hypothesis *row = &shard.rows[i]
+    if row.check != CHECK_NOTHING:
+        shard.connections.prove(row.connection)
     if row.check == CHECK_AO:
         shard.key_row(i)
         if row.incarnation != NONE:
             advance(&shard.connections.incarnations[row.incarnation], &shard.segments[i], row)
 
 
-cdef size_t insert(const uint8_t *frame, size_t length, size_t wire_length, int linktype,
-                   uint8_t kind, int option, uint8_t key_id, uint8_t rnext_key_id,
-                   uint8_t *to, Segment *segment) noexcept nogil:
-    """Write a frame with an option of so many bytes to `to`, where the segment then lies.  Returns
-    the bytes."""
-    cdef size_t before
-    cdef int growth = aligned(option), header_length
-    cdef Layers layers
-    # where the headers are is known from the frame; the copy has them at the same places
-    parse_frame(frame, length, wire_length, linktype, segment, &layers)
-    before = segment.tcp - frame + 20
-    header_length = segment.header_length
+cdef size_t insert(const uint8_t *frame, size_t length, const Layers *layers, uint8_t kind, int option,
+                   uint8_t key_id, uint8_t rnext_key_id, uint8_t *to, Segment *segment) noexcept nogil:
+    """Write a frame with an option of so many bytes to `to`, where `segment`, which was in the frame,
+    then lies.  Returns the bytes.  The copy is not parsed: where everything is follows."""
+    cdef size_t before = segment.tcp - frame + 20
+    cdef int growth = aligned(option)
     memcpy(to, frame, before)
     write_option(to + before, kind, option, key_id, rnext_key_id)
     memcpy(to + before + growth, frame + before, length - before)
-    move_layers(&layers, to - frame)
-    to[before - 8] = <uint8_t>((to[before - 8] & 0x0F) | (header_length + growth) << 2)
-    grow_layers(&layers, growth)
-    parse_frame(to, length + growth, length + growth, linktype, segment, NULL)
+    move(segment, to - frame)
+    segment.header_length = <uint8_t>(segment.header_length + growth)
+    segment.length += growth
+    segment.captured += growth
+    segment.auth = AUTH_MD5 if kind == KIND_MD5 else AUTH_AO
+    segment.auth_offset = 20 + (growth - option if kind == KIND_MD5 else 0)
+    segment.auth_length = <uint8_t>option
+    segment.key_id = key_id
+    segment.rnext_key_id = rnext_key_id
+    to[before - 8] = <uint8_t>((to[before - 8] & 0x0F) | segment.header_length << 2)
+    resize(to, layers, growth)
     return length + growth
-
-
-cdef void move_layers(Layers *layers, Py_ssize_t distance) noexcept nogil:
-    cdef uint32_t i
-    for i in range(layers.count):
-        layers.start[i] += distance
-
-
-cdef void finish(uint8_t *frame, size_t length, int linktype, bint signed=True) noexcept nogil:
-    """The checksums that cover the MAC."""
-    cdef Segment segment
-    cdef Layers layers
-    parse_frame(frame, length, length, linktype, &segment, &layers)
-    mend_tcp_checksum(&segment, signed)
-    mend_gre_checksums(&layers, &segment)
 
 
 def with_option(frame, int linktype, uint8_t kind, int length, uint8_t key_id=0,
@@ -436,18 +454,20 @@ def with_option(frame, int linktype, uint8_t kind, int length, uint8_t key_id=0,
     cdef Layers layers
     cdef Outcome why
     cdef uint8_t[::1] to
+    if kind not in (KIND_AO, KIND_MD5) or not (4 if kind == KIND_AO else 18) <= length <= MAX_GROWTH:
+        raise InvalidArgumentError(f"no option of kind {kind} has {length} bytes")
     parse_frame(records.start(0), records.length(0), records.length(0), linktype, &segment, &layers)
     why = unfit(&segment)
     if why == SIGNED and segment.auth != AUTH_NONE:
         why = ALREADY_SIGNED
     if why == SIGNED:
-        why = lacks_room(&segment, &layers, aligned(length))
+        why = lacks_room(records.start(0), &segment, &layers, aligned(length))
     if why != SIGNED:
         return why, None
     grown = bytearray(records.length(0) + aligned(length))
     to = grown
-    insert(records.start(0), records.length(0), records.length(0), linktype, kind, length, key_id,
-           rnext_key_id, &to[0], &segment)
+    insert(records.start(0), records.length(0), &layers, kind, length, key_id, rnext_key_id, &to[0],
+           &segment)
     return why, grown
 
 
@@ -455,14 +475,17 @@ def with_mac(frame, int linktype, const uint8_t[::1] mac):
     """Write the MAC into the option of one frame (a bytearray), and mend the checksums over it."""
     cdef Records records = Records(frame, [0], [len(frame)], linktype, writable=True)
     cdef Segment segment
+    cdef Layers layers
     cdef int skip
-    parse_frame(records.start(0), records.length(0), records.length(0), linktype, &segment, NULL)
+    parse_frame(records.start(0), records.length(0), records.length(0), linktype, &segment, &layers)
     skip = 4 if segment.auth == AUTH_AO else 2
     if unfit(&segment) != SIGNED or segment.auth == AUTH_NONE or (
-            mac.shape[0] < segment.auth_length - skip):
+            mac is None or mac.shape[0] < segment.auth_length - skip):
         raise InvalidArgumentError("frame has no option that such a MAC fits")
-    memcpy(<uint8_t *>segment.tcp + segment.auth_offset + skip, &mac[0], segment.auth_length - skip)
-    finish(records.start(0), records.length(0), linktype)
+    if segment.auth_length > skip:
+        memcpy(<uint8_t *>segment.tcp + segment.auth_offset + skip, &mac[0],
+               segment.auth_length - skip)
+    mend_checksums(records.start(0), &layers, &segment, True)
 
 
 def sign_records(Shard shard not None, Records records not None, origins=None):
@@ -477,13 +500,13 @@ def sign_records(Shard shard not None, Records records not None, origins=None):
     lengths = np.empty(n, np.int64)
     outcomes = np.empty(n, np.uint8)
     mkts = np.empty(n, np.int32)
-    ids = np.empty(n, np.int32)
+    ids = np.empty(n, np.int64)
     cdef uint8_t[::1] out = buffer
     cdef int64_t[::1] offset = offsets
     cdef int64_t[::1] length = lengths
     cdef uint8_t[::1] outcome = outcomes
     cdef int32_t[::1] mkt = mkts
-    cdef int32_t[::1] identity = ids
+    cdef int64_t[::1] identity = ids
     cdef uint8_t *to = &out[0] if total else NULL
     cdef Hypothesis *row
     cdef const Mkt *mkt_used
@@ -511,8 +534,7 @@ def sign_records(Shard shard not None, Records records not None, origins=None):
                     else:
                         mkt_used = &shard.keys.mkts[row.mkt]
                         length[at] = insert(
-                            records.start(at), records.length(at), records.wire_length(at),
-                            records.linktype(at),
+                            records.start(at), records.length(at), &shard.layers[i],
                             KIND_MD5 if mkt_used.kernel == TCPAO_MD5 else KIND_AO,
                             option_length(mkt_used),
                             mkt_used.send_id if forward else mkt_used.recv_id,
@@ -525,8 +547,8 @@ def sign_records(Shard shard not None, Records records not None, origins=None):
                 write_macs(shard, count)
                 for i in range(count):
                     if shard.rows[i].check != CHECK_NOTHING:
-                        at = first + i
-                        finish(to + offset[at], length[at], records.linktype(at))
+                        mend_checksums(to + offset[first + i], &shard.layers[i], &shard.segments[i],
+                                       True)
         finally:
             with nogil:
                 shard.end_batch()
@@ -539,10 +561,10 @@ def sign_records_inplace(Shard shard not None, Records records not None, origins
     cdef Py_ssize_t n = records.count, first = 0, count, i, at
     outcomes = np.empty(n, np.uint8)
     mkts = np.empty(n, np.int32)
-    ids = np.empty(n, np.int32)
+    ids = np.empty(n, np.int64)
     cdef uint8_t[::1] outcome = outcomes
     cdef int32_t[::1] mkt = mkts
-    cdef int32_t[::1] identity = ids
+    cdef int64_t[::1] identity = ids
     cdef Hypothesis *row
     cdef Segment *segment
     cdef uint8_t *option
@@ -576,8 +598,8 @@ def sign_records_inplace(Shard shard not None, Records records not None, origins
                 write_macs(shard, count)
                 for i in range(count):
                     if shard.rows[i].check != CHECK_NOTHING:
-                        at = first + i
-                        finish(records.start(at), records.length(at), records.linktype(at))
+                        mend_checksums(records.start(first + i), &shard.layers[i],
+                                       &shard.segments[i], True)
         finally:
             with nogil:
                 shard.end_batch()
@@ -604,7 +626,7 @@ def sign(Pipeline pipeline not None, Records records not None):
 
     Returns
     -------
-    tuple of (uint8[m], int64[n], int64[n], uint8[n], int32[n], int32[n])
+    tuple of (uint8[m], int64[n], int64[n], uint8[n], int32[n], int64[n])
         Buffer, offsets, lengths, outcomes, MKT indices, connection ids.
     """
     if pipeline.threads == 1:
@@ -612,7 +634,7 @@ def sign(Pipeline pipeline not None, Records records not None):
     rows, done = by_shard(pipeline, records, sign_records)
     cdef Py_ssize_t n = records.count, i
     starts = np.empty(n, np.int64)          # of each record, in the buffer of its shard
-    columns = [np.empty(n, dtype) for dtype in (np.int64, np.uint8, np.int32, np.int32)]
+    columns = [np.empty(n, dtype) for dtype in (np.int64, np.uint8, np.int32, np.int64)]
     for index, (_, offsets, *found) in zip(rows, done):
         starts[index] = offsets
         for column, values in zip(columns, found):
@@ -640,13 +662,14 @@ def sign_inplace(Pipeline pipeline not None, Records records not None):
 
     Returns
     -------
-    tuple of (uint8[n], int32[n], int32[n])
+    tuple of (uint8[n], int32[n], int64[n])
         Outcomes, MKT indices, connection ids.
     """
+    require_separate(records)
     if pipeline.threads == 1:
         return sign_records_inplace(pipeline.shards[0], records)
     rows, done = by_shard(pipeline, records, sign_records_inplace)
-    columns = [np.empty(records.count, dtype) for dtype in (np.uint8, np.int32, np.int32)]
+    columns = [np.empty(records.count, dtype) for dtype in (np.uint8, np.int32, np.int64)]
     for index, found in zip(rows, done):
         for column, values in zip(columns, found):
             column[index] = values
@@ -659,38 +682,41 @@ cdef size_t strip_frame(const uint8_t *frame, size_t length, size_t wire_length,
     """Write a frame without its option to `to`; returns the bytes (as many when it was left)."""
     cdef Segment segment
     cdef Layers layers
-    cdef size_t start, end, options_end, kept, padded, rest
+    cdef const uint8_t *options           # where they begin in the frame
+    cdef uint32_t start, end, size, kept, padded
+    cdef size_t before
     cdef int growth
     parse_frame(frame, length, wire_length, linktype, &segment, &layers)
     why[0] = unfit(&segment)
     if why[0] == SIGNED and segment.auth == AUTH_NONE:
         why[0] = NO_OPTION
-    elif why[0] == SIGNED and has_ipsec(&layers):
-        why[0] = IPSEC
+    if why[0] == SIGNED:
+        options = segment.tcp + 20
+        size = segment.header_length - 20
+        start = segment.auth_offset - 20
+        end = start + segment.auth_length
+        # with the option go the NOPs that aligned it, behind it first
+        while (start + size - end) % 4 and end < size and options[end] == 1:
+            end += 1
+        while (start + size - end) % 4 and start > 0 and options[start - 1] == 1:
+            start -= 1
+        kept = start + size - end
+        padded = (kept + 3) // 4 * 4
+        growth = <int>padded - <int>size
+        why[0] = resizable(frame, &layers, &segment, growth)
     if why[0] != SIGNED:
         memcpy(to, frame, length)
         return length
-    start = segment.tcp - frame + segment.auth_offset
-    end = start + segment.auth_length
-    options_end = segment.tcp - frame + segment.header_length
-    # with the option go the NOPs that aligned it, behind it first
-    while (start + options_end - end - (segment.tcp - frame)) % 4 and end < options_end and frame[end] == 1:
-        end += 1
-    while ((start + options_end - end - (segment.tcp - frame)) % 4
-           and start > <size_t>(segment.tcp - frame) + 20 and frame[start - 1] == 1):
-        start -= 1
-    kept = start + options_end - end - (segment.tcp - frame)
-    padded = (kept + 3) // 4 * 4
-    rest = length - options_end
-    growth = <int>padded - <int>segment.header_length
-    memcpy(to, frame, start)
-    memcpy(to + start, frame + end, options_end - end)
-    memset(to + start + options_end - end, 0, padded - kept)
-    memcpy(to + start + options_end - end + padded - kept, frame + options_end, rest)
-    to[segment.tcp - frame + 12] = <uint8_t>((segment.tcp[12] & 0x0F) | padded << 2)
-    move_layers(&layers, to - frame)
-    grow_layers(&layers, growth)
-    finish(to, length + growth, linktype, False)
+    before = options - frame
+    memcpy(to, frame, before + start)
+    memcpy(to + before + start, options + end, size - end)
+    memset(to + before + kept, 0, padded - kept)
+    memcpy(to + before + padded, options + size, length - before - size)
+    to[before - 8] = <uint8_t>((to[before - 8] & 0x0F) | (20 + padded) << 2)
+    move(&segment, to - frame)
+    segment.length += growth
+    resize(to, &layers, growth)
+    mend_checksums(to, &layers, &segment, False)
     return length + growth
 
 

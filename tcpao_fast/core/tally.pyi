@@ -11,7 +11,7 @@ class Tally:
     def add(
         self,
         numbers: npt.NDArray[np.int64],
-        connection: npt.NDArray[np.int32],
+        connection: npt.NDArray[np.int64],
         verdict: npt.NDArray[np.uint8],
         key: npt.NDArray[np.int32],
     ) -> int: ...

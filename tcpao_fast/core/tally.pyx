@@ -51,15 +51,15 @@ cdef class Tally:
         self.last_key = np.concatenate((self.last_key, np.full(more, -1, np.int32)))
         return 0
 
-    def add(self, const int64_t[::1] numbers, const int32_t[::1] connection,
-            const uint8_t[::1] verdict, const int32_t[::1] key):
+    def add(self, const int64_t[::1] numbers not None, const int64_t[::1] connection not None,
+            const uint8_t[::1] verdict not None, const int32_t[::1] key not None):
         """Add records.
 
         Parameters
         ----------
         numbers : int64[n]
             The records' numbers.
-        connection : int32[n]
+        connection : int64[n]
             Ids, negative without.
         verdict : uint8[n]
         key : int32[n]
@@ -70,7 +70,7 @@ cdef class Tally:
             One more than the highest id, 0 without.
         """
         cdef Py_ssize_t i, n = connection.shape[0]
-        cdef int32_t top = -1, one
+        cdef int64_t top = -1, one
         cdef int64_t[:, ::1] counts
         cdef int64_t[::1] first_bad
         cdef int32_t[::1] last_key

@@ -9,7 +9,17 @@ verdicts do not depend on how a stream is cut into batches.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
-from tcpao_fast.core.connections cimport IS_SPECULATED, NONE, PROOF_SYN, Connection, Incarnation, advance
+from tcpao_fast.core.connections cimport (
+    HAS_MKT,
+    INITIATOR_UNKNOWN,
+    IS_PROVED,
+    IS_SPECULATED,
+    NONE,
+    PROOF_SYN,
+    Connection,
+    Incarnation,
+    advance,
+)
 from tcpao_fast.core.hypothesis cimport (
     ASKED_FOR_KEY,
     CHECK_AO,
@@ -135,7 +145,7 @@ cdef void judge(ConnectionTable connections, KeyTable keys, bint ao_required,
         row.check = CHECK_MD5
         row.verdict = VERDICT_MD5_BAD
     else:
-        row.verdict = VERDICT_AO_REQUIRED if connection.has_mkt or ao_required else VERDICT_UNSIGNED
+        row.verdict = VERDICT_AO_REQUIRED if connection.looked_up & HAS_MKT or ao_required else VERDICT_UNSIGNED
         return
     if segment.captured < segment.length:
         row.check = CHECK_NOTHING
@@ -205,6 +215,8 @@ cdef int commit_syn(ConnectionTable connections, KeyTable keys, Attempts *one, i
         if good:
             break
     incarnation = connections.note_syn(row.connection, row.direction, one.segment.seq, good)
+    if good and connections.connections[row.connection].live == NONE:
+        connections.connections[row.connection].initiator = row.direction
     if good:
         row.verdict = VERDICT_GOOD
         if incarnation != NONE:
@@ -214,10 +226,11 @@ cdef int commit_syn(ConnectionTable connections, KeyTable keys, Attempts *one, i
 
 cdef int accept_pair(ConnectionTable connections, KeyTable keys, Attempts *one,
                      uint32_t isn_source, uint32_t isn_destination) except -1 nogil:
-    """A MAC proved both ISNs: their incarnation is live from here on."""
+    """A MAC proved both ISNs: the first time, their incarnation is live from here on."""
     cdef Hypothesis *row = one.row
-    cdef int32_t incarnation = connections.note_pair(row.connection, row.direction, isn_source,
-                                                     isn_destination, True)
+    cdef int32_t incarnation = connections.note_pair(
+        row.connection, row.direction, isn_source, isn_destination, True,
+        1 - row.direction if is_syn_ack(one.segment) else INITIATOR_UNKNOWN)
     row.verdict = VERDICT_GOOD
     if incarnation != NONE:
         advance(&connections.incarnations[incarnation], one.segment, row)
@@ -226,26 +239,34 @@ cdef int accept_pair(ConnectionTable connections, KeyTable keys, Attempts *one,
 
 cdef int commit_syn_ack(ConnectionTable connections, KeyTable keys, Attempts *one, int32_t *mkts,
                         int count) except -1 nogil:
-    """A SYN-ACK names both ISNs."""
+    """A SYN-ACK names both ISNs; where it acknowledges data of the SYN too (RFC 7413 section 3), the
+    SYN named the other one."""
     cdef Hypothesis *row = one.row
-    cdef uint32_t isn_destination = one.segment.ack - 1
+    cdef uint32_t isn_destination = one.segment.ack - 1, isn
     cdef int32_t incarnation = connections.find_pair(row.connection, row.direction,
                                                      one.segment.seq, isn_destination)
-    cdef int32_t at
-    cdef int i
+    cdef Incarnation *it
+    cdef int32_t at, following
+    cdef int i, other = 1 - row.direction
     for i in range(count):
         if attempt(connections, keys, one, mkts[i], one.segment.seq, isn_destination,
                    one.segment.seq, incarnation):
             return accept_pair(connections, keys, one, one.segment.seq, isn_destination)
-    # with data in the SYN (RFC 7413) it acknowledges more: then the SYN's ISN counts
     at = connections.connections[row.connection].newest
     while at != NONE:
-        if connections.incarnations[at].known == 2 >> row.direction and attempt_guess(
-                connections, keys, one, mkts, count, one.segment.seq,
-                connections.incarnations[at].isn[1 - row.direction]):
+        it = &connections.incarnations[at]
+        following = it.next
+        isn = it.isn[other]
+        if it.known == 3 and it.isn[row.direction] == one.segment.seq and isn != isn_destination:
+            # it is sent again, and both ISNs are known by now
+            if attempt_incarnation(connections, keys, one, mkts, count, at):
+                return 0
+        elif it.known == 1 << other and attempt_guess(
+                connections, keys, one, mkts, count, one.segment.seq, isn):
             return 0
-        at = connections.incarnations[at].next
-    connections.note_pair(row.connection, row.direction, one.segment.seq, isn_destination, False)
+        at = following
+    connections.note_pair(row.connection, row.direction, one.segment.seq, isn_destination, False,
+                          other)
     return 0
 
 
@@ -268,9 +289,9 @@ cdef int attempt_guess(ConnectionTable connections, KeyTable keys, Attempts *one
                        int count, uint32_t isn_source, uint32_t isn_destination) except -1 nogil:
     """Try a segment under ISNs that it states itself."""
     cdef int i
-    if connections.find_pair(one.row.connection, one.row.direction, isn_source,
-                             isn_destination) != NONE:
-        return 0                 # tried already
+    if connections.find_listed(one.row.connection, one.row.direction, isn_source,
+                               isn_destination) != NONE:
+        return 0                 # tried already; what is merely speculated on was not
     for i in range(count):
         if attempt(connections, keys, one, mkts[i], isn_source, isn_destination,
                    extend(isn_source, one.segment.seq), NONE):
@@ -408,12 +429,16 @@ cdef int commit(ConnectionTable connections, KeyTable keys, Attempts *one) excep
     if row.connection == NONE:
         return 0
     connection = &connections.connections[row.connection]
-    if segment.flags & FLAG_SYN and (is_syn(segment) or connection.initiator == 2):
+    if segment.flags & FLAG_SYN and not connection.looked_up & IS_PROVED and (
+            is_syn(segment) or connection.initiator == INITIATOR_UNKNOWN):
+        # what it says is reported until a MAC says it, or something else
         connection.initiator = row.direction if is_syn(segment) else 1 - row.direction
     if row.check == CHECK_MD5:
         if tcpao_equal(one.mac, segment.tcp + segment.auth_offset + 2, 16):
             row.verdict = VERDICT_MD5_GOOD
-            connection.referenced = 1
+            connections.prove(row.connection)
+            if segment.flags & FLAG_SYN and connection.live == NONE:
+                connection.initiator = row.direction if is_syn(segment) else 1 - row.direction
         return 0
     if row.check == CHECK_NOTHING:
         if segment.auth == AUTH_AO and row.verdict != VERDICT_MALFORMED:
@@ -421,11 +446,27 @@ cdef int commit(ConnectionTable connections, KeyTable keys, Attempts *one) excep
                 connections.note_syn(row.connection, row.direction, segment.seq, False)
             elif is_syn_ack(segment):
                 connections.note_pair(row.connection, row.direction, segment.seq, segment.ack - 1,
-                                      False)
+                                      False, 1 - row.direction)
         return 0
     count = keys.candidates(segment, row.connection, row.direction, one.timestamp, mkts)
     if is_syn(segment):
-        return commit_syn(connections, keys, one, mkts, count)
-    if is_syn_ack(segment):
-        return commit_syn_ack(connections, keys, one, mkts, count)
-    return commit_other(connections, keys, one, mkts, count)
+        commit_syn(connections, keys, one, mkts, count)
+    elif is_syn_ack(segment):
+        commit_syn_ack(connections, keys, one, mkts, count)
+    else:
+        commit_other(connections, keys, one, mkts, count)
+    if row.verdict != VERDICT_GOOD:
+        # what it was speculated to be depends on how the stream is cut; this does not
+        row.position = bad_position(connections, segment, row)
+    return 0
+
+
+cdef int64_t bad_position(ConnectionTable connections, const Segment *segment,
+                          const Hypothesis *row) noexcept nogil:
+    """Where a segment that is not good would be on its live connection; SNE 0 without one."""
+    cdef int32_t live = connections.connections[row.connection].live
+    cdef int64_t position
+    if live == NONE or segment.flags & FLAG_SYN:
+        return segment.seq
+    position = extend(connections.incarnations[live].anchor[row.direction], segment.seq)
+    return position if position >= 0 else segment.seq

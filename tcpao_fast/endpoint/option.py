@@ -38,10 +38,11 @@ def signed_md5(packet: bytes, key: MasterKey) -> bytes:
 _WHY_NOT = {
     SignOutcome.no_option_space: "its TCP header has no room for the option",
     SignOutcome.already_signed: "it has a TCP-AO or TCP-MD5 option already",
-    SignOutcome.malformed: "its TCP header is broken",
+    SignOutcome.malformed: "its TCP header is broken, or a length around it does not hold it",
     SignOutcome.fragment: "it is an IP fragment",
-    SignOutcome.too_long: "it would become longer than IP allows",
+    SignOutcome.too_long: "a length around it would become more than its field can say",
     SignOutcome.ipsec: "an IPsec authentication header around it would become wrong",
+    SignOutcome.too_many_headers: "more headers are around it than are looked after",
 }
 
 

@@ -26,10 +26,11 @@ LEFT = {
     "already_signed": "a TCP-AO or TCP-MD5 option is there already",
     "no_option": "there is no TCP-AO or TCP-MD5 option",
     "truncated": "the snap length cut bytes that the MAC covers",
-    "malformed": "broken TCP header or options",
+    "malformed": "broken TCP header or options, or a length around it does not hold it",
     "fragment": "an IP fragment; the MAC belongs to the whole datagram",
-    "too_long": "the packet would become longer than IP allows",
+    "too_long": "a length around it would become more than its field can say",
     "ipsec": "an IPsec header around it would become wrong",
+    "too_many_headers": "more headers around it than are looked after",
 }
 
 
