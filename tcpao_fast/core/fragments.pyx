@@ -4,6 +4,9 @@ Fragments are rare and hold state across batches, so this one stage works with P
 copies fragments; a joined datagram lives in memory of its own until the batch is done.
 """
 
+cimport cython
+
+from bisect import bisect_left
 from collections import OrderedDict
 
 from tcpao_fast.core.parse cimport parse_ip
@@ -12,48 +15,88 @@ from libc.string cimport memset
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 cdef int64_t MAX_AGE_NS = 30 * 1000 * 1000 * 1000
+# Of all datagrams together, with what it takes to keep them: empty parts and datagrams count too.
 cdef int64_t MAX_HELD_BYTES = 16 << 20
-cdef int MAX_NESTING = 8
+cdef enum:
+    PART_COST = 192           # an entry of a dict and a list, an int, a bytes object
+    DATAGRAM_COST = 1024      # the object, its dict and list, its identification and header
+    MAX_NESTING = 8
 
 
-class Datagram:
+@cython.final
+cdef class Datagram:
     """What is known of one datagram: its parts by offset, its header, its length."""
 
-    __slots__ = ("header", "is_tcp", "length", "parts", "row", "size", "timestamp")
+    cdef bytes header
+    cdef bint is_tcp
+    cdef int64_t length           # -1: the last part was not seen
+    cdef int64_t size             # bytes of all parts
+    cdef int64_t top              # where the furthest part ends
+    cdef int64_t row
+    cdef int64_t timestamp
+    cdef int64_t cost
+    cdef dict parts               # offset -> bytes
+    cdef list offsets             # in rising order
 
-    def __init__(self, row, timestamp, is_tcp):
+    def __cinit__(self, int64_t row, int64_t timestamp, bint is_tcp):
         self.row = row
         self.timestamp = timestamp
         self.is_tcp = is_tcp
-        self.header = None
-        self.length = None
+        self.length = -1
         self.parts = {}
-        self.size = 0
+        self.offsets = []
+        self.cost = DATAGRAM_COST
 
-    def add(self, offset, data, more):
-        """Whether the part fits to the others; the same part twice is fine (RFC 5722 errata)."""
-        end = offset + len(data)
+    cdef bint add(self, int64_t offset, bytes data, bint more) except -1:
+        """Whether the part fits to the others; the same part twice is fine (RFC 5722 errata).  In
+        time that does not grow with how many there are."""
+        cdef int64_t end = offset + len(data), neighbour
+        cdef Py_ssize_t place
         if self.parts.get(offset) == data:
             return True
-        if end > 65535 or (more and len(data) % 8) or (more and not data):
+        if end > 65535 or (more and (len(data) % 8 or not data)):
             return False
-        if any(offset < at + len(part) and at < end for at, part in self.parts.items()):
-            return False
+        place = bisect_left(self.offsets, offset)
+        if place < len(self.offsets):
+            neighbour = self.offsets[place]
+            if neighbour < end or neighbour == offset:
+                return False
+        if place:
+            neighbour = self.offsets[place - 1]
+            if neighbour + <int64_t>len(self.parts[neighbour]) > offset:
+                return False
         if not more:
-            if self.length is not None:
+            if self.length >= 0:
                 return False
             self.length = end
-        if self.length is not None:
-            ends = [at + len(part) for at, part in self.parts.items()]
-            if max(end, *ends, 0) > self.length:
-                return False
+        self.top = max(self.top, end)
+        if 0 <= self.length < self.top:
+            return False
+        self.offsets.insert(place, offset)
         self.parts[offset] = data
         self.size += len(data)
+        self.cost += PART_COST + len(data)
         return True
 
-    @property
-    def whole(self):
+    cdef bint whole(self):
         return self.header is not None and self.size == self.length
+
+    cdef bytes joined(self, int version):
+        """The packet, or None where its length cannot be stated."""
+        cdef int64_t length = len(self.header) + self.size - (40 if version == 6 else 0)
+        if length > 65535:
+            return None
+        packet = bytearray(self.header)
+        if version == 4:
+            packet[2:4] = length.to_bytes(2, "big")
+            packet[6:8] = bytes(2)
+        else:
+            packet[4:6] = length.to_bytes(2, "big")
+            at = len(packet) - 6        # in the fragment header: offset 0, no more
+            packet[at:at + 2] = bytes(2)
+        for offset in self.offsets:
+            packet += self.parts[offset]
+        return bytes(packet)
 
 
 cdef class Reassembler:
@@ -75,8 +118,8 @@ cdef class Reassembler:
             self.discard(identification)
 
     cdef int discard(self, object identification) except -1:
-        datagram = self.pending.pop(identification)
-        self.held_bytes -= datagram.size
+        cdef Datagram datagram = self.pending.pop(identification)
+        self.held_bytes -= datagram.cost
         if datagram.is_tcp:
             self.given_up.append(datagram.row)
         return 0
@@ -89,11 +132,17 @@ cdef class Reassembler:
         cdef uint32_t vrf, field
         cdef Py_ssize_t header_length
         cdef const uint8_t[::1] whole
+        cdef Datagram datagram
+        cdef bytes data
+        cdef int64_t before
+        cdef int version
+        cdef bint fits
         for _ in range(MAX_NESTING):
             ip = segment.ip
             at = segment.tcp
             vrf = segment.vrf
-            if segment.version == 4:
+            version = segment.version
+            if version == 4:
                 field = be16(ip + 6)
                 offset, more = (field & 0x1FFF) * 8, bool(field & 0x2000)
                 identification = (vrf, ip[12:20], be16(ip + 4), ip[9])
@@ -109,34 +158,28 @@ cdef class Reassembler:
             datagram = self.pending.get(identification)
             if datagram is None:
                 datagram = self.pending[identification] = Datagram(row, timestamp, is_tcp)
+                self.held_bytes += datagram.cost
             if segment.captured < segment.length or segment.captured < header_length:
                 self.discard(identification)    # cut by the snap length: can never be whole
                 return 0
-            before = datagram.size
+            before = datagram.cost
             fits = datagram.add(offset, bytes(ip[header_length:segment.captured]), more)
-            self.held_bytes += datagram.size - before
+            self.held_bytes += datagram.cost - before
             if not fits:
                 self.discard(identification)
                 return 0
             if offset == 0:
                 datagram.header = bytes(ip[:header_length])
-            if not datagram.whole:
+            if not datagram.whole():
                 while self.held_bytes > MAX_HELD_BYTES:
                     self.discard(next(iter(self.pending)))
                 return 0
+            data = datagram.joined(version)
+            if data is None:
+                self.discard(identification)
+                return 0
             del self.pending[identification]
-            self.held_bytes -= datagram.size
-            packet = bytearray(datagram.header)
-            if segment.version == 4:
-                packet[2:4] = (len(packet) + datagram.size).to_bytes(2, "big")
-                packet[6:8] = bytes(2)
-            else:
-                packet[4:6] = (len(packet) - 40 + datagram.size).to_bytes(2, "big")
-                at_offset = len(packet) - 6     # in the fragment header: offset 0, no more
-                packet[at_offset:at_offset + 2] = bytes(2)
-            for part_offset in sorted(datagram.parts):
-                packet += datagram.parts[part_offset]
-            data = bytes(packet)
+            self.held_bytes -= datagram.cost
             self.joined.append(data)
             whole = data
             memset(segment, 0, sizeof(Segment))
@@ -148,6 +191,7 @@ cdef class Reassembler:
 
     def expire(self, int64_t timestamp):
         """Give up the datagrams that began too long before `timestamp` (nanoseconds)."""
+        cdef Datagram oldest
         while timestamp >= 0 and self.pending:
             identification, oldest = next(iter(self.pending.items()))
             if timestamp - oldest.timestamp < MAX_AGE_NS:
