@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from tcpao_fast.algorithms import find
 from tcpao_fast.core.buffers import Records
-from tcpao_fast.core.connections import ConnectionTable
+from tcpao_fast.core.connections import INCARNATIONS, ConnectionTable
 from tcpao_fast.core.keys import KeyTable
 from tcpao_fast.core.parse import parse_records
 from tcpao_fast.core.pipeline import ASKED_FOR_KEY, STEPPED_SNE, Pipeline
@@ -34,6 +34,8 @@ Buffer = Any  # anything with the buffer protocol; collections.abc.Buffer is the
 Integers = npt.ArrayLike
 
 STATE_VERSION = 1
+#: Places of the connection table that `export_state` looks at under the lock at a time.
+STATE_PIECE = 4096
 #: What a MAC proved of an incarnation, by the numbers of core/connections.
 _PROOFS = ("none", "syn", "both")
 
@@ -420,6 +422,9 @@ class Engine:
     def export_state(self, *, candidates: bool = False) -> dict[str, Any]:
         """Every proved connection: ISNs, SNEs, current and rnext keys, as ``TCP_AO_REPAIR`` has.
 
+        It takes the lock for a piece of the table at a time: calls of other threads go on between,
+        and each connection is given as it is at one moment.
+
         Parameters
         ----------
         candidates : bool
@@ -431,40 +436,58 @@ class Engine:
         -------
         dict
             Of plain JSON types and without secrets, for `import_state` here or in another process.
+            ``keys`` has the identity of each key that the connections name.
         """
-        with self.lock:
-            self._begin()
-            rows = self._pipeline.connection_rows(0, True)
-        found = []
-        for row in rows:
-            if row["live"] is None and not (candidates and row["incarnations"]):
-                continue
-            order = dict(zip(("client", "server"), sides(row), strict=True))
-            record: dict[str, Any] = {
-                "vrf": row["vrf"],
-                "has_handshake": row["initiator"] is not None,
-                "client": {},
-                "server": {},
-            }
-            for side, index in order.items():
-                address, port = endpoint_of(row, index)
-                record[side] = {"address": address, "port": port}
-                if row["live"] is not None:
-                    record[side] |= self._exported(row["live"], index)
-            if candidates:
-                record["incarnations"] = [
-                    {
-                        "live": number == row["live_index"],
-                        "proof": _PROOFS[one["proof"]],
-                        **{
-                            side: {**self._exported(one, index), "key_id": one["key_id"][index]}
-                            for side, index in order.items()
-                        },
-                    }
-                    for number, one in enumerate(row["incarnations"])
-                ]
-            found.append(record)
-        return {"version": STATE_VERSION, "connections": found}
+        found: dict[int, dict[str, Any]] = {}
+        for shard in self._pipeline.shards:
+            for start in range(0, shard.connections.capacity, STATE_PIECE):
+                with self.lock:
+                    self._begin()
+                    rows = shard.connection_rows(
+                        0, True, not candidates, start, start + STATE_PIECE
+                    )
+                for row in rows:
+                    if row["live"] is not None or row["incarnations"]:
+                        found[row["id"]] = self._record(row, candidates)
+        return {
+            "version": STATE_VERSION,
+            "keys": [key.identity() for key in self.keys],
+            "connections": [found[number] for number in sorted(found)],
+        }
+
+    def _record(self, row: Mapping[str, Any], candidates: bool) -> dict[str, Any]:
+        """What a state has of one connection."""
+        order = dict(zip(("client", "server"), sides(row), strict=True))
+        record: dict[str, Any] = {
+            "vrf": row["vrf"],
+            "has_handshake": row["initiator"] is not None,
+            "client": {},
+            "server": {},
+        }
+        for side, index in order.items():
+            address, port = endpoint_of(row, index)
+            record[side] = {"address": address, "port": port}
+            if row["live"] is not None:
+                record[side] |= self._exported(row["live"], index)
+        if row["live"] is not None:
+            record["current_keys"] = [row["live"]["key_in_use"][i] for i in order.values()]
+        if candidates:
+            names = {index: side for side, index in order.items()}
+            record["incarnations"] = [
+                {
+                    "live": number == row["live_index"],
+                    "proof": _PROOFS[one["proof"]],
+                    "initiator": names.get(one["initiator"]),
+                    "ours": one["ours"],
+                    "current_keys": [one["key_in_use"][i] for i in order.values()],
+                    **{
+                        side: {**self._exported(one, index), "key_id": one["key_id"][index]}
+                        for side, index in order.items()
+                    },
+                }
+                for number, one in enumerate(row["incarnations"])
+            ]
+        return record
 
     def _exported(self, incarnation: Mapping[str, Any], index: int) -> dict[str, Any]:
         """What a state has of one side of an incarnation."""
@@ -480,35 +503,83 @@ class Engine:
             "rnext_key_id": incarnation["rnext_key_id"][index],
         }
 
-    def import_state(self, state: Mapping[str, Any]) -> None:
+    def import_state(self, state: Mapping[str, Any]) -> list[str]:
         """Take over connections that `export_state` gave, here or elsewhere, as proved as they are.
 
-        A connection that is known already gets the imported live incarnation as its own.
+        A connection that is known already gets the imported live incarnation as its own.  A current
+        key is taken over where the state names just one of `keys`: by its whole identity (IDs,
+        addresses, ports, VRF, algorithm, MAC length, options coverage, NAT, name), or, where the
+        state has no more of it, by its IDs.
+
+        Returns
+        -------
+        list of str
+            For each current key that is not just one of `keys`: which connection is without one
+            until its next good segment, and why.
 
         Raises
         ------
         StateError
             The state is not of that form; nothing was taken over.
         """
+        unmatched: dict[str, None] = {}
         try:
-            if state["version"] != STATE_VERSION:
+            if state["version"] != STATE_VERSION or isinstance(state["version"], (bool, float)):
                 raise StateError(
                     f"state has version {state['version']!r}; this engine reads {STATE_VERSION}"
                 )
-            restored = [self._restorable(record) for record in state["connections"]]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            if not isinstance(state["connections"], list):
+                raise StateError("state's connections is no list")
+            known = self._known_keys(state.get("keys"))
+            restored = [
+                self._restorable(record, known, unmatched) for record in state["connections"]
+            ]
+        except (
+            KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError,
+        ) as error:  # fmt: skip
             if isinstance(error, StateError):
                 raise
             raise StateError(
                 f"state is not what Engine.export_state gives: {type(error).__name__}: {error}"
             ) from None
-        with self.lock:
-            self._begin()
-            for arguments in restored:
-                self._pipeline.restore(**arguments)
+        for start in range(0, len(restored), STATE_PIECE):
+            with self.lock:
+                self._begin()
+                for arguments in restored[start : start + STATE_PIECE]:
+                    self._pipeline.restore(**arguments)
+        return list(unmatched)
 
-    def _restorable(self, record: Mapping[str, Any]) -> dict[str, Any]:
+    def _known_keys(self, identities: object) -> list[int | str] | None:
+        """For each key of a state its index in `keys`, or what is wrong with it."""
+        if identities is None:
+            return None
+        if not isinstance(identities, list):
+            raise StateError("state's keys is no list")
+        own = [key.identity() for key in self.keys]
+        found: list[int | str] = []
+        for identity in identities:
+            if not isinstance(identity, Mapping) or not {"send_id", "recv_id"} <= set(identity):
+                raise StateError(f"a key of the state is {identity!r}; it must be an identity")
+            same = [index for index, one in enumerate(own) if one == identity]
+            name = identity.get("name") or f"{identity['send_id']}/{identity['recv_id']}"
+            if len(same) == 1:
+                found.append(same[0])
+            else:
+                found.append(
+                    f"its current key {name!s} is {'more than one' if same else 'none'} of the keys "
+                    "here"
+                )
+        return found
+
+    def _restorable(
+        self,
+        record: Mapping[str, Any],
+        known: list[int | str] | None,
+        unmatched: dict[str, None],
+    ) -> dict[str, Any]:
         ends = [record["client"], record["server"]]
+        if not all(isinstance(end["address"], str) and "%" not in end["address"] for end in ends):
+            raise StateError("an address must be text, without a zone")
         addresses = [ip_address(end["address"]) for end in ends]
         if addresses[0].version != addresses[1].version:
             raise StateError(f"{addresses[0]} and {addresses[1]} are of two IP versions")
@@ -520,8 +591,21 @@ class Engine:
             _check_number(value, name, most)
         listed = record.get("incarnations")
         if listed is None:  # the one that is live
-            listed = [{"live": True, "proof": "both", "client": ends[0], "server": ends[1]}]
-        incarnations = [self._incarnation(one) for one in listed]
+            listed = [
+                {"live": True, "proof": "both", "client": ends[0], "server": ends[1],
+                 "current_keys": record.get("current_keys")}
+            ]  # fmt: skip
+        if not isinstance(listed, list) or len(listed) > INCARNATIONS:
+            raise StateError(f"incarnations must be a list of {INCARNATIONS} at most")
+        where = " - ".join(endpoint_text(end["address"], end["port"]) for end in ends)
+        incarnations = []
+        for one in listed:
+            keys = self._current_keys(one, known)
+            for problem in (key for key in keys if isinstance(key, str)):
+                unmatched[f"{where}: {problem}"] = None
+            incarnations.append(
+                self._incarnation(one, [key if isinstance(key, int) else None for key in keys])
+            )
         live = [number for number, one in enumerate(listed) if one["live"]]
         if len(live) > 1 or any(listed[number]["proof"] != "both" for number in live):
             raise StateError("more than one incarnation is live, or one that is not proved")
@@ -535,21 +619,55 @@ class Engine:
             "live_index": live[0] if live else None,
         }
 
-    def _incarnation(self, one: Mapping[str, Any]) -> dict[str, Any]:
+    def _current_keys(
+        self, one: Mapping[str, Any], known: list[int | str] | None
+    ) -> list[int | str | None]:
+        """The current key of client and server: an index, what is wrong with it, or None."""
+        numbers = one.get("current_keys")
+        if known is not None and numbers is not None:
+            if not isinstance(numbers, list) or len(numbers) != 2:
+                raise StateError(f"current_keys is {numbers!r}; it must be two numbers")
+            for number in numbers:
+                if number is not None:
+                    _check_number(number, "current_keys", len(known) - 1)
+            return [None if number is None else known[number] for number in numbers]
+        found: list[int | str | None] = []
+        for end in (one["client"], one["server"]):
+            ids = end["current_key"]
+            if ids is None:
+                found.append(None)
+                continue
+            wanted = (ids["send_id"], ids["recv_id"])
+            same = [
+                index
+                for index, key in enumerate(self.keys)
+                if (key.send_id, key.recv_id) == wanted and key.send_id is not None
+            ]
+            many = "more than one key" if same else "no key"
+            found.append(
+                same[0]
+                if len(same) == 1
+                else f"{many} here has the IDs {wanted[0]}/{wanted[1]} of its current key"
+            )
+        return found
+
+    def _incarnation(self, one: Mapping[str, Any], keys: list[int | None]) -> dict[str, Any]:
         """An incarnation of a state in the form of `Shard.connection_rows`, client first."""
         ends = [one["client"], one["server"]]
         known = [end["isn"] is not None for end in ends]
         if one["proof"] not in _PROOFS or not any(known) or (one["proof"] == "both") > all(known):
             raise StateError(f"proof is {one['proof']!r}, and ISNs are {[e['isn'] for e in ends]}")
-        keys: list[int | None] = []
+        if not isinstance(one["live"], bool):
+            raise StateError(f"live is {one['live']!r}; it must be true or false")
+        initiator = one.get("initiator")
+        if initiator not in (None, "client", "server"):
+            raise StateError(f"initiator is {initiator!r}; it must be client, server or null")
         for end in ends:
             for name, most in (("sne", 0x7FFFFFFF), ("seq", 0xFFFFFFFF), ("rnext_key_id", 0xFF)):
                 _check_number(end[name], name, most)
             _check_number(end.get("key_id", 0), "key_id", 0xFF)
             if end["isn"] is not None:
                 _check_number(end["isn"], "isn", 0xFFFFFFFF)
-            ids = end["current_key"]
-            keys.append(None if ids is None else self._find_key(ids["send_id"], ids["recv_id"]))
         return {
             "known": known[0] | known[1] << 1,
             "proof": _PROOFS.index(one["proof"]),
@@ -558,14 +676,9 @@ class Engine:
             "key_in_use": keys,
             "rnext_key_id": [end["rnext_key_id"] for end in ends],
             "key_id": [end.get("key_id", 0) for end in ends],
+            "initiator": {"client": 0, "server": 1}.get(initiator),
+            "ours": one.get("ours") is True,
         }
-
-    def _find_key(self, send_id: int, recv_id: int) -> int | None:
-        """The first key with these IDs, or None: the state's key may not be in this chain."""
-        for index, key in enumerate(self.keys):
-            if (key.send_id, key.recv_id) == (send_id, recv_id):
-                return index
-        return None
 
 
 def _check_number(value: object, name: str, most: int) -> None:

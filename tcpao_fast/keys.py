@@ -211,6 +211,35 @@ class MasterKey:
                 return network.version
         return 0
 
+    def identity(self) -> dict[str, Any]:
+        """Everything that tells this key from others but its secret and lifetimes, as plain JSON
+        types; nothing in it is made from the secret."""
+
+        def network(value: AddressLike) -> str | None:
+            if value is None:
+                return None
+            text = str(value)
+            return text.removesuffix("/32") if ":" not in text else text.removesuffix("/128")
+
+        def ports(value: PortsLike) -> list[int] | None:
+            return list(value) if isinstance(value, tuple) else None
+
+        return {
+            "name": self.name,
+            "algorithm": self.algorithm,
+            "send_id": self.send_id,
+            "recv_id": self.recv_id,
+            "mac_length": self.mac_length,
+            "exclude_options": self.exclude_options,
+            "local": network(self.local),
+            "remote": network(self.remote),
+            "local_port": ports(self.local_port),
+            "remote_port": ports(self.remote_port),
+            "local_nat": self.local_nat,
+            "remote_nat": self.remote_nat,
+            "vrf": self.vrf,
+        }
+
     def mirrored(self) -> MasterKey:
         """The same key as the other end writes it: sides, IDs and lifetimes swapped."""
         return replace(

@@ -11,8 +11,13 @@ from tcpao_fast.engine import Engine
 from tcpao_fast.errors import StateError
 
 
-def read_state(engine: Engine, path: str | os.PathLike[str]) -> None:
+def read_state(engine: Engine, path: str | os.PathLike[str]) -> list[str]:
     """Import the state that a file holds; nothing where there is no such file yet.
+
+    Returns
+    -------
+    list of str
+        What `Engine.import_state` could not take over.
 
     Raises
     ------
@@ -22,11 +27,11 @@ def read_state(engine: Engine, path: str | os.PathLike[str]) -> None:
     try:
         text = Path(path).read_bytes()
     except FileNotFoundError:
-        return
+        return []
     except OSError as error:
         raise StateError(f"{os.fspath(path)}: {error.strerror}") from error
     try:
-        engine.import_state(json.loads(text))
+        return engine.import_state(json.loads(text))
     except ValueError as error:  # StateError is one too
         raise StateError(f"{os.fspath(path)}: {error}") from None
 

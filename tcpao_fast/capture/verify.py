@@ -107,6 +107,8 @@ class CaptureReport:
         In the order in which they were first seen. Built when it is asked for.
     search : SearchReport or None
         What came of ``search_isn``.
+    warnings : list of str
+        What was not as it should be and did not end the run.
     """
 
     captures: list[str] = field(default_factory=list)
@@ -117,6 +119,7 @@ class CaptureReport:
         default_factory=lambda: dict.fromkeys((v.name for v in SEGMENT_VERDICTS), 0)
     )
     search: SearchReport | None = None
+    warnings: list[str] = field(default_factory=list)
     _connections: Callable[[], list[ConnectionReport]] = field(default=list, repr=False)
     _built: list[ConnectionReport] | None = field(default=None, repr=False)
 
@@ -350,9 +353,11 @@ def verify_capture(
     chosen = None if packet_filter is None else PacketFilter(packet_filter)
     known = [] if isns is None else read_isns(isns)
 
+    warnings: list[str] = []
+
     def begin(fresh: Engine) -> None:
         if state is not None:
-            read_state(fresh, state)
+            warnings[:] = [f"{os.fspath(state)}: {one}" for one in read_state(fresh, state)]
         fresh.import_state({"version": STATE_VERSION, "connections": known})
 
     begin(engine)
@@ -379,6 +384,7 @@ def verify_capture(
     if state is not None:
         write_state(engine, state)
     report.search = search
+    report.warnings += warnings
     if damage is not None:
         damage.report = report
         raise damage

@@ -98,7 +98,7 @@ cdef class ConnectionTable:
     cdef tcpao_flow_secret secret         # of the keyed hash
     cdef uint32_t mask
     cdef readonly int32_t limit           # most proved connections
-    cdef int32_t capacity                 # of `connections`
+    cdef readonly int32_t capacity        # of `connections`
     cdef readonly int32_t count           # connections now
     cdef int32_t free_connection          # chained through `newest`
     cdef int32_t incarnation_capacity

@@ -1,9 +1,13 @@
+INCARNATIONS: int
+
 def flow_hash(
     random: bytes, words: list[int], with_aes: bool = True
 ) -> tuple[int, list[int] | None, bool]: ...
 
 class ConnectionTable:
     limit: int
+    capacity: int
+    unproved: int
     count: int
     next_id: int
     evicted: int

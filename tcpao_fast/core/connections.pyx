@@ -33,6 +33,9 @@ from tcpao_fast.core.sne cimport extend
 
 from tcpao_fast.errors import InvalidArgumentError
 
+#: A connection keeps so many.
+INCARNATIONS = MAX_INCARNATIONS
+
 cdef enum:
     FIRST_CAPACITY = 256
     AHEAD = 16                # rows between a prefetch and its use

@@ -18,7 +18,14 @@ class Shard:
         self, keys: KeyTable, ao_required: bool = False, number: int = 0, shards: int = 1
     ) -> None: ...
     def add_key_tally(self, total: npt.NDArray[np.int64]) -> None: ...
-    def connection_rows(self, first_id: int = 0, whole: bool = False) -> list[dict[str, Any]]: ...
+    def connection_rows(
+        self,
+        first_id: int = 0,
+        whole: bool = False,
+        proved: bool = False,
+        start: int = 0,
+        stop: int = -1,
+    ) -> list[dict[str, Any]]: ...
     def restore(
         self,
         *,

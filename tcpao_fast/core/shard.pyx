@@ -367,8 +367,10 @@ cdef class Shard:
             "ours": bool(it.ours),
         }
 
-    def connection_rows(self, int64_t first_id=0, bint whole=False):
-        """What is known of each connection whose id is `first_id` or more.
+    def connection_rows(self, int64_t first_id=0, bint whole=False, bint proved=False,
+                        int32_t start=0, int32_t stop=-1):
+        """What is known of each connection whose id is `first_id` or more: with `proved` only where
+        there is a live incarnation; of the places from `start` to before `stop` of the table.
 
         Returns
         -------
@@ -384,9 +386,11 @@ cdef class Shard:
         cdef int32_t i, at
         cdef Connection *one
         found = []
-        for i in range(self.connections.capacity):
+        if stop < 0 or stop > self.connections.capacity:
+            stop = self.connections.capacity
+        for i in range(max(0, start), stop):
             one = &self.connections.connections[i]
-            if not one.version or one.id < first_id:
+            if not one.version or one.id < first_id or (proved and one.live == NONE):
                 continue
             size = 4 if one.version == 4 else 16
             entry = {

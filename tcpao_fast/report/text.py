@@ -263,34 +263,13 @@ def _where(network: Any, ports: Any, nat: bool) -> str:
 def key_row(key: MasterKey) -> dict[str, object]:
     """A key as plain JSON types, without its secret."""
 
-    def network(value: object) -> str | None:
-        if value is None:
-            return None
-        text = str(value)
-        return text.removesuffix("/32") if ":" not in text else text.removesuffix("/128")
-
-    def ports(value: object) -> list[int] | None:
-        return list(value) if isinstance(value, tuple) else None
-
     def lifetime(value: object) -> list[str | None] | None:
         if not isinstance(value, tuple):
             return None
         return [None if moment is None else moment.isoformat() for moment in value]
 
     return {
-        "name": key.name,
-        "algorithm": key.algorithm,
-        "send_id": key.send_id,
-        "recv_id": key.recv_id,
-        "mac_length": key.mac_length,
-        "exclude_options": key.exclude_options,
-        "local": network(key.local),
-        "remote": network(key.remote),
-        "local_port": ports(key.local_port),
-        "remote_port": ports(key.remote_port),
-        "local_nat": key.local_nat,
-        "remote_nat": key.remote_nat,
-        "vrf": key.vrf,
+        **key.identity(),
         "send_lifetime": lifetime(key.send_lifetime),
         "accept_lifetime": lifetime(key.accept_lifetime),
         "secret_length": len(key.secret),
