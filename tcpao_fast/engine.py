@@ -565,10 +565,8 @@ class Engine:
             if len(same) == 1:
                 found.append(same[0])
             else:
-                found.append(
-                    f"its current key {name!s} is {'more than one' if same else 'none'} of the keys "
-                    "here"
-                )
+                many = "more than one" if same else "none"
+                found.append(f"its current key {name!s} is {many} of the keys here")
         return found
 
     def _restorable(
@@ -676,7 +674,7 @@ class Engine:
             "key_in_use": keys,
             "rnext_key_id": [end["rnext_key_id"] for end in ends],
             "key_id": [end.get("key_id", 0) for end in ends],
-            "initiator": {"client": 0, "server": 1}.get(initiator),
+            "initiator": None if initiator is None else int(initiator == "server"),
             "ours": one.get("ours") is True,
         }
 

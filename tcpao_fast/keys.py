@@ -196,9 +196,15 @@ class MasterKey:
 
     @property
     def label(self) -> str:
-        """What reports call the key: its name, else algorithm and IDs."""
+        """What reports call the key: its name, else algorithm and IDs.
+
+        Control characters, which a terminal would obey, are written as escapes.
+        """
         if self.name:
-            return self.name
+            return "".join(
+                one if one.isprintable() else one.encode("unicode_escape").decode()
+                for one in self.name
+            )
         if self.is_tcp_md5:
             return "tcp-md5"
         return f"{self.algorithm} {self.send_id}/{self.recv_id}"
@@ -212,8 +218,10 @@ class MasterKey:
         return 0
 
     def identity(self) -> dict[str, Any]:
-        """Everything that tells this key from others but its secret and lifetimes, as plain JSON
-        types; nothing in it is made from the secret."""
+        """Everything that tells this key from others but its secret and lifetimes.
+
+        In plain JSON types; nothing in it is made from the secret.
+        """
 
         def network(value: AddressLike) -> str | None:
             if value is None:

@@ -1,6 +1,7 @@
 """Data and helpers that several test files share."""
 
 import json
+import os
 import shutil
 import struct
 from dataclasses import dataclass
@@ -17,6 +18,11 @@ CAPTURES = HERE / "captures"
 VECTORS = HERE / "vectors"
 #: Not ours to give away: used where the workplace has it beside the project.
 CISCO = HERE.parent.parent / "shared" / "captures" / "cisco-bgp.pcap"
+
+# key files that others can read are warned about; those of a checkout and of tests are as a user's
+os.umask(0o077)
+for _keys in CAPTURES.glob("*.toml"):
+    _keys.chmod(0o600)
 
 ALGORITHMS = {"sha1": "hmac-sha-1-96", "cmac": "aes-128-cmac-96", "sha256": "hmac(sha256)"}
 

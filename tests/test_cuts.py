@@ -52,8 +52,8 @@ def verify(chain, frames, linktype, ends, threads=1):
             data, offsets[rows], lengths[rows], linktype, final=end == len(frames)
         )
         verdict = found.verdict.copy()
-        # the one thing that a later record decides: whether a datagram in fragments stays incomplete
-        # is told of a record of the same call, and else counted
+        # the one thing that a later record decides: whether a datagram in fragments stays
+        # incomplete is told of a record of the same call, and else counted
         verdict[(verdict == ao.Verdict.truncated) & (found.connection < 0)] = ao.Verdict.not_tcp
         parts.append(np.stack([verdict, found.key, found.connection, found.sne]))
         start = end
@@ -81,5 +81,5 @@ def test_disturbed_captures(capture, seed):
     begin = 0 if seed % 2 == 0 else rng.randrange(max(1, count - 150))
     frames = [capture.frame(i) for i in range(begin, min(count, begin + 150))]
     if seed % 3 == 2:  # as from several queues: much out of order
-        frames = sorted(frames, key=lambda frame: (frames.index(frame) + rng.random() * 40))
+        frames = sorted(frames, key=lambda frame: frames.index(frame) + rng.random() * 40)
     check(capture.keys, disturbed(frames, rng), capture.linktype, rng)

@@ -58,6 +58,8 @@ def read_isns(source: IsnsLike) -> list[dict[str, Any]]:
             raise StateError(f"--isn {source!r} has {len(parts)} parts; it must be {_FORM}")
         names = (*_NEEDED, "snd_sne", "rcv_sne")[: len(parts)]
         return [_record(dict(zip(names, parts, strict=True)), f"--isn {source!r}")]
+    if not isinstance(source, Sequence):
+        raise StateError(f"isns is {source!r}; it must be {_FORM}, a file, or mappings")
     return [record for one in source for record in read_isns(one)]
 
 
@@ -68,6 +70,8 @@ def _from_file(path: str) -> list[dict[str, Any]]:
         raise StateError(f"{path}: {error.strerror}; ISNs are a JSON file, or {_FORM}") from error
     except ValueError as error:
         raise StateError(f"{path}: is not JSON: {error}") from None
+    except RecursionError:
+        raise StateError(f"{path}: is JSON that is nested too deeply") from None
     listed = document if isinstance(document, list) else [document]
     return [_record(one, f"{path}: entry {n + 1}") for n, one in enumerate(listed)]
 

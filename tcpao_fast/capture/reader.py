@@ -152,8 +152,8 @@ class CaptureReader:
             status = os.fstat(self._file.fileno())
             if not stat.S_ISDIR(status.st_mode):
                 self._content = decompressed(self._file)
-        except OSError as error:
-            raise CaptureError(self.path, error.strerror or str(error)) from error
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            raise CaptureError(self.path, getattr(error, "strerror", None) or str(error)) from error
         except MissingExtraError:
             self.close()
             raise
@@ -179,9 +179,12 @@ class CaptureReader:
         self.close()
 
     def close(self) -> None:
-        """Close the file. Arrays over its mapping must be gone."""
+        """Close the file."""
         if self._map is not None:
-            self._map.close()
+            # arrays over it may live on, as where an exception's frames hold a chunk: it ends with
+            # the last of them
+            with contextlib.suppress(BufferError):
+                self._map.close()
             self._map = None
         if self._content is not None:
             self._content.close()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from tcpao_fast.capture.output import require_distinct
 from tcpao_fast.capture.reader import CaptureReader, Chunk
 from tcpao_fast.capture.verify import PathLike, Progress
 from tcpao_fast.capture.writer import PcapWriter
@@ -73,6 +74,7 @@ def _rewrite(
 ) -> RewriteReport:
     counts: Counter[str] = Counter()
     records = 0
+    require_distinct([target], [source])
     with CaptureReader(source) as reader, PcapWriter(target) as writer:
         for chunk in reader:
             rewritten = work(chunk)

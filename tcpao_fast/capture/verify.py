@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from tcpao_fast.capture.annotate import AnnotatedCapture
 from tcpao_fast.capture.evidence import EvidenceCollector
 from tcpao_fast.capture.filter import PacketFilter
 from tcpao_fast.capture.isns import IsnsLike, read_isns
+from tcpao_fast.capture.output import require_distinct
 from tcpao_fast.capture.reader import (
     CHUNK_RECORDS,
     STANDARD_STREAM,
@@ -23,7 +25,7 @@ from tcpao_fast.capture.reader import (
 )
 from tcpao_fast.capture.rows import RowWriter
 from tcpao_fast.capture.search import SearchReport, find_isns
-from tcpao_fast.capture.state import read_state, write_state
+from tcpao_fast.capture.state import StateFile
 from tcpao_fast.core.tally import NOTHING_BAD, Tally
 from tcpao_fast.engine import (
     STATE_VERSION,
@@ -153,6 +155,18 @@ class CaptureReport:
         }
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C in the middle of captures.
+
+    Attributes
+    ----------
+    report : CaptureReport or None
+        What was found before it.
+    """
+
+    report: CaptureReport | None = None
+
+
 class _Connections:
     """Adds up chunks by connection, in memory that grows with the connections alone."""
 
@@ -233,14 +247,16 @@ def verify_into(
     *,
     packets: PacketFilter | None = None,
     progress: Progress | None = None,
-) -> tuple[CaptureReport, CaptureError | None]:
+) -> tuple[CaptureReport, CaptureError | Interrupted | None]:
     """Captures through an engine, into sinks: what was found, and what ended it too early.
+
+    That is damage, or Ctrl-C.
 
     Errors of a sink are raised.
     """
     tally = _Connections(engine)
     report = CaptureReport()
-    damage: CaptureError | None = None
+    damage: CaptureError | Interrupted | None = None
     for path in paths:
         name = os.fspath(path)
         before = report.records
@@ -248,18 +264,21 @@ def verify_into(
         while damage is None:
             try:
                 chunk = next(chunks, None)
+                if chunk is None:
+                    break
+                if packets is not None:
+                    chunk = packets.choose(chunk)
+                result = verify_chunk(engine, chunk)
+                report.signed += result.signed
+                tally.add(before + chunk.numbers, result)
+                for sink in sinks:
+                    sink.add(name, before, chunk, result)
             except CaptureError as error:
+                if error.path != name:  # an output's
+                    raise
                 damage = error
-                break
-            if chunk is None:
-                break
-            if packets is not None:
-                chunk = packets.choose(chunk)
-            result = verify_chunk(engine, chunk)
-            report.signed += result.signed
-            tally.add(before + chunk.numbers, result)
-            for sink in sinks:
-                sink.add(name, before, chunk, result)
+            except KeyboardInterrupt:
+                damage = Interrupted()
     engine.verify(b"", [], [])  # fragments that are still incomplete are given up
     report.counts = dict(engine.counts)
     report.segments = sum(report.counts.values())
@@ -342,53 +361,61 @@ def verify_capture(
         ``report`` is the `CaptureReport` of everything before the damage, which the outputs then
         have too.
     InvalidArgumentError, MissingExtraError
-        `output` or `annotate` has another ending, or a format needs a library that is not here; a
+        `output` or `annotate` has another ending, is an input too, or a format needs a library that
+        is not here; a
         filter that libpcap does not take; `search_isn` on standard input.
     StateError
-        `state` is there and holds no state; `isns` that are none.
+        `state` is there and holds no state, is no regular file, or is in another run's use; `isns`
+        that are none.
+    KeyboardInterrupt
+        The attribute ``report`` is the `CaptureReport` of what came before; no output is written.
     """
     paths = [path] if isinstance(path, (str, os.PathLike)) else list(path)
+    require_distinct([output, annotate], [*paths, state])
+    require_distinct([state], paths)
     engine = Engine(chain, policy, threads)
     sinks: list[RowWriter | AnnotatedCapture] = []
     chosen = None if packet_filter is None else PacketFilter(packet_filter)
     known = [] if isns is None else read_isns(isns)
 
     warnings: list[str] = []
+    with contextlib.ExitStack() as held:
+        kept = None if state is None else held.enter_context(StateFile(state))
 
-    def begin(fresh: Engine) -> None:
-        if state is not None:
-            warnings[:] = [f"{os.fspath(state)}: {one}" for one in read_state(fresh, state)]
-        fresh.import_state({"version": STATE_VERSION, "connections": known})
+        def begin(fresh: Engine) -> None:
+            if kept is not None:
+                warnings[:] = [f"{kept.path}: {one}" for one in kept.read(fresh)]
+            fresh.import_state({"version": STATE_VERSION, "connections": known})
 
-    begin(engine)
-    ordered = in_time_order(paths)
-    search: SearchReport | None = None
-    if search_isn is not None:
-        if STANDARD_STREAM in [os.fspath(one) for one in ordered]:
-            raise InvalidArgumentError("search_isn reads captures twice: not standard input")
-        scout = Engine(chain, policy, threads)
-        begin(scout)
-        search = search_in(scout, ordered, search_isn, packets=chosen, progress=progress)
-        engine.import_state({"version": STATE_VERSION, "connections": search.state()})
-    try:
-        if output is not None:
-            sinks.append(RowWriter(output, engine.keys, fields))
-        if annotate is not None:
-            sinks.append(AnnotatedCapture(annotate, engine.keys))
-        report, damage = verify_into(engine, ordered, sinks, packets=chosen, progress=progress)
-        for sink in sinks:
-            sink.commit()
-    finally:
-        for sink in sinks:
-            sink.discard()
-    if state is not None:
-        write_state(engine, state)
-    report.search = search
-    report.warnings += warnings
-    if damage is not None:
-        damage.report = report
-        raise damage
-    return report
+        begin(engine)
+        ordered = in_time_order(paths)
+        search: SearchReport | None = None
+        if search_isn is not None:
+            if STANDARD_STREAM in [os.fspath(one) for one in ordered]:
+                raise InvalidArgumentError("search_isn reads captures twice: not standard input")
+            scout = Engine(chain, policy, threads)
+            begin(scout)
+            search = search_in(scout, ordered, search_isn, packets=chosen, progress=progress)
+            engine.import_state({"version": STATE_VERSION, "connections": search.state()})
+        try:
+            if output is not None:
+                sinks.append(RowWriter(output, engine.keys, fields))
+            if annotate is not None:
+                sinks.append(AnnotatedCapture(annotate, engine.keys))
+            report, damage = verify_into(engine, ordered, sinks, packets=chosen, progress=progress)
+            for sink in sinks if not isinstance(damage, KeyboardInterrupt) else ():
+                sink.commit()
+        finally:
+            for sink in sinks:
+                sink.discard()
+        report.search = search
+        report.warnings += warnings
+        if kept is not None and not isinstance(damage, KeyboardInterrupt):
+            kept.write(engine)
+        if damage is not None:
+            damage.report = report
+            raise damage
+        return report
 
 
 def search_in(
@@ -401,7 +428,9 @@ def search_in(
 ) -> SearchReport:
     """Look captures through, and search the ISNs of connections whose handshake they lack."""
     collector = EvidenceCollector()
-    verify_into(engine, paths, [collector], packets=packets)
+    _, damage = verify_into(engine, paths, [collector], packets=packets)
+    if isinstance(damage, KeyboardInterrupt):
+        raise damage
     return find_isns(
         collector.evidence(),
         engine.keys,

@@ -2,17 +2,80 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
+from types import FrameType
+from typing import NoReturn
 
-from tcpao_fast.cli.app import tcpao
+import click
+
+from tcpao_fast.cli.app import INTERRUPTED, ReaderGoneError, tcpao
+
+
+class _Terminated(BaseException):
+    """SIGTERM or SIGHUP: outputs are cleaned up on the way out."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise _Terminated(number)
 
 
 def main() -> None:
     """Run ``tcpao``; the console script."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _terminate)
+    _dump_no_core()
     try:
-        tcpao(prog_name="tcpao")
-    except BrokenPipeError:
-        # whoever read our output has seen enough; keep the interpreter from complaining at exit
+        status = _run()
+        sys.stdout.flush()
+    except (BrokenPipeError, ReaderGoneError):
+        _end_by(getattr(signal, "SIGPIPE", signal.SIGTERM))
+    except OSError as error:
+        _forget_output()
+        click.echo(f"tcpao: standard output: {error.strerror or error}", err=True)
+        status = 2
+    except _Terminated as ended:
+        _end_by(ended.number)
+    sys.exit(status)
+
+
+def _run() -> int:
+    try:
+        result = tcpao.main(prog_name="tcpao", standalone_mode=False)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0 if end.code is None else 2
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    return result if isinstance(result, int) else 0
+
+
+def _dump_no_core() -> None:
+    """A core file would hold the keys."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+
+def _forget_output() -> None:
+    """Whoever read our output has seen enough: keep the interpreter from complaining at exit."""
+    with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(141) from None
+
+
+def _end_by(number: int) -> NoReturn:
+    """End as if the signal had not been caught, so that the shell sees it."""
+    _forget_output()
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    raise SystemExit(128 + number)

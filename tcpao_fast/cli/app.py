@@ -18,6 +18,12 @@ from tcpao_fast.cli.strip import strip_command
 from tcpao_fast.cli.verify import verify_command
 from tcpao_fast.errors import TcpAoError
 
+INTERRUPTED = 130
+
+
+class ReaderGoneError(BaseException):
+    """Whoever reads our output has closed it (click would make status 1 of that)."""
+
 
 class Tcpao(click.Group):
     """Turns this package's errors into lines on standard error and exit status 2."""
@@ -30,6 +36,11 @@ class Tcpao(click.Group):
             for line in str(error).splitlines():
                 click.echo(f"tcpao: {line}", err=True)
             sys.exit(2)
+        except KeyboardInterrupt:
+            click.echo("tcpao: interrupted", err=True)
+            sys.exit(INTERRUPTED)
+        except BrokenPipeError:
+            raise ReaderGoneError from None
 
 
 @click.group(cls=Tcpao, context_settings={"help_option_names": ["-h", "--help"]})
@@ -43,6 +54,7 @@ def tcpao() -> None:
       1  something is bad_mac, key_not_found, ao_required, malformed or md5_bad
       2  wrong usage, an unreadable file or a bad key file
       3  nothing is bad, but something could not be decided, or nothing was signed
+    130  interrupted (Ctrl-C); what was found before is printed
     """
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,8 +24,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from tcpao_fast.capture.output import require_distinct
 from tcpao_fast.capture.reader import STANDARD_STREAM
 from tcpao_fast.capture.rewrite import RewriteReport
+from tcpao_fast.errors import KeyFileError
 from tcpao_fast.keyfiles import load_keys
 from tcpao_fast.keys import KeyChain
 from tcpao_fast.report.text import print_rewrite
@@ -56,11 +60,56 @@ class KeysParameter(_KeysBase):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> KeyChain:
         """Read the file; its mistakes are `KeyFileError`."""
-        return value if isinstance(value, KeyChain) else load_keys(value)
+        if isinstance(value, KeyChain):
+            return value
+        chain = load_keys(value)
+        if ctx is not None:
+            ctx.find_root().meta[KEY_FILE] = value
+        readers = who_can_read(value)
+        if readers:
+            what = f"{value}: {readers} can read its secrets; chmod 600 {shlex.quote(value)}"
+            if ctx is not None and ctx.meta.get(STRICT):
+                raise KeyFileError(value, [what.partition(": ")[2]])
+            click.echo(f"tcpao: warning: {what}", err=True)
+        return chain
+
+
+#: Where the context keeps the key file's path.
+KEY_FILE = "tcpao_fast.key_file"
+
+
+def who_can_read(path: str) -> str:
+    """Who beside the owner can read a file, by its mode: "its group", "others", or both."""
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116
+    except OSError:
+        return ""
+    if os.name != "posix" or not stat.S_ISREG(mode):
+        return ""
+    readers = [who for bit, who in ((stat.S_IRGRP, "its group"), (stat.S_IROTH, "others"))
+               if mode & bit]  # fmt: skip
+    return " and ".join(readers)
+
+
+def refuse_key_file_as(*outputs: str | None) -> None:
+    """Refuse outputs that are the key file."""
+    require_distinct(outputs, [click.get_current_context().find_root().meta.get(KEY_FILE)])
+
+
+#: Where it keeps ``--strict``.
+STRICT = "tcpao_fast.strict"
+
+
+def _note_strict(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    ctx.meta[STRICT] = value
 
 
 def keys_option(command: F) -> F:
-    """``-k KEYS``."""
+    """``-k KEYS``, and ``--strict``."""
+    command = click.option(
+        "--strict", is_flag=True, is_eager=True, expose_value=False, callback=_note_strict,
+        help="Refuse a key file that others can read.",
+    )(command)  # fmt: skip
     return click.option(
         "-k", "--keys", "chain", type=KeysParameter(), required=True, metavar="KEYS",
         help="Key file (TOML, or a router's).",
@@ -103,7 +152,8 @@ def console(stderr: bool = False) -> Console:
     """A console for standard output or error; when it is no terminal, lines are not cut."""
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() or "COLUMNS" in os.environ else 160
-    return Console(stderr=stderr, width=width)
+    # names are shown as they are, whatever brackets and colons are in them
+    return Console(stderr=stderr, width=width, markup=False, emoji=False)
 
 
 def print_json(value: Any) -> None:

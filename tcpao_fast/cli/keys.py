@@ -6,9 +6,17 @@ import sys
 
 import click
 
-from tcpao_fast.capture.output import OutputFile
+from tcpao_fast.capture.output import OutputFile, require_distinct
 from tcpao_fast.capture.reader import STANDARD_STREAM
-from tcpao_fast.cli.common import FILE, KeysParameter, console, json_option, print_json
+from tcpao_fast.cli.common import (
+    FILE,
+    KEY_FILE,
+    KeysParameter,
+    console,
+    json_option,
+    print_json,
+    who_can_read,
+)
 from tcpao_fast.keyfiles import FORMATS, convert_keys
 from tcpao_fast.keys import KeyChain
 from tcpao_fast.lint import Severity, lint
@@ -41,6 +49,8 @@ def check_command(chain: KeyChain, as_json: bool, notes: bool, strict: bool) -> 
         shown = [one for one in findings if notes or one.severity is not Severity.note]
         print_findings(chain, shown)
     worst = {one.severity for one in findings}
+    if who_can_read(click.get_current_context().find_root().meta[KEY_FILE]):
+        worst.add(Severity.warning)
     failing = {Severity.problem, Severity.warning} if strict else {Severity.problem}
     raise SystemExit(1 if worst & failing else 0)
 
@@ -76,6 +86,7 @@ def convert_command(source: str, target: str, form: str | None, to: str) -> None
     """
     if target == STANDARD_STREAM and sys.stdout.isatty():
         raise click.UsageError("secrets are not printed on a terminal: name a file")
+    require_distinct([target], [source])
     conversion = convert_keys(source, to, form)
     output = OutputFile(target, private=True)
     try:

@@ -10,6 +10,7 @@ from tcpao_fast.cli.common import (
     keys_option,
     progress_bar,
     quiet_option,
+    refuse_key_file_as,
     threads_option,
 )
 from tcpao_fast.keys import KeyChain
@@ -51,6 +52,7 @@ def report_command(
       2  wrong usage, an unreadable file or a bad key file
       3  nothing is bad, but something could not be decided, or nothing was signed
     """
+    refuse_key_file_as(output)
     with progress_bar() as progress:
         diagnosis = report_capture(
             captures,

@@ -11,6 +11,7 @@ from tcpao_fast.cli.common import (
     keys_option,
     progress_bar,
     quiet_option,
+    refuse_key_file_as,
     show_rewrite,
     threads_option,
 )
@@ -38,6 +39,7 @@ def sign_command(
       2  wrong usage, an unreadable file or a bad key file
       3  some TCP segment was left as it was, or there was none
     """
+    refuse_key_file_as(target)
     with progress_bar() as progress:
         report = sign_capture(source, target, chain, threads=threads, progress=progress)
     show_rewrite(report, as_json, quiet)

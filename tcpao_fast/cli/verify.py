@@ -6,7 +6,7 @@ import click
 
 from tcpao_fast.capture.reader import STANDARD_STREAM
 from tcpao_fast.capture.rows import COLUMNS
-from tcpao_fast.capture.verify import CaptureReport, verify_capture
+from tcpao_fast.capture.verify import CaptureReport, Interrupted, verify_capture
 from tcpao_fast.cli.common import (
     FILE,
     capture_options,
@@ -16,6 +16,7 @@ from tcpao_fast.cli.common import (
     print_json,
     progress_bar,
     quiet_option,
+    refuse_key_file_as,
     threads_option,
 )
 from tcpao_fast.errors import CaptureError
@@ -98,7 +99,8 @@ def verify_command(
         output = STANDARD_STREAM
     if output == annotate == STANDARD_STREAM:
         raise click.UsageError("--output and --annotate cannot both be standard output")
-    damage: CaptureError | None = None
+    damage: CaptureError | Interrupted | None = None
+    refuse_key_file_as(output, annotate, state)
     try:
         with progress_bar() as progress:
             report = verify_capture(
@@ -114,7 +116,7 @@ def verify_command(
                 isns=isns,
                 search_isn=search_isn,
             )
-    except CaptureError as error:
+    except (CaptureError, Interrupted) as error:
         if error.report is None:
             raise
         damage = error
@@ -126,6 +128,8 @@ def verify_command(
 
 
 def _show(report: CaptureReport, as_json: bool, show_all: bool, quiet: bool) -> None:
+    for warning in report.warnings:
+        click.echo(f"tcpao: warning: {warning}", err=True)
     if quiet:
         return
     if as_json:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tcpao_fast.errors import InvalidArgumentError, KeyFileError
+from tcpao_fast.errors import InvalidArgumentError, KeyFileError, TcpAoError
 from tcpao_fast.keyfiles import bird, cisco_xe, cisco_xr, frr, gobgp, junos, oneline, rfc8177
 from tcpao_fast.keyfiles.entries import Format, KeyFile, build
 from tcpao_fast.keyfiles.toml import read_toml, write_toml
@@ -45,18 +46,82 @@ def load_keys(path: str | os.PathLike[str], form: str | None = None) -> KeyChain
     InvalidArgumentError
         `form` is none of `FORMATS`.
     """
-    name = os.fspath(path)
+    name = _name(path)
     text = None if form == "toml" else _text(name)
     form = form or _form(text or "")
     if form == "toml":
         return read_toml(path)
-    return build(name, _format(form).read(text or ""))
+    return build(name, _read(name, _format(form), text or ""))
+
+
+#: What stands behind these words in a file may be a secret.
+_BEFORE_SECRETS = re.compile(
+    r"""(?ix) \b (?: password | passwd | secret | secret-\w+ | key-?string | auth-password | md5
+      | authentication-key | tcp-auth | keyring | --key ) \b
+      [ \t:="]*
+      (?: (?: \d | encrypted | clear | cleartext | cipher | simple | ascii-text ) [ \t"]+ )*
+      (?P<secret> [^\s";{}]+ )"""
+)
+_SHORTEST_HIDDEN = 4
+
+
+def _without_secrets(text: str, messages: list[str]) -> list[str]:
+    """Messages in which nothing stands that may be a secret of the file."""
+    found = {match["secret"] for match in _BEFORE_SECRETS.finditer(text)}
+    hidden = sorted((one for one in found if len(one) >= _SHORTEST_HIDDEN), key=len, reverse=True)
+    if hidden and messages:
+        pattern = re.compile("|".join(re.escape(one) for one in hidden))
+        # between words alone: "send" is no secret in "send-id"
+        messages = [
+            " ".join("..." if pattern.fullmatch(word.strip("\"'();,:")) else word
+                     for word in message.split(" "))
+            for message in messages
+        ]  # fmt: skip
+    return messages
+
+
+def _read(name: str, form: Format, text: str) -> KeyFile:
+    """What a text holds; a text that a reader stumbles over is one mistake, not a traceback."""
+    try:
+        found = form.read(text)
+    except RecursionError:
+        raise KeyFileError(name, [f"is nested too deeply for {form.title}"]) from None
+    except (
+        ArithmeticError, AttributeError, LookupError, TypeError, ValueError,
+    ) as error:  # fmt: skip
+        if isinstance(error, TcpAoError):
+            raise
+        where = _last_line(text, error)
+        raise KeyFileError(
+            name, [f"{where}is not written as {form.title} is: {type(error).__name__}"]
+        ) from None
+    found.problems = _without_secrets(text, found.problems)
+    found.notes = _without_secrets(text, found.notes)
+    return found
+
+
+def _last_line(text: str, error: BaseException) -> str:
+    """Which line a reader was at, where it says so."""
+    number = getattr(error, "lineno", None)
+    return (
+        f"line {number}: " if isinstance(number, int) and 0 < number <= text.count("\n") + 1 else ""
+    )
 
 
 def _format(form: str) -> Format:
     if form not in _OTHERS:
         raise InvalidArgumentError(f"format {form!r} is unknown; known are {', '.join(FORMATS)}")
     return _OTHERS[form]
+
+
+def _name(path: str | os.PathLike[str]) -> str:
+    try:
+        name: str | None = os.fspath(path)
+    except TypeError:
+        name = None
+    if not isinstance(name, str):
+        raise InvalidArgumentError(f"path is {path!r}; it must be a str or path-like")
+    return name
 
 
 def _text(name: str) -> str:
@@ -67,6 +132,8 @@ def _text(name: str) -> str:
         raise KeyFileError(name, [error.strerror or str(error)]) from error
     except UnicodeDecodeError:
         return ""
+    except ValueError as error:  # a NUL in the name
+        raise KeyFileError(name, [str(error)]) from None
 
 
 def _form(text: str) -> str:
@@ -121,14 +188,14 @@ def convert_keys(
     KeyFileError, InvalidArgumentError
         As for `load_keys`.
     """
-    name = os.fspath(path)
+    name = _name(path)
     if to != "toml":
         _format(to)
     source = form or _form(_text(name))
     if source == "toml":
         found, chain = KeyFile(), read_toml(path)
     else:
-        found = _format(source).read(_text(name))
+        found = _read(name, _format(source), _text(name))
         chain = build(name, found, allow_encrypted=to == "toml")
     variables = {
         number: f"TCPAO_SECRET_{number + 1}"

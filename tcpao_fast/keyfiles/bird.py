@@ -112,7 +112,7 @@ def _read_key(
         elif words[0] in ("preferred", "deprecated"):
             found.notes.append(f"{where}: {words[0]} has no place in a key file")
         else:
-            found.problems.append(f"{where}: unknown {' '.join(words[:2])}")
+            found.problems.append(f"{where}: unknown {words[0]}")
     if fields.get("algorithm") == "cmac(aes128)":
         fields["algorithm"] = "aes-128-cmac-96"
     for needed in ("algorithm", "secret"):

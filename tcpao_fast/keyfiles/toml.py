@@ -16,6 +16,7 @@ import math
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -60,10 +61,14 @@ def read_toml(path: str | os.PathLike[str]) -> KeyChain:
         raise KeyFileError(name, [error.strerror or str(error)]) from error
     except UnicodeDecodeError as error:
         raise KeyFileError(name, [f"is not UTF-8 text (byte {error.start})"]) from None
+    except ValueError as error:  # a NUL in the name
+        raise KeyFileError(name, [str(error)]) from None
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise KeyFileError(name, [f"is not TOML: {error}"]) from None
+    except RecursionError:
+        raise KeyFileError(name, ["is not TOML that can be read: nested too deeply"]) from None
     return _read_document(name, document, Path(path).parent)
 
 
@@ -267,9 +272,24 @@ def write_toml(chain: KeyChain, variables: Mapping[int, str] | None = None) -> W
         infinite = math.isinf(chain.accept_tolerance)
         value = '"forever"' if infinite else str(int(chain.accept_tolerance))
         parts.append(f"accept_tolerance = {value}\n")
+    taken: set[str] = set()
     for number, key in enumerate(chain):
-        parts.append("\n".join(["[[key]]", *_table(key, (variables or {}).get(number))]) + "\n")
+        name = _free_name(key.name, taken)  # in a key file each is another
+        table = _table(replace(key, name=name), (variables or {}).get(number))
+        parts.append("\n".join(["[[key]]", *table]) + "\n")
     return Written("\n".join(parts), ())
+
+
+def _free_name(name: str | None, taken: set[str]) -> str | None:
+    """A name that no key before has."""
+    if name is None:
+        return None
+    free, number = name, 1
+    while free in taken:
+        number += 1
+        free = f"{name} ({number})"
+    taken.add(free)
+    return free
 
 
 def _table(key: MasterKey, variable: str | None) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from ipaddress import ip_address
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tcpao_fast.capture.isns import IsnsLike
-from tcpao_fast.capture.output import OutputFile
+from tcpao_fast.capture.output import OutputFile, require_distinct
 from tcpao_fast.capture.verify import ConnectionReport, PathLike, Progress
 from tcpao_fast.diagnose import Diagnosis, Finding, diagnose_with
 from tcpao_fast.engine import Engine, endpoint_text
@@ -57,20 +58,20 @@ def report_capture(
     """
     template = _template()
     lines = TimeLines()
-    engine, diagnosis = diagnose_with(
-        path,
-        chain,
-        [lines],
-        policy=policy,
-        threads=threads,
-        progress=progress,
-        packet_filter=packet_filter,
-        isns=isns,
-    )
-    page = template.render(_page(engine, diagnosis, lines.lines))
-    file = OutputFile(output)
+    require_distinct([output], [path] if isinstance(path, (str, os.PathLike)) else path)
+    file = OutputFile(output)  # first: what cannot be written is told before the work
     try:
-        file.put(page.encode())
+        engine, diagnosis = diagnose_with(
+            path,
+            chain,
+            [lines],
+            policy=policy,
+            threads=threads,
+            progress=progress,
+            packet_filter=packet_filter,
+            isns=isns,
+        )
+        file.put(template.render(_page(engine, diagnosis, lines.lines)).encode())
         file.commit()
     finally:
         file.discard()
