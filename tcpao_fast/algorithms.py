@@ -190,6 +190,8 @@ def find(name: str) -> Algorithm:
     MissingExtraError
         It needs a library that is not installed.
     """
+    if not isinstance(name, str):
+        raise UnknownAlgorithmError(f"algorithm is {name!r}; it must be text")
     lowered = name.lower()
     lowered = ALIASES.get(lowered, lowered)
     if lowered in TABLE:

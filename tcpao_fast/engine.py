@@ -215,13 +215,17 @@ class Engine:
         *,
         trace: Tracer | None = None,
     ) -> None:
-        if not isinstance(threads, int) or not 1 <= threads <= 1024:
+        if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 1024:
             raise InvalidArgumentError(f"threads is {threads!r}; it must be 1 to 1024")
         if not isinstance(max_connections, int) or not 2 <= max_connections <= 1 << 28:
             raise InvalidArgumentError(
                 f"max_connections is {max_connections!r}; it must be 2 to {1 << 28}"
             )
         self.policy = policy if policy is not None else Policy()
+        if not isinstance(self.policy, Policy):
+            raise InvalidArgumentError(f"policy is {policy!r}; it must be a Policy")
+        if trace is not None and not (hasattr(trace, "wants") and hasattr(trace, "emit")):
+            raise InvalidArgumentError(f"trace is {trace!r}; it must be a Tracer")
         chain = chain if isinstance(chain, KeyChain) else KeyChain(chain)
         self.keys = tuple(chain)
         self.threads = threads
@@ -275,7 +279,8 @@ class Engine:
             Link type as in pcap files: 1 Ethernet, 101 raw IP, 113 and 276 Linux SLL and SLL2,
             0 and 108 BSD loopback.
         timestamps : int64[n], optional
-            Nanoseconds since 1970. Only with them do key lifetimes and the age of fragments count.
+            Nanoseconds since 1970, negative where one is not known. Only with them do key lifetimes
+            and the age of fragments count.
         wire_lengths : int64[n], optional
             Bytes each record had before the snap length cut it. Needed only where the IP header
             does not say it (a total length of 0, from segmentation offload).
@@ -290,7 +295,14 @@ class Engine:
         Raises
         ------
         InvalidArgumentError
-            A record outside the buffer, or arrays of other shapes or dtypes.
+            A record outside the buffer, arrays of other shapes or dtypes, or a number that its
+            dtype cannot hold.
+
+        Notes
+        -----
+        The buffer may be memory that others write to meanwhile: each length in it is read once, so
+        the process is safe and every verdict one of `Verdict`, though it speaks of bytes that may
+        never have stood there together. `offsets` and `lengths` are copied before they are checked.
         """
         records = Records(buffer, offsets, lengths, linktype, timestamps, wire_lengths)
         with self.lock:
@@ -413,11 +425,16 @@ class Engine:
         """
         return [describe_connection(row) for row in self.connection_rows(first)]
 
-    def connection_rows(self, first: int = 0) -> list[dict[str, Any]]:
-        """The raw form of `connections`, quicker: see `describe_connection`."""
+    def connection_rows(
+        self, first: int = 0, *, proved: bool = False, only: set[int] | None = None
+    ) -> list[dict[str, Any]]:
+        """The raw form of `connections`, quicker: see `describe_connection`.
+
+        With `proved` only those with a live incarnation, with `only` those with these numbers.
+        """
         with self.lock:
             self._begin()
-            return self._pipeline.connection_rows(first)
+            return self._pipeline.connection_rows(first, False, proved, only)
 
     def export_state(self, *, candidates: bool = False) -> dict[str, Any]:
         """Every proved connection: ISNs, SNEs, current and rnext keys, as ``TCP_AO_REPAIR`` has.

@@ -73,6 +73,8 @@ class PacketFilter:
     """
 
     def __init__(self, expression: str) -> None:
+        if not isinstance(expression, str) or "\0" in expression:
+            raise InvalidArgumentError(f"filter is {expression!r}; it must be text without NUL")
         self.expression = expression
         self._library = _libpcap()
         self._programs: dict[int, _Program] = {}

@@ -93,6 +93,39 @@ class ConnectionReport:
         }
 
 
+#: Connections that are reported one by one.
+MOST_REPORTED = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class OtherConnections:
+    """Connections that are not reported one by one, all together: there were more than are.
+
+    Those without a good segment are the first that are not.
+
+    Attributes
+    ----------
+    connections : int
+        How many; one that was forgotten and came back counts again.
+    counts : dict of str to int
+        How many of their segments got each verdict; those that occur.
+    first_bad : int or None
+        As in `ConnectionReport`.
+    """
+
+    connections: int
+    counts: dict[str, int]
+    first_bad: int | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The form of ``tcpao verify --json``."""
+        return {
+            "connections": self.connections,
+            "verdicts": self.counts,
+            "first_bad": self.first_bad,
+        }
+
+
 @dataclass(slots=True)
 class CaptureReport:
     """What was found in one or several captures.
@@ -106,7 +139,10 @@ class CaptureReport:
     counts : dict of str to int
         How many segments got each verdict; all names are there.
     connections : list of ConnectionReport
-        In the order in which they were first seen. Built when it is asked for.
+        In the order in which they were first seen, up to `MOST_REPORTED` (and ``max_connections``).
+        Built when it is asked for.
+    others : OtherConnections or None
+        What was found of all other connections.
     search : SearchReport or None
         What came of ``search_isn``.
     warnings : list of str
@@ -122,15 +158,26 @@ class CaptureReport:
     )
     search: SearchReport | None = None
     warnings: list[str] = field(default_factory=list)
-    _connections: Callable[[], list[ConnectionReport]] = field(default=list, repr=False)
-    _built: list[ConnectionReport] | None = field(default=None, repr=False)
+    _tally: _Connections | None = field(default=None, repr=False)
+    _built: tuple[list[ConnectionReport], OtherConnections | None] | None = field(
+        default=None, repr=False
+    )
+
+    def _build(self) -> tuple[list[ConnectionReport], OtherConnections | None]:
+        if self._built is None:  # many want the counts alone
+            self._built = ([], None) if self._tally is None else self._tally.report()
+            self._tally = None
+        return self._built
 
     @property
     def connections(self) -> list[ConnectionReport]:
         """What was found of each connection."""
-        if self._built is None:
-            self._built = self._connections()
-        return self._built
+        return self._build()[0]
+
+    @property
+    def others(self) -> OtherConnections | None:
+        """What was found of those that are not reported one by one."""
+        return self._build()[1]
 
     @property
     def exit_status(self) -> int:
@@ -151,6 +198,7 @@ class CaptureReport:
             "signed": self.signed,
             "verdicts": self.counts,
             "connections": [connection.as_dict() for connection in self.connections],
+            **({} if self.others is None else {"others": self.others.as_dict()}),
             **found,
         }
 
@@ -168,56 +216,86 @@ class Interrupted(KeyboardInterrupt):
 
 
 class _Connections:
-    """Adds up chunks by connection, in memory that grows with the connections alone."""
+    """Adds up chunks by connection, in memory that does not grow beyond its limit."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.tally = Tally()
-        self.noted: list[dict[str, Any]] = []
-        self.known = 0  # connections below this number are noted
-        self.safe = engine.max_connections // engine.threads - 2 * CHUNK_RECORDS
+        self.tally = Tally(MOST_REPORTED)
+        self._labels = [key.label for key in engine.keys]
+        self._noted: dict[int, dict[str, Any]] = {}
+        self._known = 0  # proved connections below this number are noted
+        self._safe = engine.max_connections // engine.threads - 2 * CHUNK_RECORDS
 
     def add(self, numbers: npt.NDArray[np.int64], result: VerifyResult) -> None:
-        top = self.tally.add(numbers, result.connection, result.verdict, result.key)
-        if top > max(self.known, self.safe):
+        self.tally.add(numbers, result.connection, result.verdict, result.key)
+        top = int(result.connection.max(initial=-1)) + 1
+        if top > max(self._known, self._safe) and len(self._noted) < MOST_REPORTED:
             # the engine may soon forget some: note who they are while it surely remembers
-            self.noted += self.engine.connection_rows(self.known)
-            self.known = top
+            rows = self.engine.connection_rows(self._known, proved=True)
+            self._noted.update((row["id"], row) for row in rows)
+            self._known = top
 
-    def report(self) -> Callable[[], list[ConnectionReport]]:
-        """What builds the reports, from what is known now: many want the counts alone."""
-        rows = {row["id"]: row for row in self.noted}
-        rows.update((row["id"], row) for row in self.engine.connection_rows())
-        labels = [key.label for key in self.engine.keys]
-        return lambda: _connection_reports(rows, self.tally, labels)
-
-
-def _connection_reports(
-    rows: dict[int, dict[str, Any]], tally: Tally, labels: list[str]
-) -> list[ConnectionReport]:
-    counts = tally.counts.tolist()
-    first_bad = tally.first_bad.tolist()
-    found = []
-    for number in sorted(rows):
-        if number >= len(counts) or not any(counts[number]):
-            continue
-        row = rows[number]
-        client, server = (endpoint_of(row, side) for side in sides(row))
-        found.append(
-            ConnectionReport(
-                id=number,
-                client=client,
-                server=server,
-                vrf=row["vrf"],
-                counts={
-                    name: count for name, count in zip(_NAMES, counts[number], strict=True) if count
-                },
-                keys=tuple(labels[i] for i in sorted(tally.keys.get(number, ()))),
-                sne=dict(zip(("client", "server"), reached_sne(row), strict=True)),
-                first_bad=None if first_bad[number] == NOTHING_BAD else first_bad[number],
+    def report(self) -> tuple[list[ConnectionReport], OtherConnections | None]:
+        """The reports, and what is known of all others together."""
+        ids, counts, first_bad, keys = self.tally.rows()
+        other_counts, other_first = self.tally.others()
+        others = self.tally.other_connections
+        rows = self._noted
+        followed = set(ids.tolist())
+        rows.update((row["id"], row) for row in self.engine.connection_rows(only=followed))
+        found = []
+        for number, its_counts, its_first, its_keys in zip(
+            ids.tolist(), counts.tolist(), first_bad.tolist(), keys, strict=True
+        ):
+            row = rows.pop(number, None)
+            if row is None:  # the engine has forgotten who it was
+                others += 1
+                other_counts = other_counts + np.array(its_counts)
+                other_first = min(other_first, its_first)
+                continue
+            client, server = (endpoint_of(row, side) for side in sides(row))
+            found.append(
+                ConnectionReport(
+                    id=number,
+                    client=client,
+                    server=server,
+                    vrf=row["vrf"],
+                    counts=_named(its_counts),
+                    keys=tuple(self._labels[i] for i in sorted(its_keys)),
+                    sne=dict(zip(("client", "server"), reached_sne(row), strict=True)),
+                    first_bad=None if its_first == NOTHING_BAD else its_first,
+                )
             )
-        )
-    return found
+        if not others:
+            return found, None
+        first = None if other_first == NOTHING_BAD else other_first
+        return found, OtherConnections(others, _named(other_counts.tolist()), first)
+
+
+def _named(counts: list[int]) -> dict[str, int]:
+    return {name: count for name, count in zip(_NAMES, counts, strict=True) if count}
+
+
+#: How far back ISNs are searched at most.
+MOST_SEARCHED = 1 << 20
+
+
+def as_paths(path: PathLike | Sequence[PathLike]) -> list[PathLike]:
+    """One path, or several, as a list.
+
+    Raises
+    ------
+    InvalidArgumentError
+        It is neither.
+    """
+    paths = [path] if isinstance(path, (str, os.PathLike)) else path
+    if isinstance(paths, (bytes, bytearray)) or not isinstance(paths, Iterable):
+        raise InvalidArgumentError(f"path is {path!r}; it must be a path, or several")
+    paths = list(paths)
+    for one in paths:
+        if not isinstance(one, (str, os.PathLike)):
+            raise InvalidArgumentError(f"path is {one!r}; it must be a str or path-like")
+    return paths
 
 
 def verify_chunk(engine: Engine, chunk: Chunk) -> VerifyResult:
@@ -282,7 +360,7 @@ def verify_into(
     engine.verify(b"", [], [])  # fragments that are still incomplete are given up
     report.counts = dict(engine.counts)
     report.segments = sum(report.counts.values())
-    report._connections = tally.report()
+    report._tally = tally
     return report, damage
 
 
@@ -312,6 +390,7 @@ def verify_capture(
     packet_filter: str | None = None,
     isns: IsnsLike | None = None,
     search_isn: int | None = None,
+    max_connections: int | None = None,
 ) -> CaptureReport:
     """Verify every TCP-AO and TCP-MD5 segment of a capture, or of several as one stream.
 
@@ -349,6 +428,8 @@ def verify_capture(
         Search the ISNs of connections whose handshake is missing, this many bytes back in both
         directions (`tcpao_fast.trial.search_isns`). The captures are read twice. What came of it
         is the report's ``search``.
+    max_connections : int, optional
+        How many verified connections are remembered; others give way first (`Engine`: 1,048,576).
 
     Returns
     -------
@@ -370,10 +451,19 @@ def verify_capture(
     KeyboardInterrupt
         The attribute ``report`` is the `CaptureReport` of what came before; no output is written.
     """
-    paths = [path] if isinstance(path, (str, os.PathLike)) else list(path)
+    paths = as_paths(path)
+    if search_isn is not None and (
+        isinstance(search_isn, bool)
+        or not isinstance(search_isn, int)
+        or not 0 <= search_isn <= MOST_SEARCHED
+    ):
+        raise InvalidArgumentError(
+            f"search_isn is {search_isn!r}; it must be 0 to {MOST_SEARCHED} bytes"
+        )
     require_distinct([output, annotate], [*paths, state])
     require_distinct([state], paths)
-    engine = Engine(chain, policy, threads)
+    limits = () if max_connections is None else (max_connections,)
+    engine = Engine(chain, policy, threads, *limits)
     sinks: list[RowWriter | AnnotatedCapture] = []
     chosen = None if packet_filter is None else PacketFilter(packet_filter)
     known = [] if isns is None else read_isns(isns)
@@ -393,7 +483,7 @@ def verify_capture(
         if search_isn is not None:
             if STANDARD_STREAM in [os.fspath(one) for one in ordered]:
                 raise InvalidArgumentError("search_isn reads captures twice: not standard input")
-            scout = Engine(chain, policy, threads)
+            scout = Engine(chain, policy, threads, *limits)
             begin(scout)
             search = search_in(scout, ordered, search_isn, packets=chosen, progress=progress)
             engine.import_state({"version": STATE_VERSION, "connections": search.state()})

@@ -6,12 +6,16 @@ import contextlib
 import os
 import signal
 import sys
+import traceback
 from types import FrameType
 from typing import NoReturn
 
 import click
 
 from tcpao_fast.cli.app import INTERRUPTED, ReaderGoneError, tcpao
+
+
+FAULT = 70  #: EX_SOFTWARE of sysexits.h
 
 
 class _Terminated(BaseException):
@@ -43,6 +47,10 @@ def main() -> None:
         status = 2
     except _Terminated as ended:
         _end_by(ended.number)
+    except Exception:
+        # a fault of ours: never the status that says that a segment is bad
+        traceback.print_exc()
+        status = FAULT
     sys.exit(status)
 
 

@@ -6,7 +6,7 @@ import click
 
 from tcpao_fast.capture.reader import STANDARD_STREAM
 from tcpao_fast.capture.rows import COLUMNS
-from tcpao_fast.capture.verify import CaptureReport, Interrupted, verify_capture
+from tcpao_fast.capture.verify import MOST_SEARCHED, CaptureReport, Interrupted, verify_capture
 from tcpao_fast.cli.common import (
     FILE,
     capture_options,
@@ -62,8 +62,14 @@ SHOWN_CONNECTIONS = 50
 @click.option(
     "--search-isn",
     metavar="N",
-    type=click.IntRange(0, 1 << 20),
+    type=click.IntRange(0, MOST_SEARCHED),
     help="Search missing ISNs, N bytes back.",
+)
+@click.option(
+    "--max-connections",
+    metavar="N",
+    type=int,
+    help="Remember N verified connections; 1048576.",
 )
 @click.option("--all", "show_all", is_flag=True, help="Show every connection.")
 @threads_option
@@ -79,6 +85,7 @@ def verify_command(
     packet_filter: str | None,
     isns: tuple[str, ...],
     search_isn: int | None,
+    max_connections: int | None,
     show_all: bool,
     threads: int,
     quiet: bool,
@@ -115,6 +122,7 @@ def verify_command(
                 packet_filter=packet_filter,
                 isns=isns,
                 search_isn=search_isn,
+                max_connections=max_connections,
             )
     except (CaptureError, Interrupted) as error:
         if error.report is None:

@@ -14,6 +14,8 @@ import numpy as np
 
 from tcpao_fast.errors import InvalidArgumentError
 
+cdef int64_t MOST_WIRE_BYTES = 0xFFFFFFFF      # as captures can say
+
 # looked up once: a small call is mostly look-ups
 cdef object ndarray = np.ndarray, int64 = np.int64, INT64 = np.dtype(np.int64), ndim = np.ndim
 
@@ -118,10 +120,12 @@ cdef class Records:
                 f"buffer is a {type(buffer).__name__}; it must offer the buffer protocol "
                 "(bytes, bytearray, memoryview, mmap, numpy array)"
             ) from None
-        except BufferError:
+        except (BufferError, ValueError):
             wanted = "contiguous and writable" if writable else "contiguous"
             raise InvalidArgumentError(f"buffer must be {wanted} memory") from None
         self.held = True
+        if isinstance(buffer, ndarray) and (<object>buffer).dtype.hasobject:
+            raise InvalidArgumentError("buffer is an array of objects; it must be one of bytes")
         self.buffer = buffer
         self.base = <uint8_t *>self.view.buf
         size = self.view.len
@@ -183,12 +187,13 @@ cdef class Records:
         if self.wire_lengths != NULL:
             with nogil:
                 for i in range(self.count):
-                    if self.wire_lengths[i] < 0:
+                    if not 0 <= self.wire_lengths[i] <= MOST_WIRE_BYTES:
                         first_bad = i
                         break
             if first_bad >= 0:
                 raise InvalidArgumentError(
-                    f"wire_lengths[{first_bad}] is negative; it is the bytes that a record had")
+                    f"wire_lengths[{first_bad}] is {self.wire_lengths[first_bad]}; "
+                    f"it must be 0 to {MOST_WIRE_BYTES}")
 
     def subset(self, rows):
         """The records with these indices (int64[]), in that order, of the same buffer."""

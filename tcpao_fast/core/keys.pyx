@@ -495,6 +495,8 @@ def derive_traffic_keys(algorithm, secret, contexts):
         )
     if known.is_tcp_md5:
         raise InvalidArgumentError("tcp-md5 derives no traffic keys")
+    if not isinstance(secret, (bytes, bytearray, memoryview)):
+        raise InvalidArgumentError(f"secret is a {type(secret).__name__}; it must be bytes")
     if not secret:
         raise InvalidArgumentError("secret is empty")
     rows = np.ascontiguousarray(array)

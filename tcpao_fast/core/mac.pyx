@@ -289,6 +289,12 @@ cdef class TrafficKeys:
             raise InvalidArgumentError(
                 f"raw has keys of {self.raw_length} bytes; AES-128-CMAC traffic keys have 16"
             )
+        if self.kernel == KERNEL_LIBRARY and not self.algorithm.name.startswith("hmac") and (
+                self.raw_length != self.algorithm.traffic_key_length):
+            raise InvalidArgumentError(
+                f"raw has keys of {self.raw_length} bytes; {self.algorithm.name} traffic keys have "
+                f"{self.algorithm.traffic_key_length}"
+            )
         if self.kernel == TCPAO_MD5 and self.raw_length > MAX_SUFFIX:
             raise InvalidArgumentError(
                 f"raw has keys of {self.raw_length} bytes; TCP-MD5 keys have at most {MAX_SUFFIX}"

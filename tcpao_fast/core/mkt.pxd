@@ -77,6 +77,7 @@ cdef class MktSet:
     cdef int reserve(self) except -1
     cdef void link(self, int32_t entry) noexcept nogil
     cdef void unlink(self, int32_t entry) noexcept nogil
+    cdef const Mkt *checked(self, int32_t number) except NULL
     cdef void start(self, Search *search) noexcept nogil
     cdef int32_t next_match(self, Search *search, Purpose purpose, uint8_t key_id,
                             const Segment *segment, bint forward) noexcept nogil

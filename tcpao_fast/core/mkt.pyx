@@ -81,6 +81,9 @@ cdef inline bint same_shape(const Shape *shape, const Mkt *mkt) noexcept nogil:
 
 cdef int fill_side(Side *side, description) except -1:
     network, prefix, low, high, nat = description
+    if network is not None and (
+            len(network) not in (4, 16) or not 0 <= prefix <= 8 * len(network)):
+        raise InvalidArgumentError(f"a network has 4 or 16 bytes, of which {prefix} bits are none")
     side.any = network is None
     side.prefix = prefix
     side.port_low = low
@@ -187,6 +190,10 @@ cdef class MktSet:
         cdef Shape *shape
         cdef Purpose purpose
         cdef int32_t i
+        if version not in (0, 4, 6) or any(
+                side[0] is not None and len(side[0]) != (4 if version == 4 else 16)
+                for side in (local, remote)):
+            raise InvalidArgumentError(f"networks of an MKT with version {version} are of another")
         self.reserve()
         mkt = &self.mkts[self.count]
         memset(mkt, 0, sizeof(Mkt))
@@ -357,6 +364,11 @@ cdef class MktSet:
                 found.add(i)
         return found
 
+    cdef const Mkt *checked(self, int32_t number) except NULL:
+        if not 0 <= number < self.count:
+            raise InvalidArgumentError(f"there is no MKT {number}; there are {self.count}")
+        return &self.mkts[number]
+
     def sharing(self, int32_t number):
         """MKTs that share an ID with this one and may overlap it.
 
@@ -366,7 +378,7 @@ cdef class MktSet:
             ``"send_id"`` or ``"recv_id"``, and a number.  Ports, VRF, and addresses where this
             one's prefixes are the shorter, are not compared.
         """
-        cdef const Mkt *mkt = &self.mkts[number]
+        cdef const Mkt *mkt = self.checked(number)
         found = []
         if not mkt.tcp_md5:
             for purpose, name in ((BY_SEND_ID, "send_id"), (BY_RECV_ID, "recv_id")):
@@ -378,5 +390,5 @@ cdef class MktSet:
     def of_other_kind(self, int32_t number):
         """The numbers of the TCP-MD5 keys that may overlap an MKT, or of the MKTs that may overlap a
         TCP-MD5 key: see `sharing`."""
-        cdef const Mkt *mkt = &self.mkts[number]
+        cdef const Mkt *mkt = self.checked(number)
         return sorted(self.neighbours(mkt, BY_ANY_ID if mkt.tcp_md5 else BY_TCP_MD5, 0))

@@ -47,7 +47,13 @@ class Pipeline:
         self, start: int, end: int, parts: list[Results], counts: list[int], out: Results
     ) -> None: ...
     def shards_of(self, records: Records) -> list[npt.NDArray[np.int64]]: ...
-    def connection_rows(self, first_id: int = 0, whole: bool = False) -> list[dict[str, Any]]: ...
+    def connection_rows(
+        self,
+        first_id: int = 0,
+        whole: bool = False,
+        proved: bool = False,
+        only: set[int] | None = None,
+    ) -> list[dict[str, Any]]: ...
     def restore(
         self,
         *,

@@ -237,9 +237,12 @@ cdef class Pipeline:
                 out[i] = shard_of(records, i, self.threads)
         return [np.flatnonzero(shards == number) for number in range(self.threads)]
 
-    def connection_rows(self, int64_t first_id=0, bint whole=False):
+    def connection_rows(self, int64_t first_id=0, bint whole=False, bint proved=False, only=None):
         """As `Shard.connection_rows`, of all shards."""
-        found = [row for shard in self.shards for row in shard.connection_rows(first_id, whole)]
+        found = [
+            row for shard in self.shards
+            for row in shard.connection_rows(first_id, whole, proved, 0, -1, only)
+        ]
         found.sort(key=lambda row: row["id"])
         return found
 

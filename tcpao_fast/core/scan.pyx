@@ -48,6 +48,10 @@ cdef struct Columns:
     Py_ssize_t limit
 
 
+cdef enum:
+    MOST_INTERFACES = 1 << 16
+
+
 cdef class Scanner:
     """Finds the records of one capture file.
 
@@ -309,6 +313,8 @@ cdef class Scanner:
         cdef void *grown
         cdef int64_t at = 8
         cdef uint32_t code, length, exponent
+        if self.interface_count >= MOST_INTERFACES:
+            return self.damaged("more than 65,536 interfaces in a section", block)
         if self.interface_count == self.interface_room:
             grown = realloc(self.interfaces, (2 * self.interface_room + 8) * sizeof(Interface))
             if grown == NULL:

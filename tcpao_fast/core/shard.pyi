@@ -25,6 +25,7 @@ class Shard:
         proved: bool = False,
         start: int = 0,
         stop: int = -1,
+        only: set[int] | None = None,
     ) -> list[dict[str, Any]]: ...
     def restore(
         self,

@@ -368,9 +368,10 @@ cdef class Shard:
         }
 
     def connection_rows(self, int64_t first_id=0, bint whole=False, bint proved=False,
-                        int32_t start=0, int32_t stop=-1):
+                        int32_t start=0, int32_t stop=-1, only=None):
         """What is known of each connection whose id is `first_id` or more: with `proved` only where
-        there is a live incarnation; of the places from `start` to before `stop` of the table.
+        there is a live incarnation, with `only` those whose id is in that set; of the places from
+        `start` to before `stop` of the table.
 
         Returns
         -------
@@ -391,6 +392,8 @@ cdef class Shard:
         for i in range(max(0, start), stop):
             one = &self.connections.connections[i]
             if not one.version or one.id < first_id or (proved and one.live == NONE):
+                continue
+            if only is not None and one.id not in only:
                 continue
             size = 4 if one.version == 4 else 16
             entry = {

@@ -4,14 +4,19 @@ import numpy.typing as npt
 NOTHING_BAD: int
 
 class Tally:
-    counts: npt.NDArray[np.int64]
-    first_bad: npt.NDArray[np.int64]
-    keys: dict[int, set[int]]
-    def __init__(self) -> None: ...
+    limit: int
+    other_connections: int
+    def __init__(self, limit: int = ...) -> None: ...
     def add(
         self,
         numbers: npt.NDArray[np.int64],
         connection: npt.NDArray[np.int64],
         verdict: npt.NDArray[np.uint8],
         key: npt.NDArray[np.int32],
-    ) -> int: ...
+    ) -> None: ...
+    def rows(
+        self,
+    ) -> tuple[
+        npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64], list[set[int]]
+    ]: ...
+    def others(self) -> tuple[npt.NDArray[np.int64], int]: ...

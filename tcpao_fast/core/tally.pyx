@@ -1,55 +1,172 @@
-"""Results added up by connection: how many of each verdict, which keys, and the first bad record."""
+"""Results added up by connection: how many of each verdict, which keys, and the first bad record.
 
-from libc.stdint cimport int32_t, int64_t, uint8_t
+Connections are followed one by one up to a limit.  Beyond it those without a good segment give way,
+the earliest first, and what was counted of them is added up for all of them together: so a flood of
+forged connections takes no more memory than the limit, and hides none that verifies.
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
 
 import numpy as np
 
+from tcpao_fast.core.connections cimport out_of_memory
+from tcpao_fast.core.kernels cimport tcpao_grow_table
 from tcpao_fast.core.verdict cimport VERDICT_COUNT, VERDICT_GOOD, VERDICT_MD5_GOOD
 
+from tcpao_fast.errors import InvalidArgumentError
 from tcpao_fast.verdicts import BAD
 
-#: `Tally.first_bad` of a connection without a bad record.
-NOTHING_BAD = np.iinfo(np.int64).max
+cdef enum:
+    NONE = -1
+    FIRST_CAPACITY = 256
+    MOST_LIMIT = 1 << 28
+    HAND_STEPS = 64           # how far one that may give way is looked for
+
+cdef uint64_t ODD = 0x9E3779B97F4A7C15ULL
+cdef int64_t NEVER = 0x7FFFFFFFFFFFFFFF
+
+#: `Tally.rows`' first_bad of a connection without a bad record.
+NOTHING_BAD = NEVER
+
+cdef struct Entry:
+    int64_t id
+    int64_t first_bad
+    int64_t counts[VERDICT_COUNT]
+    int32_t last_key          # of the last good segment, -1 without
 
 
 cdef class Tally:
     """What was found of each connection, by its id.
 
+    Parameters
+    ----------
+    limit : int
+        How many connections are followed one by one.
+
     Attributes
     ----------
-    counts : int64[n, VERDICT_COUNT]
-        How many records had each verdict.
-    first_bad : int64[n]
-        The first record with a verdict of `BAD`, or `NOTHING_BAD`.
-    keys : dict of int to set of int
-        The MKTs that good segments carried.
+    other_connections : int
+        How many are not (one that comes back after it gave way is another).
     """
 
-    cdef readonly object counts
-    cdef readonly object first_bad
-    cdef readonly dict keys
-    cdef object last_key              # int32[n]: the key of the last good segment, -1 without
+    cdef readonly int64_t other_connections
+    cdef readonly int32_t limit
+    cdef Entry *entries
+    cdef int32_t *slots               # a hash table of entries
+    cdef uint64_t mask
+    cdef int32_t count
+    cdef int32_t capacity
+    cdef int32_t hand
+    cdef Entry rest                   # all others together
+    cdef dict keys                    # entry -> the MKTs of good segments, where more than one
     cdef uint8_t bad[VERDICT_COUNT]
 
-    def __cinit__(self):
+    def __cinit__(self, int32_t limit=MOST_LIMIT):
         cdef int verdict
-        self.counts = np.zeros((0, VERDICT_COUNT), np.int64)
-        self.first_bad = np.zeros(0, np.int64)
-        self.last_key = np.zeros(0, np.int32)
+        if not 1 <= limit <= MOST_LIMIT:
+            raise InvalidArgumentError(f"limit is {limit}; it must be 1 to {MOST_LIMIT}")
+        self.limit = limit
         self.keys = {}
+        self.rest.first_bad = NEVER
         for verdict in range(<int>VERDICT_COUNT):
             self.bad[verdict] = verdict in BAD
+        self.rehash(2 * FIRST_CAPACITY)
 
-    cdef int grow(self, Py_ssize_t connections) except -1:
-        """Room for connections with ids below `connections`."""
-        known = len(self.counts)
-        if connections <= known:
-            return 0
-        more = max(connections, known * 3 // 2) - known
-        self.counts = np.concatenate((self.counts, np.zeros((more, VERDICT_COUNT), np.int64)))
-        self.first_bad = np.concatenate((self.first_bad, np.full(more, NOTHING_BAD)))
-        self.last_key = np.concatenate((self.last_key, np.full(more, -1, np.int32)))
+    def __dealloc__(self):
+        free(self.entries)
+        free(self.slots)
+
+    cdef inline uint64_t home(self, int64_t id_) noexcept nogil:
+        """Ids count up, and must not fill neighbouring places: closing a gap walks along them."""
+        return (<uint64_t>id_ * ODD >> 32) & self.mask
+
+    cdef int rehash(self, uint64_t size) except -1 nogil:
+        cdef int32_t *slots = <int32_t *>malloc(size * sizeof(int32_t))
+        cdef int32_t i
+        if slots == NULL:
+            out_of_memory()
+        memset(slots, 0xFF, size * sizeof(int32_t))
+        free(self.slots)
+        self.slots = slots
+        self.mask = size - 1
+        for i in range(self.count):
+            self.put(i)
         return 0
+
+    cdef void put(self, int32_t entry) noexcept nogil:
+        cdef uint64_t at = self.home(self.entries[entry].id)
+        while self.slots[at] != NONE:
+            at = (at + 1) & self.mask
+        self.slots[at] = entry
+
+    cdef void take_out(self, int32_t entry) noexcept nogil:
+        """Out of the hash table; the gap is closed."""
+        cdef uint64_t hole = self.home(self.entries[entry].id), probe, home
+        while self.slots[hole] != entry:
+            hole = (hole + 1) & self.mask
+        probe = hole
+        while True:
+            probe = (probe + 1) & self.mask
+            if self.slots[probe] == NONE:
+                break
+            home = self.home(self.entries[self.slots[probe]].id)
+            if ((probe - home) & self.mask) >= ((probe - hole) & self.mask):
+                self.slots[hole] = self.slots[probe]
+                hole = probe
+        self.slots[hole] = NONE
+
+    cdef int32_t find(self, int64_t id_) noexcept nogil:
+        cdef uint64_t at = self.home(id_)
+        while self.slots[at] != NONE:
+            if self.entries[self.slots[at]].id == id_:
+                return self.slots[at]
+            at = (at + 1) & self.mask
+        return NONE
+
+    cdef void begin(self, int32_t entry, int64_t id_) noexcept nogil:
+        cdef Entry *it = &self.entries[entry]
+        memset(it, 0, sizeof(Entry))
+        it.id = id_
+        it.first_bad = NEVER
+        it.last_key = NONE
+        self.put(entry)
+
+    cdef int32_t follow(self, int64_t id_) except -2 nogil:
+        """An entry for a connection that has none; NONE where it is counted with the others."""
+        cdef void *grown
+        cdef int32_t entry, capacity
+        cdef int step, verdict
+        if self.count < self.limit:
+            if self.count == self.capacity:
+                capacity = min(self.limit, max(<int32_t>FIRST_CAPACITY, 2 * self.capacity))
+                grown = tcpao_grow_table(self.entries, self.capacity * sizeof(Entry),
+                                         capacity * sizeof(Entry))
+                if grown == NULL:
+                    out_of_memory()
+                self.entries = <Entry *>grown
+                self.capacity = capacity
+                if 2 * <uint64_t>capacity > self.mask + 1:
+                    self.rehash(2 * (self.mask + 1))
+            entry = self.count
+            self.count += 1
+            self.begin(entry, id_)
+            return entry
+        for step in range(HAND_STEPS):
+            entry = self.hand
+            self.hand = self.hand + 1 if self.hand + 1 < self.count else 0
+            if not (self.entries[entry].counts[<int>VERDICT_GOOD]
+                    or self.entries[entry].counts[<int>VERDICT_MD5_GOOD]):
+                for verdict in range(<int>VERDICT_COUNT):
+                    self.rest.counts[verdict] += self.entries[entry].counts[verdict]
+                self.rest.first_bad = min(self.rest.first_bad, self.entries[entry].first_bad)
+                self.other_connections += 1
+                self.take_out(entry)
+                self.begin(entry, id_)
+                return entry
+        self.other_connections += 1
+        return NONE
 
     def add(self, const int64_t[::1] numbers not None, const int64_t[::1] connection not None,
             const uint8_t[::1] verdict not None, const int32_t[::1] key not None):
@@ -63,33 +180,64 @@ cdef class Tally:
             Ids, negative without.
         verdict : uint8[n]
         key : int32[n]
+        """
+        cdef Py_ssize_t i, n = connection.shape[0]
+        cdef int64_t last = NONE
+        cdef int32_t entry = NONE
+        cdef Entry *it
+        if numbers.shape[0] != n or verdict.shape[0] != n or key.shape[0] != n:
+            raise InvalidArgumentError("numbers, connection, verdict and key must be as long")
+        for i in range(n):
+            if verdict[i] >= VERDICT_COUNT:
+                raise InvalidArgumentError(f"verdict[{i}] is {verdict[i]}")
+        with nogil:
+            for i in range(n):
+                if connection[i] < 0:
+                    continue
+                if connection[i] != last or entry == NONE:
+                    last = connection[i]
+                    entry = self.find(last)
+                    if entry == NONE:
+                        entry = self.follow(last)
+                it = &self.rest if entry == NONE else &self.entries[entry]
+                it.counts[verdict[i]] += 1
+                if self.bad[verdict[i]] and numbers[i] < it.first_bad:
+                    it.first_bad = numbers[i]
+                if entry != NONE and it.last_key != key[i] and (
+                        verdict[i] == VERDICT_GOOD or verdict[i] == VERDICT_MD5_GOOD):
+                    if it.last_key != NONE:
+                        with gil:
+                            self.keys.setdefault(last, {it.last_key}).add(key[i])
+                    it.last_key = key[i]
+
+    def rows(self):
+        """What was found of the connections that are followed, in the order of their ids.
 
         Returns
         -------
-        int
-            One more than the highest id, 0 without.
+        tuple of (int64[m], int64[m, VERDICT_COUNT], int64[m], list of set of int)
+            Ids; how many records had each verdict; the first record with a verdict of `BAD`, or
+            `NOTHING_BAD`; the MKTs that good segments carried.
         """
-        cdef Py_ssize_t i, n = connection.shape[0]
-        cdef int64_t top = -1, one
-        cdef int64_t[:, ::1] counts
-        cdef int64_t[::1] first_bad
-        cdef int32_t[::1] last_key
-        with nogil:
-            for i in range(n):
-                top = max(top, connection[i])
-        self.grow(top + 1)
-        counts, first_bad, last_key = self.counts, self.first_bad, self.last_key
-        with nogil:
-            for i in range(n):
-                one = connection[i]
-                if one < 0:
-                    continue
-                counts[one, verdict[i]] += 1
-                if self.bad[verdict[i]] and numbers[i] < first_bad[one]:
-                    first_bad[one] = numbers[i]
-                if (verdict[i] == VERDICT_GOOD or verdict[i] == VERDICT_MD5_GOOD) and (
-                        last_key[one] != key[i]):
-                    last_key[one] = key[i]
-                    with gil:
-                        self.keys.setdefault(one, set()).add(key[i])
-        return top + 1
+        cdef Py_ssize_t i, n = self.count
+        cdef int verdict
+        ids = np.empty(n, np.int64)
+        counts = np.empty((n, <int>VERDICT_COUNT), np.int64)
+        first_bad = np.empty(n, np.int64)
+        cdef int64_t[::1] id_ = ids, first = first_bad
+        cdef int64_t[:, ::1] count = counts
+        keys = []
+        for i in range(n):
+            id_[i] = self.entries[i].id
+            first[i] = self.entries[i].first_bad
+            for verdict in range(<int>VERDICT_COUNT):
+                count[i, verdict] = self.entries[i].counts[verdict]
+            one = self.entries[i].last_key
+            keys.append(self.keys.get(id_[i]) or ({one} if one != NONE else set()))
+        order = np.argsort(ids, kind="stable")
+        return ids[order], counts[order], first_bad[order], [keys[i] for i in order]
+
+    def others(self):
+        """Of all other connections together: (int64[VERDICT_COUNT], the first bad record)."""
+        counts = np.array([self.rest.counts[verdict] for verdict in range(<int>VERDICT_COUNT)])
+        return counts, self.rest.first_bad

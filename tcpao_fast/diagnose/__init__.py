@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,14 @@ from tcpao_fast.capture.evidence import EvidenceCollector
 from tcpao_fast.capture.filter import PacketFilter
 from tcpao_fast.capture.isns import IsnsLike, read_isns
 from tcpao_fast.capture.reader import in_time_order
-from tcpao_fast.capture.verify import CaptureReport, PathLike, Progress, Sink, verify_into
+from tcpao_fast.capture.verify import (
+    CaptureReport,
+    PathLike,
+    Progress,
+    Sink,
+    as_paths,
+    verify_into,
+)
 from tcpao_fast.diagnose.cases import REASONS
 from tcpao_fast.diagnose.findings import Finding, Rank, findings_of
 from tcpao_fast.engine import STATE_VERSION, Engine
@@ -103,7 +109,7 @@ def diagnose_with(
     isns: IsnsLike | None = None,
 ) -> tuple[Engine, Diagnosis]:
     """`diagnose_capture` with more sinks for the results, and the engine that gave them."""
-    paths = [path] if isinstance(path, (str, os.PathLike)) else list(path)
+    paths = as_paths(path)
     engine = Engine(chain, policy, threads)
     if isns is not None:
         engine.import_state({"version": STATE_VERSION, "connections": read_isns(isns)})

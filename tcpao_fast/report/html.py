@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from ipaddress import ip_address
@@ -11,7 +10,7 @@ from typing import Any
 
 from tcpao_fast.capture.isns import IsnsLike
 from tcpao_fast.capture.output import OutputFile, require_distinct
-from tcpao_fast.capture.verify import ConnectionReport, PathLike, Progress
+from tcpao_fast.capture.verify import ConnectionReport, PathLike, Progress, as_paths
 from tcpao_fast.diagnose import Diagnosis, Finding, diagnose_with
 from tcpao_fast.engine import Engine, endpoint_text
 from tcpao_fast.errors import MissingExtraError
@@ -58,7 +57,7 @@ def report_capture(
     """
     template = _template()
     lines = TimeLines()
-    require_distinct([output], [path] if isinstance(path, (str, os.PathLike)) else path)
+    require_distinct([output], as_paths(path))
     file = OutputFile(output)  # first: what cannot be written is told before the work
     try:
         engine, diagnosis = diagnose_with(

@@ -68,6 +68,15 @@ def print_capture(console: Console, report: CaptureReport, most: int | None = No
     if report.connections:
         console.print()
         _print_connections(console, report.connections, most)
+    if report.others is not None:
+        others = report.others
+        verdicts_of = ", ".join(f"{count} {name}" for name, count in others.counts.items())
+        first = f", first bad #{others.first_bad}" if others.first_bad is not None else ""
+        console.print(
+            f"\n{others.connections:,} more connections, together: {verdicts_of}{first}",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def _print_search(console: Console, search: SearchReport) -> None:
