@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import socket
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -455,7 +455,17 @@ class Engine:
             Of plain JSON types and without secrets, for `import_state` here or in another process.
             ``keys`` has the identity of each key that the connections name.
         """
-        found: dict[int, dict[str, Any]] = {}
+        found = dict(self.state_records(candidates=candidates))
+        return {**self.state_head(), "connections": [found[number] for number in sorted(found)]}
+
+    def state_head(self) -> dict[str, Any]:
+        """What a state has beside its connections."""
+        return {"version": STATE_VERSION, "keys": [key.identity() for key in self.keys]}
+
+    def state_records(self, *, candidates: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The connections of `export_state` one by one, with their numbers, in no order: for those
+        who write them as they come.
+        """
         for shard in self._pipeline.shards:
             for start in range(0, shard.connections.capacity, STATE_PIECE):
                 with self.lock:
@@ -465,12 +475,7 @@ class Engine:
                     )
                 for row in rows:
                     if row["live"] is not None or row["incarnations"]:
-                        found[row["id"]] = self._record(row, candidates)
-        return {
-            "version": STATE_VERSION,
-            "keys": [key.identity() for key in self.keys],
-            "connections": [found[number] for number in sorted(found)],
-        }
+                        yield row["id"], self._record(row, candidates)
 
     def _record(self, row: Mapping[str, Any], candidates: bool) -> dict[str, Any]:
         """What a state has of one connection."""

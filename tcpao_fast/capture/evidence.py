@@ -24,6 +24,8 @@ from tcpao_fast.verdicts import BAD, UNDECIDED, Verdict
 MAX_CONNECTIONS = 2000
 #: Segments kept of a connection in each direction and with each verdict: with SYN, and without.
 SYNS, OTHERS = 2, 4
+#: Connections that are counted; those that come later are not looked at, and of none is kept.
+MAX_COUNTED = 40_000
 #: Connections whose SYNs are looked at for ISN and MSS.
 MAX_HANDSHAKES = 50_000
 #: Good segments that some receiver may drop all the same, looked at for being sent again.
@@ -177,6 +179,7 @@ class EvidenceCollector:
         # whether more segments are wanted, by direction, by SYN and by verdict
         self._wanted = np.zeros((0, 2, 2, _COUNTED), bool)
         self._known: dict[int, ConnectionEvidence] = {}
+        self._beyond = 0  # connections that are not counted, about
         self._handshakes: dict[int, list[Handshake]] = {}
         self._watch: dict[tuple[int, int, int], list[Any]] = {}
 
@@ -188,6 +191,12 @@ class EvidenceCollector:
         records = chunk.records()
         rows = parse_records(records.subset(at))
         there = (rows["source_port"] != 0) | (rows["destination_port"] != 0)
+        beyond = result.connection[at] >= MAX_COUNTED
+        bad = beyond & _TROUBLE[result.verdict[at]]
+        if bad.any():
+            top = int(result.connection[at][bad].max()) + 1
+            self._beyond = max(self._beyond, top - MAX_COUNTED)
+        there &= ~beyond
         at, rows = at[there], rows[there]
         connection = result.connection[at].astype(np.int64)
         verdict = result.verdict[at]
@@ -415,9 +424,8 @@ class EvidenceCollector:
     def left_out(self) -> int:
         """Connections with trouble of which nothing but counts was kept."""
         trouble = np.asarray(self._counts[:, :, _TROUBLE[:_COUNTED]].any(axis=(1, 2)))
-        return int(trouble.sum()) - sum(
-            bool(trouble[number]) for number in self._known if number < len(trouble)
-        )
+        kept = sum(bool(trouble[number]) for number in self._known if number < len(trouble))
+        return int(trouble.sum()) - kept + self._beyond
 
 
 def _packed(row: Any, side: str) -> tuple[bytes, int]:

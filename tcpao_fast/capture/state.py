@@ -127,8 +127,14 @@ class StateFile:
         """
         output = OutputFile(self.path)
         try:
-            state = engine.export_state(candidates=True)
-            output.put(json.dumps(state, indent=1).encode() + b"\n")
+            # as they come: all of them at once can be much more than the engine itself has
+            head = json.dumps(engine.state_head(), indent=1).removesuffix("\n}")
+            output.put(f'{head},\n "connections": ['.encode())
+            between = "\n  "
+            for _, record in engine.state_records(candidates=True):
+                output.put(f"{between}{json.dumps(record)}".encode())
+                between = ",\n  "
+            output.put(b"\n ]\n}\n")
             output.commit()
         finally:
             output.discard()

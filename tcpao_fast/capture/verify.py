@@ -94,7 +94,7 @@ class ConnectionReport:
 
 
 #: Connections that are reported one by one.
-MOST_REPORTED = 50_000
+MOST_REPORTED = 40_000
 
 
 @dataclass(frozen=True, slots=True)
