@@ -459,18 +459,21 @@ cdef class ConnectionTable:
 
     cdef bint enlist(self, int32_t connection, int32_t incarnation) noexcept nogil:
         """Put an incarnation first in its connection's list.  A full list loses its oldest
-        candidate without proof; where all are proved, only a proved one may come in."""
+        candidate without proof; where all are proved, only a proved one may come in.  Beside a live
+        one there is one candidate without proof: each costs every forged segment a MAC."""
         cdef Connection *owner = &self.connections[connection]
         cdef int32_t at = owner.newest, unproved = NONE, proved = NONE
-        cdef int count = 0
+        cdef int count = 0, without_proof = 0
         while at != NONE:
             count += 1
             if self.incarnations[at].proof == PROOF_NONE:
+                without_proof += 1
                 unproved = at
             elif at != owner.live:
                 proved = at
             at = self.incarnations[at].next
-        if count >= MAX_INCARNATIONS:
+        if count >= MAX_INCARNATIONS or (without_proof and owner.live != NONE and (
+                self.incarnations[incarnation].proof == PROOF_NONE)):
             if unproved == NONE and self.incarnations[incarnation].proof == PROOF_NONE:
                 return False
             at = unproved if unproved != NONE else proved

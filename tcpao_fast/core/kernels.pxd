@@ -40,6 +40,7 @@ cdef extern from "kernels/kernels.h" nogil:
     size_t tcpao_kernels_force(const char *)
     void tcpao_mac(int, const tcpao_message *const *, size_t)
     void tcpao_wipe(void *, size_t)
+    void tcpao_burn_stack()
 
 cdef extern from "kernels/calibrate.h" nogil:
     ctypedef struct tcpao_timing:

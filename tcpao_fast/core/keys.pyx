@@ -26,7 +26,7 @@ from tcpao_fast.core.connections cimport (
     out_of_memory,
 )
 from tcpao_fast.core.kernels cimport TCPAO_MD5, tcpao_big_pages, tcpao_grow_table, tcpao_prefetch
-from tcpao_fast.core.mac cimport Scheduler, prepare, prepared_length, wipe
+from tcpao_fast.core.mac cimport Scheduler, burn_stack, prepare, prepared_length, wipe
 from tcpao_fast.core.mkt cimport (
     BY_ANY_ID,
     BY_RECV_ID,
@@ -155,6 +155,7 @@ cdef class KeyTable:
                 memcpy(mkt.master, &key[0], mkt.master_length)
             else:
                 prepare(mkt.kernel, &key[0], key.shape[0], 1, mkt.master)
+                burn_stack(mkt.kernel)
         self.in_use[mkt.kernel] = mkt.kernel != TCPAO_MD5
         self.algorithms.append(algorithm)
         self.library_secrets.append(secret if mkt.kernel == KERNEL_LIBRARY else None)
@@ -460,6 +461,8 @@ cdef void derive_compiled(KeyTable table, int kernel, Derivation *wanted,
         prepare(kernel, raw, length, n, prepared)
         for i in range(n):
             memcpy(key_data(table.slabs, chosen[i].slot), prepared + slab.stride * i, slab.stride)
+        wipe(raw, RAW * n)
+        wipe(prepared, slab.stride * n)
 
 
 def derive_traffic_keys(algorithm, secret, contexts):

@@ -13,3 +13,4 @@ cdef void prepare(int kernel, const uint8_t *raw, size_t raw_length, size_t coun
                   uint8_t *prepared) noexcept nogil
 cdef void mac_one(int kernel, const tcpao_message *message) noexcept nogil
 cdef void wipe(void *memory, size_t length) noexcept nogil
+cdef void burn_stack(int kernel) noexcept nogil

@@ -24,6 +24,7 @@ from tcpao_fast.core.kernels cimport (
     TCPAO_KERNEL_COUNT,
     TCPAO_MAX_KERNELS,
     TCPAO_MD5,
+    tcpao_burn_stack,
     tcpao_kernel,
     tcpao_kernel_active,
     tcpao_kernel_for_few,
@@ -74,6 +75,13 @@ cdef void prepare(int kernel, const uint8_t *raw, size_t raw_length, size_t coun
 
 cdef void mac_one(int kernel, const tcpao_message *message) noexcept nogil:
     tcpao_mac(kernel, &message, 1)
+
+
+cdef void burn_stack(int kernel) noexcept nogil:
+    """Overwrite what a kernel left on the stack, once a call.  AES's first round key is the traffic
+    key; of the hashes' midstates none can be had back."""
+    if kernel == TCPAO_AES_CMAC:
+        tcpao_burn_stack()
 
 
 cdef void wipe(void *memory, size_t length) noexcept nogil:
@@ -311,6 +319,7 @@ cdef class TrafficKeys:
             memcpy(self.prepared, &keys[0, 0], self.count * self.stride)
         else:
             prepare(self.kernel, &keys[0, 0], self.raw_length, self.count, self.prepared)
+            burn_stack(self.kernel)
 
     def __dealloc__(self):
         wipe(self.prepared, self.count * self.stride)
@@ -394,6 +403,7 @@ def mac_batch(TrafficKeys traffic_keys not None, key_index, buffer, offsets, len
                 at += n
     finally:
         # keys were behind TCP-MD5's messages, and CMAC's subkeys in them
+        burn_stack(traffic_keys.kernel)
         wipe(scratch, max(1, chunk) * SCRATCH)
         free(scratch)
         free(messages)

@@ -58,6 +58,7 @@ cdef class Shard:
                            const Columns *out) except -1 nogil
     cdef void report(self, Py_ssize_t count, Py_ssize_t first, const Columns *out) noexcept nogil
     cdef void end_batch(self) noexcept nogil
+    cdef void leave(self) noexcept nogil
     cdef dict describe(self, const Incarnation *it)
     cdef int32_t restore_one(self, int32_t connection, int direction, one) except -2
 

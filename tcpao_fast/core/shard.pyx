@@ -19,9 +19,9 @@ from tcpao_fast.core.connections cimport (
     out_of_memory,
 )
 from tcpao_fast.core.hypothesis cimport CHECK_AO, CHECK_NOTHING
-from tcpao_fast.core.kernels cimport tcpao_prefetch
+from tcpao_fast.core.kernels cimport TCPAO_AES_CMAC, tcpao_prefetch
 from tcpao_fast.core.keys cimport FIRST_CHOICE, TAG_BITS, key_data, key_slot
-from tcpao_fast.core.mac cimport wipe
+from tcpao_fast.core.mac cimport burn_stack, wipe
 from tcpao_fast.core.messages cimport DIGEST, KERNEL_LIBRARY, SCRATCH, assemble
 from tcpao_fast.core.parse cimport parse_frame
 from tcpao_fast.core.segment cimport AUTH_AO, KIND_FRAGMENT, KIND_SEGMENT, be16, be32, between
@@ -221,7 +221,13 @@ cdef class Shard:
                 self.report(count, done, out)
                 done += count
             self.end_batch()
+        self.leave()
         return done
+
+    cdef void leave(self) noexcept nogil:
+        """Last thing in a call: no traffic key stays on the stack."""
+        if self.keys.in_use[<int>TCPAO_AES_CMAC]:
+            burn_stack(TCPAO_AES_CMAC)
 
     cdef void judge_batch(self, Py_ssize_t count) noexcept nogil:
         """What needs no MAC, and for the others their ISNs, SNE and traffic key."""

@@ -552,6 +552,7 @@ def sign_records(Shard shard not None, Records records not None, origins=None):
         finally:
             with nogil:
                 shard.end_batch()
+                shard.leave()
         first += count
     return buffer[:used], offsets, lengths, outcomes, mkts, ids
 
@@ -603,6 +604,7 @@ def sign_records_inplace(Shard shard not None, Records records not None, origins
         finally:
             with nogil:
                 shard.end_batch()
+                shard.leave()
         first += count
     return outcomes, mkts, ids
 

@@ -86,5 +86,7 @@ tcpao_mac_fn tcpao_hmac_sha1_armv8, tcpao_aes_cmac_armv8, tcpao_hmac_sha256_armv
 
 /* Overwrite memory that held a secret; not removed by the optimiser. */
 void tcpao_wipe(void *memory, size_t length);
+/* Overwrite what kernels left on the stack below the caller. */
+void tcpao_burn_stack(void);
 
 #endif
