@@ -14,6 +14,7 @@ COMPILE = ["-std=c11", "-O3", "-fvisibility=hidden"]
 if os.environ.get("TCPAO_FAST_WERROR"):  # CI: our C and what Cython makes of our modules
     COMPILE += ["-Wall", "-Wextra", "-Werror"]
 LINK = []
+DEBUG = bool(os.environ.get("TCPAO_FAST_DEBUG"))  # Cython's own checks: bounds, None, initialised
 if sanitizers := os.environ.get("TCPAO_FAST_SANITIZE"):  # such as address,undefined
     COMPILE += ["-g", f"-fsanitize={sanitizers}", "-fno-sanitize-recover=undefined"]
     LINK += [f"-fsanitize={sanitizers}"]
@@ -37,9 +38,10 @@ setup(
         [extension(source) for source in sorted(CORE.glob("*.pyx"))],
         compiler_directives={
             "language_level": 3,
-            "boundscheck": False,
+            "boundscheck": DEBUG,
+            "initializedcheck": DEBUG,
+            "nonecheck": DEBUG,
             "wraparound": False,
-            "initializedcheck": False,
             "cdivision": True,
             "embedsignature": True,
             "freethreading_compatible": True,
