@@ -14,7 +14,7 @@ COMPILE = ["-std=c11", "-O3", "-fvisibility=hidden"]
 if os.environ.get("TCPAO_FAST_WERROR"):  # CI: our C and what Cython makes of our modules
     COMPILE += ["-Wall", "-Wextra", "-Werror"]
 LINK = []
-DEBUG = bool(os.environ.get("TCPAO_FAST_DEBUG"))  # Cython's own checks: bounds, None, initialised
+DEBUG = bool(os.environ.get("TCPAO_FAST_DEBUG"))  # Cython's own checks
 if sanitizers := os.environ.get("TCPAO_FAST_SANITIZE"):  # such as address,undefined
     COMPILE += ["-g", f"-fsanitize={sanitizers}", "-fno-sanitize-recover=undefined"]
     LINK += [f"-fsanitize={sanitizers}"]
@@ -40,7 +40,6 @@ setup(
             "language_level": 3,
             "boundscheck": DEBUG,
             "initializedcheck": DEBUG,
-            "nonecheck": DEBUG,
             "wraparound": False,
             "cdivision": True,
             "embedsignature": True,
