@@ -16,7 +16,7 @@ if os.environ.get("TCPAO_FAST_WERROR"):  # CI: our C and what Cython makes of ou
 LINK = []
 DEBUG = bool(os.environ.get("TCPAO_FAST_DEBUG"))  # Cython's own checks
 if sanitizers := os.environ.get("TCPAO_FAST_SANITIZE"):  # such as address,undefined
-    COMPILE += ["-g", f"-fsanitize={sanitizers}", "-fno-sanitize-recover=undefined"]
+    COMPILE += ["-g", "-O1", f"-fsanitize={sanitizers}", "-fno-sanitize-recover=undefined"]
     LINK += [f"-fsanitize={sanitizers}"]
 
 

@@ -166,9 +166,8 @@ def captures(folder, count):
 @click.option("--strangers", "total", default=10_000_000, show_default=True)
 def main(total):
     """Measure and print, as Markdown."""
-    print(
-        f"| {total:,} forged SYNs, 1,000 live connections | lost | MB | us a SYN |\n|---|---|---|---|"
-    )
+    print(f"| {total:,} forged SYNs, 1,000 live connections | lost | MB | us a SYN |")
+    print("|---|---|---|---|")
     for signed in (False, True):
         for threads in (1, 4):
             lost, grown, cost = flood(total, signed, threads)

@@ -14,7 +14,6 @@ import click
 
 from tcpao_fast.cli.app import INTERRUPTED, ReaderGoneError, tcpao
 
-
 FAULT = 70  #: EX_SOFTWARE of sysexits.h
 
 
