@@ -23,8 +23,19 @@ cdef struct Hypothesis:
     int32_t incarnation       # -1: ISNs that the segment itself states
     int32_t mkt               # -1 without
     int32_t traffic_key       # slot in the MKT's slab, -1 without
+    int32_t tried             # the first of `Tried` of this row, -1 without
     uint8_t direction
     uint8_t check
     uint8_t verdict
     uint8_t temporary         # the traffic key belongs to this row alone
     uint8_t happened          # bits of Happened, where somebody traces
+
+# A further try of a row whose first one failed, computed along with others: see `Shard.try_further`.
+cdef struct Tried:
+    uint32_t isn_source
+    uint32_t isn_destination
+    uint32_t sne
+    int32_t mkt
+    int32_t row
+    int32_t next              # of the same row
+    uint8_t good

@@ -3,7 +3,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from tcpao_fast.core.buffers cimport Records
 from tcpao_fast.core.connections cimport ConnectionTable, Incarnation
 from tcpao_fast.core.fragments cimport Reassembler
-from tcpao_fast.core.hypothesis cimport Hypothesis
+from tcpao_fast.core.hypothesis cimport Hypothesis, Tried
 from tcpao_fast.core.kernels cimport tcpao_message
 from tcpao_fast.core.keys cimport Derivation, KeyTable
 from tcpao_fast.core.mac cimport Scheduler
@@ -41,6 +41,12 @@ cdef class Shard:
     cdef uint8_t *macs
     cdef tcpao_message *messages
     cdef Scheduler scheduler
+    cdef Segment *further                 # rows of further tries, once there are any
+    cdef Hypothesis *further_rows
+    cdef uint8_t *further_macs
+    cdef Tried *tried                     # what came of them
+    cdef Py_ssize_t tried_count
+    cdef Py_ssize_t tried_room
     cdef int64_t tally[VERDICT_COUNT + 1]  # verdicts, and how many segments have TCP-AO
     cdef int64_t *key_tally               # of each MKT, ever: good and bad
     cdef Py_ssize_t in_flight             # rows of the batch that runs
@@ -58,6 +64,11 @@ cdef class Shard:
                            const Columns *out) except -1 nogil
     cdef void report(self, Py_ssize_t count, Py_ssize_t first, const Columns *out) noexcept nogil
     cdef void end_batch(self) noexcept nogil
+    cdef int reserve_tries(self) except -1 nogil
+    cdef int try_further(self, Py_ssize_t count) except -1 nogil
+    cdef Py_ssize_t propose(self, Py_ssize_t i, Py_ssize_t n, int32_t incarnation, uint32_t isn_source,
+                            uint32_t isn_destination, int64_t position) noexcept nogil
+    cdef int compute_tries(self, Py_ssize_t n) except -1 nogil
     cdef void leave(self) noexcept nogil
     cdef dict describe(self, const Incarnation *it)
     cdef int32_t restore_one(self, int32_t connection, int direction, one) except -2

@@ -19,12 +19,23 @@ from tcpao_fast.core.connections cimport (
     out_of_memory,
 )
 from tcpao_fast.core.hypothesis cimport CHECK_AO, CHECK_NOTHING
-from tcpao_fast.core.kernels cimport TCPAO_AES_CMAC, tcpao_prefetch
+from tcpao_fast.core.kernels cimport TCPAO_AES_CMAC, tcpao_equal, tcpao_prefetch
 from tcpao_fast.core.keys cimport FIRST_CHOICE, TAG_BITS, key_data, key_slot
 from tcpao_fast.core.mac cimport burn_stack, wipe
 from tcpao_fast.core.messages cimport DIGEST, KERNEL_LIBRARY, SCRATCH, assemble
 from tcpao_fast.core.parse cimport parse_frame
-from tcpao_fast.core.segment cimport AUTH_AO, KIND_FRAGMENT, KIND_SEGMENT, be16, be32, between
+from tcpao_fast.core.segment cimport (
+    AUTH_AO,
+    FLAG_ACK,
+    FLAG_RST,
+    FLAG_SYN,
+    KIND_FRAGMENT,
+    KIND_SEGMENT,
+    be16,
+    be32,
+    between,
+)
+from tcpao_fast.core.sne cimport extend
 from tcpao_fast.core.verdict cimport (
     VERDICT_BAD_MAC,
     VERDICT_MD5_BAD,
@@ -42,6 +53,7 @@ cdef enum:
     ROWS = 512           # the memory of a batch stays in the second-level cache
     AHEAD = 8             # records between a prefetch and its use
     KEYS_AHEAD = 16
+    TRIES = 5             # further ones of a segment, at most
     FEW = 1500            # connections whose keys stay in the second-level cache by themselves
 
 
@@ -153,6 +165,10 @@ cdef class Shard:
         free(self.scratch)
         free(self.macs)
         free(self.messages)
+        free(self.further)
+        free(self.further_rows)
+        free(self.further_macs)
+        free(self.tried)
         free(self.key_tally)
 
     # -- the stages over a batch ------------------------------------------------------------------
@@ -206,8 +222,154 @@ cdef class Shard:
         self.judge_batch(count)
         self.derive_wanted()
         self.mac_batch(count)
+        self.try_further(count)
         return commit_batch(self.connections, self.keys, self.segments, self.rows, self.macs,
-                            self.timestamps, count, tracing)
+                            self.tried, self.timestamps, count, tracing)
+
+    # -- what `commit` will ask of segments whose first try failed ----------------------------------
+
+    cdef int reserve_tries(self) except -1 nogil:
+        """Memory, as soon as a try fails."""
+        if self.tried != NULL:
+            return 0
+        self.tried_room = TRIES * self.batch_rows
+        self.further = <Segment *>malloc(self.batch_rows * sizeof(Segment))
+        self.further_rows = <Hypothesis *>malloc(self.batch_rows * sizeof(Hypothesis))
+        self.further_macs = <uint8_t *>malloc(self.batch_rows * DIGEST)
+        self.tried = <Tried *>malloc(self.tried_room * sizeof(Tried))
+        if (self.further == NULL or self.further_rows == NULL or self.further_macs == NULL
+                or self.tried == NULL):
+            out_of_memory()
+        return 0
+
+    cdef int try_further(self, Py_ssize_t count) except -1 nogil:
+        """Compute, many at a time, what `commit` would compute one by one for segments whose first
+        try failed: under the other pairs of ISNs of their connections, and under what they state
+        themselves.  It decides nothing: what it did not foresee `commit` computes."""
+        cdef const Segment *segment
+        cdef Hypothesis *row
+        cdef const Connection *connection
+        cdef const Incarnation *it
+        cdef Py_ssize_t i, n = 0
+        cdef int32_t at
+        cdef int direction, length
+        self.tried_count = 0
+        for i in range(count):
+            row = &self.rows[i]
+            segment = &self.segments[i]
+            row.tried = NONE
+            if row.check != CHECK_AO or segment.flags & FLAG_SYN or row.mkt == NONE:
+                continue
+            length = segment.auth_length - 4
+            if length != self.keys.mkts[row.mkt].mac_length or (
+                    self.keys.mkts[row.mkt].kernel == KERNEL_LIBRARY):
+                continue
+            if row.traffic_key != NONE and tcpao_equal(
+                    self.macs + DIGEST * i, segment.tcp + segment.auth_offset + 4, length):
+                continue
+            self.reserve_tries()
+            if n + TRIES > self.batch_rows:
+                self.compute_tries(n)
+                n = 0
+            direction = row.direction
+            connection = &self.connections.connections[row.connection]
+            at = connection.newest
+            while at != NONE:
+                it = &self.connections.incarnations[at]
+                if it.known == 3:
+                    if at != row.incarnation:
+                        n = self.propose(i, n, at, it.isn[direction], it.isn[1 - direction],
+                                         extend(it.anchor[direction], segment.seq))
+                elif it.known == 1 << direction:
+                    if segment.flags & FLAG_ACK:
+                        n = self.propose(i, n, NONE, it.isn[direction], segment.ack - 1,
+                                         extend(it.isn[direction], segment.seq))
+                else:
+                    n = self.propose(
+                        i, n, NONE, segment.seq if segment.flags & FLAG_RST else segment.seq - 1,
+                        it.isn[1 - direction],
+                        extend(segment.seq if segment.flags & FLAG_RST else segment.seq - 1,
+                               segment.seq))
+                at = it.next
+            if segment.flags & FLAG_ACK:
+                n = self.propose(i, n, NONE, segment.seq - 1, segment.ack - 1,
+                                 extend(segment.seq - 1, segment.seq))
+        if n:
+            self.compute_tries(n)
+        return 0
+
+    cdef Py_ssize_t propose(self, Py_ssize_t i, Py_ssize_t n, int32_t incarnation, uint32_t isn_source,
+                            uint32_t isn_destination, int64_t position) noexcept nogil:
+        """Make the n-th of the tries to be computed one of row i; how many there are then."""
+        cdef Hypothesis *row
+        cdef Tried *noted
+        if position < 0 or self.tried_count >= self.tried_room or n >= self.batch_rows:
+            return n
+        self.further[n] = self.segments[i]
+        row = &self.further_rows[n]
+        row[0] = self.rows[i]
+        row.incarnation = incarnation
+        row.isn_source = isn_source
+        row.isn_destination = isn_destination
+        row.position = position
+        row.temporary = incarnation == NONE
+        row.tried = <int32_t>self.tried_count          # which one it is
+        noted = &self.tried[self.tried_count]
+        noted.isn_source = isn_source
+        noted.isn_destination = isn_destination
+        noted.sne = <uint32_t>(position >> 32)
+        noted.mkt = row.mkt
+        noted.row = <int32_t>i
+        noted.next = self.rows[i].tried
+        noted.good = 0
+        self.rows[i].tried = <int32_t>self.tried_count
+        self.tried_count += 1
+        return n + 1
+
+    cdef int compute_tries(self, Py_ssize_t n) except -1 nogil:
+        """Their traffic keys, MACs and comparison; in the memory of the batch, which is done with."""
+        cdef Py_ssize_t t, wanted = 0, found
+        cdef Hypothesis *row
+        cdef const Segment *segment
+        cdef Derivation *derivation
+        cdef uint32_t used = 0
+        cdef int kernel
+        self.keys.reserve(n)
+        for t in range(n):
+            row = &self.further_rows[t]
+            row.traffic_key = NONE
+            if row.incarnation != NONE:
+                row.traffic_key = self.keys.find_slot(
+                    self.connections.incarnations[row.incarnation].keys[row.direction], row.mkt)
+            if row.traffic_key == NONE:
+                if row.incarnation != NONE:
+                    row.traffic_key = self.keys.take_owned_slot(row.mkt, row.incarnation, row.direction)
+                else:
+                    row.traffic_key = self.keys.take_slot(row.mkt)
+                derivation = &self.derivations[wanted]
+                derivation.segment = &self.further[t]
+                derivation.isn_source = row.isn_source
+                derivation.isn_destination = row.isn_destination
+                derivation.mkt = row.mkt
+                derivation.slot = row.traffic_key
+                wanted += 1
+            row.key = key_data(self.keys.slabs, row.traffic_key)
+            used |= <uint32_t>1 << self.keys.mkts[row.mkt].kernel
+        self.keys.derive(self.derivations, wanted)
+        for kernel in range(KERNEL_LIBRARY):
+            if used >> kernel & 1:
+                found = assemble(kernel, self.keys.mkts, self.further, self.further_rows, n,
+                                 self.scratch, self.further_macs, self.messages)
+                self.scheduler.run(kernel, self.messages, found)
+        for t in range(n):
+            row = &self.further_rows[t]
+            segment = &self.further[t]
+            self.tried[row.tried].good = tcpao_equal(
+                self.further_macs + DIGEST * t, segment.tcp + segment.auth_offset + 4,
+                segment.auth_length - 4)
+            if row.temporary:
+                self.keys.free_slot(row.traffic_key)
+        return 0
 
     cdef Py_ssize_t verify(self, Records records, int64_t rows_seen,
                            const Columns *out) except -1 nogil:

@@ -1,7 +1,7 @@
 from libc.stdint cimport int64_t, uint8_t
 
 from tcpao_fast.core.connections cimport ConnectionTable
-from tcpao_fast.core.hypothesis cimport Hypothesis
+from tcpao_fast.core.hypothesis cimport Hypothesis, Tried
 from tcpao_fast.core.keys cimport KeyTable
 from tcpao_fast.core.segment cimport Segment
 
@@ -25,5 +25,5 @@ cdef void judge(ConnectionTable connections, KeyTable keys, bint ao_required,
 cdef bint expected(ConnectionTable connections, KeyTable keys, const Segment *segment,
                    int64_t timestamp, Hypothesis *row) noexcept nogil
 cdef int commit_batch(ConnectionTable connections, KeyTable keys, const Segment *segments,
-                      Hypothesis *rows, const uint8_t *macs, const int64_t *timestamps,
-                      Py_ssize_t count, bint tracing) except -1 nogil
+                      Hypothesis *rows, const uint8_t *macs, const Tried *tried,
+                      const int64_t *timestamps, Py_ssize_t count, bint tracing) except -1 nogil

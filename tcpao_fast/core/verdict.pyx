@@ -26,6 +26,7 @@ from tcpao_fast.core.hypothesis cimport (
     CHECK_MD5,
     CHECK_NOTHING,
     STEPPED_SNE,
+    Tried,
 )
 from tcpao_fast.core.kernels cimport tcpao_equal, tcpao_message
 from tcpao_fast.core.keys cimport (
@@ -63,6 +64,7 @@ cdef struct Attempts:
     const Segment *segment
     Hypothesis *row              # the speculation, with its MAC in `mac`
     const uint8_t *mac
+    const Tried *tried           # what was computed further, by `row.tried`
     uint8_t *scratch
     int64_t timestamp
 
@@ -162,7 +164,8 @@ cdef int attempt(ConnectionTable connections, KeyTable keys, Attempts *one, int3
     cdef tcpao_message message
     cdef Derivation wanted
     cdef uint8_t digest[64]
-    cdef int32_t slot = NONE
+    cdef const Tried *known
+    cdef int32_t slot = NONE, at
     cdef int length = segment.auth_length - 4
     cdef size_t prefix
     cdef bint good
@@ -172,6 +175,17 @@ cdef int attempt(ConnectionTable connections, KeyTable keys, Attempts *one, int3
             and row.isn_destination == isn_destination and row.position >> 32 == position >> 32):
         row.position = position
         return tcpao_equal(one.mac, segment.tcp + segment.auth_offset + 4, length)
+    at = row.tried
+    while at != NONE:
+        known = &one.tried[at]
+        if (known.mkt == mkt_index and known.isn_source == isn_source
+                and known.isn_destination == isn_destination
+                and known.sne == <uint32_t>(position >> 32)):
+            if known.good:
+                row.mkt = mkt_index
+                row.position = position
+            return known.good
+        at = known.next
     if incarnation != NONE:
         slot = keys.find_slot(connections.incarnations[incarnation].keys[row.direction], mkt_index)
     if slot == NONE:
@@ -371,15 +385,16 @@ cdef bint confirmed(ConnectionTable connections, const Segment *segment, Hypothe
 
 
 cdef int commit_batch(ConnectionTable connections, KeyTable keys, const Segment *segments,
-                      Hypothesis *rows, const uint8_t *macs, const int64_t *timestamps,
-                      Py_ssize_t count, bint tracing) except -1 nogil:
-    """The verdict on each row, in their order; row i's MAC is the i-th `DIGEST` bytes of `macs`.
-    `tracing`: note also what the good ones did."""
+                      Hypothesis *rows, const uint8_t *macs, const Tried *tried,
+                      const int64_t *timestamps, Py_ssize_t count, bint tracing) except -1 nogil:
+    """The verdict on each row, in their order; row i's MAC is the i-th `DIGEST` bytes of `macs`, and
+    what `tried` has of it needs no computing.  `tracing`: note also what the good ones did."""
     cdef Attempts one
     cdef uint8_t scratch[SCRATCH]
     cdef Py_ssize_t i
     cdef int64_t sne = 0
     one.scratch = scratch
+    one.tried = tried
     for i in range(count):
         if tracing:
             sne = reached_sne(connections, &rows[i])
