@@ -7,7 +7,6 @@ Each attack is made of forged packets alone; nothing in it knows a key.
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 import tempfile
@@ -186,8 +185,6 @@ def main(total):
     with tempfile.TemporaryDirectory() as folder:
         for arguments, name, peak, seconds in captures(Path(folder), min(total // 5, 2_000_000)):
             print(f"| `{arguments}` | {name} | {peak} | {seconds:.1f} |", flush=True)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(f"\nPeak of this process: {peak} MB.")
 
 
 if __name__ == "__main__":

@@ -173,7 +173,7 @@ class TestSignals:
                 [*TCPAO, *map(str, arguments)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                 # a job in the background ignores SIGINT, and so would its children
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )  # fmt: skip
             process.stdin.write(WRAP.read_bytes()[:20000])
             process.stdin.flush()
