@@ -23,7 +23,7 @@ cdef struct Hypothesis:
     int32_t incarnation       # -1: ISNs that the segment itself states
     int32_t mkt               # -1 without
     int32_t traffic_key       # slot in the MKT's slab, -1 without
-    int32_t tried             # the first of `Tried` of this row, -1 without
+    int32_t tried             # the first of `Tried` of this row, counted from 1; 0 without
     uint8_t direction
     uint8_t check
     uint8_t verdict
@@ -37,5 +37,5 @@ cdef struct Tried:
     uint32_t sne
     int32_t mkt
     int32_t row
-    int32_t next              # of the same row
+    int32_t next              # of the same row, counted from 1; 0 at the end
     uint8_t good

@@ -65,7 +65,7 @@ cdef class Shard:
     cdef void report(self, Py_ssize_t count, Py_ssize_t first, const Columns *out) noexcept nogil
     cdef void end_batch(self) noexcept nogil
     cdef int reserve_tries(self) except -1 nogil
-    cdef int try_further(self, Py_ssize_t count) except -1 nogil
+    cdef int try_further(self, Py_ssize_t first, Py_ssize_t count) except -1 nogil
     cdef Py_ssize_t propose(self, Py_ssize_t i, Py_ssize_t n, int32_t incarnation, uint32_t isn_source,
                             uint32_t isn_destination, int64_t position) noexcept nogil
     cdef int compute_tries(self, Py_ssize_t n) except -1 nogil

@@ -218,13 +218,18 @@ cdef class Shard:
 
     cdef int verify_batch(self, Py_ssize_t count, bint tracing) except -1 nogil:
         """The stages from `connections` on over the first `count` of `segments`."""
+        cdef Py_ssize_t at
         self.open_batch(count)
         self.judge_batch(count)
         self.derive_wanted()
         self.mac_batch(count)
-        self.try_further(count)
-        return commit_batch(self.connections, self.keys, self.segments, self.rows, self.macs,
-                            self.tried, self.timestamps, count, tracing)
+        at = commit_batch(self.connections, self.keys, self.segments, self.rows, self.macs, NULL,
+                          self.timestamps, 0, count, True, tracing)
+        if at < count:               # one whose first try failed, and probably it is not the only one
+            self.try_further(at, count)
+            commit_batch(self.connections, self.keys, self.segments, self.rows, self.macs,
+                         self.tried, self.timestamps, at, count, False, tracing)
+        return 0
 
     # -- what `commit` will ask of segments whose first try failed ----------------------------------
 
@@ -242,8 +247,8 @@ cdef class Shard:
             out_of_memory()
         return 0
 
-    cdef int try_further(self, Py_ssize_t count) except -1 nogil:
-        """Compute, many at a time, what `commit` would compute one by one for segments whose first
+    cdef int try_further(self, Py_ssize_t first, Py_ssize_t count) except -1 nogil:
+        """From row `first` on compute, many at a time, what `commit` would compute one by one for segments whose first
         try failed: under the other pairs of ISNs of their connections, and under what they state
         themselves.  It decides nothing: what it did not foresee `commit` computes."""
         cdef const Segment *segment
@@ -254,18 +259,17 @@ cdef class Shard:
         cdef int32_t at
         cdef int direction, length
         self.tried_count = 0
-        for i in range(count):
+        for i in range(first, count):
             row = &self.rows[i]
             segment = &self.segments[i]
-            row.tried = NONE
-            if row.check != CHECK_AO or segment.flags & FLAG_SYN or row.mkt == NONE:
+            if row.check != CHECK_AO:
                 continue
             length = segment.auth_length - 4
-            if length != self.keys.mkts[row.mkt].mac_length or (
-                    self.keys.mkts[row.mkt].kernel == KERNEL_LIBRARY):
-                continue
             if row.traffic_key != NONE and tcpao_equal(
                     self.macs + DIGEST * i, segment.tcp + segment.auth_offset + 4, length):
+                continue
+            if segment.flags & FLAG_SYN or length != self.keys.mkts[row.mkt].mac_length or (
+                    self.keys.mkts[row.mkt].kernel == KERNEL_LIBRARY):
                 continue
             self.reserve_tries()
             if n + TRIES > self.batch_rows:
@@ -322,8 +326,8 @@ cdef class Shard:
         noted.row = <int32_t>i
         noted.next = self.rows[i].tried
         noted.good = 0
-        self.rows[i].tried = <int32_t>self.tried_count
         self.tried_count += 1
+        self.rows[i].tried = <int32_t>self.tried_count
         return n + 1
 
     cdef int compute_tries(self, Py_ssize_t n) except -1 nogil:

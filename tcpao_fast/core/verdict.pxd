@@ -24,6 +24,7 @@ cdef void judge(ConnectionTable connections, KeyTable keys, bint ao_required,
                 const Segment *segment, int64_t timestamp, Hypothesis *row) noexcept nogil
 cdef bint expected(ConnectionTable connections, KeyTable keys, const Segment *segment,
                    int64_t timestamp, Hypothesis *row) noexcept nogil
-cdef int commit_batch(ConnectionTable connections, KeyTable keys, const Segment *segments,
-                      Hypothesis *rows, const uint8_t *macs, const Tried *tried,
-                      const int64_t *timestamps, Py_ssize_t count, bint tracing) except -1 nogil
+cdef Py_ssize_t commit_batch(ConnectionTable connections, KeyTable keys, const Segment *segments,
+                             Hypothesis *rows, const uint8_t *macs, const Tried *tried,
+                             const int64_t *timestamps, Py_ssize_t first, Py_ssize_t count,
+                             bint stop, bint tracing) except -1 nogil

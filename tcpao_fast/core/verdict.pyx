@@ -176,8 +176,8 @@ cdef int attempt(ConnectionTable connections, KeyTable keys, Attempts *one, int3
         row.position = position
         return tcpao_equal(one.mac, segment.tcp + segment.auth_offset + 4, length)
     at = row.tried
-    while at != NONE:
-        known = &one.tried[at]
+    while at:
+        known = &one.tried[at - 1]
         if (known.mkt == mkt_index and known.isn_source == isn_source
                 and known.isn_destination == isn_destination
                 and known.sne == <uint32_t>(position >> 32)):
@@ -384,21 +384,25 @@ cdef bint confirmed(ConnectionTable connections, const Segment *segment, Hypothe
     return True
 
 
-cdef int commit_batch(ConnectionTable connections, KeyTable keys, const Segment *segments,
-                      Hypothesis *rows, const uint8_t *macs, const Tried *tried,
-                      const int64_t *timestamps, Py_ssize_t count, bint tracing) except -1 nogil:
-    """The verdict on each row, in their order; row i's MAC is the i-th `DIGEST` bytes of `macs`, and
-    what `tried` has of it needs no computing.  `tracing`: note also what the good ones did."""
+cdef Py_ssize_t commit_batch(ConnectionTable connections, KeyTable keys, const Segment *segments,
+                             Hypothesis *rows, const uint8_t *macs, const Tried *tried,
+                             const int64_t *timestamps, Py_ssize_t first, Py_ssize_t count,
+                             bint stop, bint tracing) except -1 nogil:
+    """The verdict on each row from `first` on, in their order; row i's MAC is the i-th `DIGEST` bytes
+    of `macs`, and what `tried` has of it needs no computing.  `tracing`: note also what the good ones
+    did.  Returns `count`; with `stop` the first row that further tries are worth computing for."""
     cdef Attempts one
     cdef uint8_t scratch[SCRATCH]
     cdef Py_ssize_t i
     cdef int64_t sne = 0
     one.scratch = scratch
     one.tried = tried
-    for i in range(count):
+    for i in range(first, count):
         if tracing:
             sne = reached_sne(connections, &rows[i])
         if not confirmed(connections, &segments[i], &rows[i], macs + DIGEST * i):
+            if stop and rows[i].check == CHECK_AO and not segments[i].flags & FLAG_SYN:
+                return i
             one.segment = &segments[i]
             one.row = &rows[i]
             one.mac = macs + DIGEST * i
@@ -406,7 +410,7 @@ cdef int commit_batch(ConnectionTable connections, KeyTable keys, const Segment 
             commit(connections, keys, &one)
         if tracing and rows[i].verdict == VERDICT_GOOD:
             rows[i].happened = what_happened(connections, &segments[i], &rows[i], sne)
-    return 0
+    return count
 
 
 cdef int64_t reached_sne(ConnectionTable connections, const Hypothesis *row) noexcept nogil:
