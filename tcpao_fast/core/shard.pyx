@@ -248,9 +248,10 @@ cdef class Shard:
         return 0
 
     cdef int try_further(self, Py_ssize_t first, Py_ssize_t count) except -1 nogil:
-        """From row `first` on compute, many at a time, what `commit` would compute one by one for segments whose first
-        try failed: under the other pairs of ISNs of their connections, and under what they state
-        themselves.  It decides nothing: what it did not foresee `commit` computes."""
+        """From row `first` on compute, many at a time, what `commit` would compute one by one for
+        segments whose first try failed: under the other pairs of ISNs of their connections, and
+        under what they state themselves.  It decides nothing: what it did not foresee `commit`
+        computes."""
         cdef const Segment *segment
         cdef Hypothesis *row
         cdef const Connection *connection

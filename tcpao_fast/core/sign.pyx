@@ -37,7 +37,6 @@ from tcpao_fast.core.segment cimport (
     KIND_MALFORMED,
     KIND_NOT_TCP,
     Segment,
-    be16,
     is_syn,
     is_syn_ack,
     put16,

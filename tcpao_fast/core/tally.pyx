@@ -137,7 +137,7 @@ cdef class Tally:
         """An entry for a connection that has none; NONE where it is counted with the others."""
         cdef void *grown
         cdef int32_t entry, capacity
-        cdef int step, verdict
+        cdef int verdict
         if self.count < self.limit:
             if self.count == self.capacity:
                 capacity = min(self.limit, max(<int32_t>FIRST_CAPACITY, 2 * self.capacity))
@@ -153,7 +153,7 @@ cdef class Tally:
             self.count += 1
             self.begin(entry, id_)
             return entry
-        for step in range(HAND_STEPS):
+        for _ in range(HAND_STEPS):
             entry = self.hand
             self.hand = self.hand + 1 if self.hand + 1 < self.count else 0
             if not (self.entries[entry].counts[<int>VERDICT_GOOD]

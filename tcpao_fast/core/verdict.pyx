@@ -147,7 +147,8 @@ cdef void judge(ConnectionTable connections, KeyTable keys, bint ao_required,
         row.check = CHECK_MD5
         row.verdict = VERDICT_MD5_BAD
     else:
-        row.verdict = VERDICT_AO_REQUIRED if connection.looked_up & HAS_MKT or ao_required else VERDICT_UNSIGNED
+        row.verdict = (VERDICT_AO_REQUIRED if connection.looked_up & HAS_MKT or ao_required
+                       else VERDICT_UNSIGNED)
         return
     if segment.captured < segment.length:
         row.check = CHECK_NOTHING
