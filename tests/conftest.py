@@ -19,6 +19,8 @@ VECTORS = HERE / "vectors"
 #: Not ours to give away: used where the workplace has it beside the project.
 CISCO = HERE.parent.parent / "shared" / "captures" / "cisco-bgp.pcap"
 
+# a sanitizer is preloaded for this process, not for the tools that tests start
+os.environ.pop("LD_PRELOAD", None)
 # key files that others can read are warned about; those of a checkout and of tests are as a user's
 os.umask(0o077)
 for _keys in CAPTURES.glob("*.toml"):

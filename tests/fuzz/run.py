@@ -28,7 +28,7 @@ TEXTS = ("state", "isns", "filters", "keys-")
 def child(target: str, seconds: float, seed: int, finds: Path) -> int:
     """Fuzz one target; 0 where nothing was found."""
     faulthandler.enable()
-    faulthandler.dump_traceback_later(max(60, 3 * seconds), exit=True)
+    faulthandler.dump_traceback_later(120 + 20 * seconds, exit=True)  # of a busy machine
     rng = random.Random(f"{target} {seed}")
     corpus = seeds(target)
     last = finds / f"{target}.last"
