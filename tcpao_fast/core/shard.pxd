@@ -57,7 +57,7 @@ cdef class Shard:
     cdef Py_ssize_t fill(self, Records records, Py_ssize_t *at, int64_t rows_seen) except -1 nogil
     cdef int verify_batch(self, Py_ssize_t count, bint tracing) except -1 nogil
     cdef void judge_batch(self, Py_ssize_t count) noexcept nogil
-    cdef void key_row(self, Py_ssize_t i) noexcept nogil
+    cdef void key_row(self, const Segment *segment, Hypothesis *row) noexcept nogil
     cdef int derive_wanted(self) except -1 nogil
     cdef int mac_batch(self, Py_ssize_t count) except -1 nogil
     cdef Py_ssize_t verify(self, Records records, int64_t rows_seen,

@@ -317,7 +317,7 @@ cdef class Shard:
         row.isn_source = isn_source
         row.isn_destination = isn_destination
         row.position = position
-        row.temporary = incarnation == NONE
+        row.temporary = 0
         row.tried = <int32_t>self.tried_count          # which one it is
         noted = &self.tried[self.tried_count]
         noted.isn_source = isn_source
@@ -333,34 +333,18 @@ cdef class Shard:
 
     cdef int compute_tries(self, Py_ssize_t n) except -1 nogil:
         """Their traffic keys, MACs and comparison; in the memory of the batch, which is done with."""
-        cdef Py_ssize_t t, wanted = 0, found
+        cdef Py_ssize_t t, found
         cdef Hypothesis *row
         cdef const Segment *segment
-        cdef Derivation *derivation
         cdef uint32_t used = 0
         cdef int kernel
         self.keys.reserve(n)
         for t in range(n):
             row = &self.further_rows[t]
             row.traffic_key = NONE
-            if row.incarnation != NONE:
-                row.traffic_key = self.keys.find_slot(
-                    self.connections.incarnations[row.incarnation].keys[row.direction], row.mkt)
-            if row.traffic_key == NONE:
-                if row.incarnation != NONE:
-                    row.traffic_key = self.keys.take_owned_slot(row.mkt, row.incarnation, row.direction)
-                else:
-                    row.traffic_key = self.keys.take_slot(row.mkt)
-                derivation = &self.derivations[wanted]
-                derivation.segment = &self.further[t]
-                derivation.isn_source = row.isn_source
-                derivation.isn_destination = row.isn_destination
-                derivation.mkt = row.mkt
-                derivation.slot = row.traffic_key
-                wanted += 1
-            row.key = key_data(self.keys.slabs, row.traffic_key)
+            self.key_row(&self.further[t], row)
             used |= <uint32_t>1 << self.keys.mkts[row.mkt].kernel
-        self.keys.derive(self.derivations, wanted)
+        self.derive_wanted()
         for kernel in range(KERNEL_LIBRARY):
             if used >> kernel & 1:
                 found = assemble(kernel, self.keys.mkts, self.further, self.further_rows, n,
@@ -413,19 +397,17 @@ cdef class Shard:
                 if self.connections.hypothesize(&self.segments[i], row):
                     self.speculated[self.speculated_count] = row.connection
                     self.speculated_count += 1
-                self.key_row(i)
+                self.key_row(&self.segments[i], row)
                 # for the next segment with this KeyID: see `expected`
                 if row.traffic_key != NONE and row.mkt == (
                         self.connections.asides[row.connection].candidates[row.direction][0]):
                     key_slot(self.keys.slabs, row.traffic_key).tagged = (
                         <uint32_t>row.mkt << TAG_BITS | FIRST_CHOICE | self.segments[i].key_id)
 
-    cdef void key_row(self, Py_ssize_t i) noexcept nogil:
+    cdef void key_row(self, const Segment *segment, Hypothesis *row) noexcept nogil:
         """Stage `keys` for one row: find its traffic key, or note that it is wanted."""
-        cdef Hypothesis *row = &self.rows[i]
         cdef Derivation *derivation
-        if row.position < 0 or (
-                self.segments[i].auth_length - 4 != self.keys.mkts[row.mkt].mac_length):
+        if row.position < 0 or segment.auth_length - 4 != self.keys.mkts[row.mkt].mac_length:
             return
         if row.incarnation != NONE:
             row.traffic_key = self.keys.find_slot(
@@ -437,7 +419,7 @@ cdef class Shard:
                 row.traffic_key = self.keys.take_slot(row.mkt)
                 row.temporary = 1
             derivation = &self.derivations[self.wanted]
-            derivation.segment = &self.segments[i]
+            derivation.segment = segment
             derivation.isn_source = row.isn_source
             derivation.isn_destination = row.isn_destination
             derivation.mkt = row.mkt

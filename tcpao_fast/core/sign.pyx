@@ -399,7 +399,7 @@ cdef void schedule(Shard shard, Py_ssize_t i) noexcept nogil:
     if row.check != CHECK_NOTHING:
         shard.connections.prove(row.connection)
     if row.check == CHECK_AO:
-        shard.key_row(i)
+        shard.key_row(&shard.segments[i], row)
         if row.incarnation != NONE:
             advance(&shard.connections.incarnations[row.incarnation], &shard.segments[i], row)
 
