@@ -5,8 +5,8 @@
 Each target runs in a child of its own, so that a crash is a find too.  A find is kept in FOLDER and
 printed; the exit status is 1 then.  Build with TCPAO_FAST_SANITIZE=address,undefined to find more.
 
-With --guided the inputs are led by coverage (libFuzzer, by `pip install atheris`), the mutations are
-the same.  It sees the package's Python; the compiled core too, where clang built that for it:
+With --guided coverage leads (libFuzzer, by `pip install atheris`), the mutations are the same.  It
+sees the package's Python; the compiled core too, where clang built that for it:
 
     CC=clang TCPAO_FAST_SANITIZE=fuzzer-no-link,address python setup.py build_ext --inplace
     LD_PRELOAD=$(python -c 'import atheris; print(atheris.path())')/asan_with_fuzzer.so \
