@@ -7,8 +7,8 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 CORE = Path("tcpao_fast/core")
-KERNELS = sorted(str(path) for path in (CORE / "kernels").glob("*.c"))
-HEADERS = sorted(str(path) for path in (CORE / "kernels").glob("*.h"))
+KERNELS = sorted(str(path) for path in (CORE / "mac/kernels").glob("*.c"))
+HEADERS = sorted(str(path) for path in (CORE / "mac/kernels").glob("*.h"))
 
 COMPILE = ["-std=c11", "-O3", "-fvisibility=hidden"]
 if os.environ.get("TCPAO_FAST_WERROR"):  # CI: our C and what Cython makes of our modules
@@ -24,10 +24,10 @@ def extension(source: Path) -> Extension:
     """One stage, one module; `mac` alone links the kernels and the CPU detection."""
     owns_kernels = source.stem == "mac"
     return Extension(
-        f"tcpao_fast.core.{source.stem}",
+        ".".join(source.with_suffix("").parts),
         [str(source), *(KERNELS if owns_kernels else [])],
         depends=HEADERS,
-        include_dirs=[str(CORE)],
+        include_dirs=[str(CORE / "mac")],
         extra_compile_args=COMPILE,
         extra_link_args=LINK,
     )
@@ -35,7 +35,7 @@ def extension(source: Path) -> Extension:
 
 setup(
     ext_modules=cythonize(
-        [extension(source) for source in sorted(CORE.glob("*.pyx"))],
+        [extension(source) for source in sorted(CORE.rglob("*.pyx"))],
         compiler_directives={
             "language_level": 3,
             "boundscheck": DEBUG,

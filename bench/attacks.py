@@ -18,7 +18,7 @@ import numpy as np
 from traffic import Traffic, packet
 
 import tcpao_fast as ao
-from tcpao_fast.core.store import pcap_header, pcap_records
+from tcpao_fast.core.wire.pcap_write import pcap_header, pcap_records
 
 CLIENT, SERVER = ("10.0.0.1", 40000), ("10.255.0.1", 179)
 OPTION = b"\x1d\x10\x01\x02" + b"\xaa" * 12

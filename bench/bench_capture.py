@@ -5,7 +5,7 @@ import pytest
 from traffic import Traffic, count_for
 
 import tcpao_fast as ao
-from tcpao_fast.core.store import pcap_header, pcap_records
+from tcpao_fast.core.wire.pcap_write import pcap_header, pcap_records
 
 
 @pytest.fixture

@@ -36,9 +36,9 @@ from scale import scale  # noqa: E402
 from traffic import ALGORITHMS, Traffic  # noqa: E402
 
 import tcpao_fast as ao  # noqa: E402
-from tcpao_fast.core.mac import active_kernels  # noqa: E402
-from tcpao_fast.core.single import OneSegment  # noqa: E402
-from tcpao_fast.core.store import pcap_header, pcap_records  # noqa: E402
+from tcpao_fast.core.batch.one import OneSegment  # noqa: E402
+from tcpao_fast.core.mac.mac import active_kernels  # noqa: E402
+from tcpao_fast.core.wire.pcap_write import pcap_header, pcap_records  # noqa: E402
 
 SIZES = (52, 64, 80, 256, 576, 1480, 4096, 9000)
 MAC_PEERS = ("ipsec_mb", "openssl_evp", "python_loop")

@@ -1,10 +1,7 @@
 """Sign and verify TCP-AO segments (RFC 5925, RFC 5926) in bulk."""
 
-from tcpao_fast.capture.rewrite import RewriteReport, sign_capture, strip_capture
-from tcpao_fast.capture.verify import CaptureReport, ConnectionReport, verify_capture
-from tcpao_fast.core.keys import derive_traffic_keys
-from tcpao_fast.core.mac import TrafficKeys, kernels, mac_batch
-from tcpao_fast.counters import Counters, KeyCounters, snmp_counters
+from tcpao_fast.core.flow.traffic_keys import derive_traffic_keys
+from tcpao_fast.core.mac.mac import TrafficKeys, kernels, mac_batch
 from tcpao_fast.diagnose import Diagnosis, Finding, diagnose_capture
 from tcpao_fast.endpoint import (
     AoInfo,
@@ -17,6 +14,11 @@ from tcpao_fast.endpoint import (
     State,
 )
 from tcpao_fast.engine import Engine, InplaceResult, Rewritten, VerifyResult, strip
+from tcpao_fast.engine.counters import Counters, KeyCounters, snmp_counters
+from tcpao_fast.engine.events import Event, Tracer
+from tcpao_fast.engine.policy import Policy
+from tcpao_fast.engine.sne import SequenceExtender
+from tcpao_fast.engine.verdicts import SignOutcome, Verdict
 from tcpao_fast.errors import (
     AlreadyConnectedError,
     CaptureError,
@@ -40,13 +42,11 @@ from tcpao_fast.errors import (
     TcpAoError,
     UnknownAlgorithmError,
 )
-from tcpao_fast.events import Event, Tracer
-from tcpao_fast.keyfiles import convert_keys, load_keys
+from tcpao_fast.jobs.rewrite import RewriteReport, sign_capture, strip_capture
+from tcpao_fast.jobs.verify import CaptureReport, ConnectionReport, verify_capture
 from tcpao_fast.keys import KeyChain, MasterKey
-from tcpao_fast.policy import Policy
+from tcpao_fast.keys.files import convert_keys, load_keys
 from tcpao_fast.report.html import report_capture
-from tcpao_fast.sne import SequenceExtender
-from tcpao_fast.verdicts import SignOutcome, Verdict
 
 __version__ = "0.1.0"
 

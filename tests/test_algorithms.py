@@ -7,7 +7,7 @@ import pytest
 import reference
 
 import tcpao_fast as ao
-from tcpao_fast import algorithms
+from tcpao_fast.core.mac import algorithms
 
 
 @pytest.mark.parametrize(

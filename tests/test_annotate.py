@@ -13,8 +13,8 @@ from wire import handshake, pair, tcp_packet
 import tcpao_fast as ao
 from tcpao_fast.capture.annotate import MAX_COMMENT
 from tcpao_fast.capture.reader import CaptureReader, in_time_order
-from tcpao_fast.core.store import pcapng_packets
-from tcpao_fast.verdicts import MEANINGS
+from tcpao_fast.core.wire.pcap_write import pcapng_packets
+from tcpao_fast.engine.verdicts import MEANINGS
 
 MIXED = CAPTURES / "bad-and-unsigned.pcap"
 
@@ -119,7 +119,7 @@ def test_after_an_error_nothing_is_left(tmp_path, monkeypatch):
     def fail(*_):
         raise RuntimeError("in the middle")
 
-    monkeypatch.setattr("tcpao_fast.capture.verify.verify_chunk", fail)
+    monkeypatch.setattr("tcpao_fast.jobs.verify.verify_chunk", fail)
     with pytest.raises(RuntimeError):
         ao.verify_capture(MIXED, [], annotate=tmp_path / "a.pcapng", output=tmp_path / "r.csv")
     with pytest.raises(ao.CaptureError, match="No such file"):

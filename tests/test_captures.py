@@ -7,7 +7,7 @@ import pytest
 import reference
 
 import tcpao_fast as ao
-from tcpao_fast.core.parse import parse
+from tcpao_fast.core.wire.parse import parse
 
 EXPECTED = {
     "bad-and-unsigned": {

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tcpao_fast as ao
-from tcpao_fast.core import mac
+from tcpao_fast.core.mac import mac
 
 HERE = Path(__file__).parent / "constant_time"
 KERNELS = Path(ao.__file__).parent / "core" / "kernels"

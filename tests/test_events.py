@@ -22,7 +22,7 @@ from ends import (
 from wire import ao_option, handshake, pair, records, tcp_packet
 
 import tcpao_fast as ao
-from tcpao_fast.events import EVENTS, flag_letters
+from tcpao_fast.engine.events import EVENTS, flag_letters
 
 
 def traced(**filters):

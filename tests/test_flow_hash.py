@@ -6,7 +6,7 @@ import struct
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from tcpao_fast.core.connections import flow_hash
+from tcpao_fast.core.flow.connections import flow_hash
 
 MASK = (1 << 64) - 1
 

@@ -13,7 +13,7 @@ import pytest
 from wire import ACK, PSH, SYN, ao_option, handshake, ip_packet, pair, records, tcp_packet
 
 import tcpao_fast as ao
-from tcpao_fast.core.parse import parse
+from tcpao_fast.core.wire.parse import parse
 
 RAW_IP = 101
 CLIENT, SERVER = ("10.0.0.1", 40000), ("10.0.0.2", 179)
@@ -402,7 +402,7 @@ def test_more_interfaces_than_anybody_has(tmp_path):
 def test_a_capture_full_of_strangers(tmp_path):
     """Connections beyond those that are reported one by one are added up."""
     from tcpao_fast.capture import verify as module
-    from tcpao_fast.core.store import pcap_header, pcap_records
+    from tcpao_fast.core.wire.pcap_write import pcap_header, pcap_records
 
     count = module.MOST_REPORTED + 5000
     buffer, offsets, lengths = flood(count, 1, True)

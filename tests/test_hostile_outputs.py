@@ -391,7 +391,7 @@ class TestFilesThatAreNone:
         key = ao.load_keys(target)[0]
         twice = ao.KeyChain([key, ao.MasterKey(algorithm="tcp-md5", secret=b"x", name=key.name,
                                                remote="10.9.9.9")])  # fmt: skip
-        from tcpao_fast.keyfiles.toml import write_toml
+        from tcpao_fast.keys.files.toml import write_toml
 
         target.write_text(write_toml(twice).text)
         names = [one.name for one in ao.load_keys(target)]

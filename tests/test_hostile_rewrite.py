@@ -13,7 +13,7 @@ from guard import GuardedPages
 from wire import ACK, SYN, ao_option, ip_packet, records, tcp_packet
 
 import tcpao_fast as ao
-from tcpao_fast.core.parse import parse
+from tcpao_fast.core.wire.parse import parse
 
 CLIENT, SERVER = ("10.0.0.1", 40000), ("10.0.0.2", 179)
 ETHERNET, RAW_IP = 1, 101

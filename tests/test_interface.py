@@ -11,10 +11,10 @@ import tcpao_fast
 
 SOURCE = """
 from libc.stdint cimport int64_t, uint8_t, uint32_t
-from tcpao_fast.core.messages cimport layout, SCRATCH
-from tcpao_fast.core.kernels cimport tcpao_message, TCPAO_HMAC_SHA1
-from tcpao_fast.core.mac cimport mac_one, prepare
-from tcpao_fast.core.sne cimport extend
+from tcpao_fast.core.mac.messages cimport layout, SCRATCH
+from tcpao_fast.core.mac.kernels cimport tcpao_message, TCPAO_HMAC_SHA1
+from tcpao_fast.core.mac.mac cimport mac_one, prepare
+from tcpao_fast.core.flow.sne cimport extend
 
 
 def position(int64_t anchor, uint32_t seq):

@@ -9,11 +9,11 @@ from click.testing import CliRunner
 from wire import ACK, PSH, pcap
 
 import tcpao_fast as ao
-from tcpao_fast import trial
 from tcpao_fast.capture.isns import read_isns
 from tcpao_fast.cli.app import tcpao
-from tcpao_fast.core.single import OneSegment
-from tcpao_fast.trial import search_isns
+from tcpao_fast.core.batch.one import OneSegment
+from tcpao_fast.engine import candidates
+from tcpao_fast.engine.candidates import search_isns
 
 ENDS = "10.0.0.1:40000,10.0.0.2:179"
 
@@ -192,7 +192,7 @@ class TestSearched:
 
     @pytest.mark.parametrize("reach", [0, 1, 254, 255, 256, 300, 700])
     def test_every_pair_once(self, reach):
-        found = np.concatenate([np.stack(pair, axis=1) for pair in trial._pairs(reach)])
+        found = np.concatenate([np.stack(pair, axis=1) for pair in candidates._pairs(reach)])
         assert len(found) == (reach + 1) ** 2 == len(np.unique(found, axis=0))
         assert found.min() == 0 and found.max() == reach
 

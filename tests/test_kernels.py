@@ -14,7 +14,7 @@ import reference
 from guard import GuardedPages
 
 import tcpao_fast as ao
-from tcpao_fast.core import mac
+from tcpao_fast.core.mac import mac
 
 ALGORITHMS = {
     "hmac-sha-1-96": ("hmac-sha1", 20, lambda k, m: hmac.digest(k, m, "sha1")),
@@ -210,7 +210,7 @@ class TestArguments:
 
 class TestChoice:
     def run(self, value):
-        code = "import tcpao_fast.core.mac as m; print(m.active_kernels()); m.kernels()"
+        code = "import tcpao_fast.core.mac.mac as m; print(m.active_kernels()); m.kernels()"
         return subprocess.run(
             [sys.executable, "-c", code],
             env={**os.environ, "TCPAO_FAST_KERNELS": value},
@@ -237,7 +237,7 @@ class TestChoice:
             assert rows[0]["use"] == "all" or os.environ.get("TCPAO_FAST_KERNELS")
 
     def test_all_but_the_portable_are_timed_where_there_is_a_choice(self):
-        code = "import tcpao_fast.core.mac as m; print(m.kernel_timings())"
+        code = "import tcpao_fast.core.mac.mac as m; print(m.kernel_timings())"
         done = subprocess.run(
             [sys.executable, "-c", code],
             env={**os.environ, "TCPAO_FAST_KERNELS": ""},
@@ -253,7 +253,7 @@ class TestChoice:
                 )
 
     def test_one_that_is_named_needs_no_timing(self):
-        code = "import tcpao_fast.core.mac as m; print(m.kernel_timings())"
+        code = "import tcpao_fast.core.mac.mac as m; print(m.kernel_timings())"
         done = subprocess.run(
             [sys.executable, "-c", code],
             env={**os.environ, "TCPAO_FAST_KERNELS": "portable"},

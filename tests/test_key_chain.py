@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from wire import ao_option, checksum, records, tcp_packet
 
 import tcpao_fast as ao
-from tcpao_fast.core.mkt import MktSet
+from tcpao_fast.core.keys.mkt import MktSet
 from tcpao_fast.errors import InvalidArgumentError
-from tcpao_fast.keys import describe
+from tcpao_fast.keys.key_chain import describe
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)

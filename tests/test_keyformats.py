@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 import tcpao_fast as ao
 from tcpao_fast.cli.app import tcpao
-from tcpao_fast.keyfiles import FORMATS, convert_keys
+from tcpao_fast.keys.files import FORMATS, convert_keys
 
 SAMPLES = Path(__file__).parent / "keyfiles"
 FILES = sorted(path for path in SAMPLES.iterdir() if path.name != "README.md")
@@ -242,7 +242,7 @@ class TestWriting:
     @pytest.mark.parametrize("form", ["cisco_xr", "cisco_xe", "junos", "bird", "gobgp", "oneline"])
     def test_plain_keys_come_back_whole(self, form, tmp_path):
         toml, other = tmp_path / "keys.toml", tmp_path / "keys.other"
-        from tcpao_fast.keyfiles.toml import write_toml
+        from tcpao_fast.keys.files.toml import write_toml
 
         toml.write_text(write_toml(ao.KeyChain(self.PLAIN)).text)
         assert tuple(ao.load_keys(toml)) == self.PLAIN
@@ -254,7 +254,7 @@ class TestWriting:
 
     @pytest.mark.parametrize("form", WRITTEN)
     def test_options_covered_by_one_key_of_a_neighbor_alone(self, form, tmp_path):
-        from tcpao_fast.keyfiles.toml import write_toml
+        from tcpao_fast.keys.files.toml import write_toml
 
         keys = (self.PLAIN[0], replace(self.PLAIN[1], remote="192.0.2.2", exclude_options=True))
         toml, other = tmp_path / "keys.toml", tmp_path / "keys.other"
@@ -275,7 +275,7 @@ class TestWriting:
     @pytest.mark.parametrize("form", FORMATS)
     def test_everything_that_is_not_carried_is_said(self, form, tmp_path):
         chain = ao.KeyChain(EXPECTED["oneline.txt"], accept_tolerance=300)
-        from tcpao_fast.keyfiles.toml import write_toml
+        from tcpao_fast.keys.files.toml import write_toml
 
         toml = tmp_path / "keys.toml"
         toml.write_text(write_toml(chain).text)
@@ -295,7 +295,7 @@ class TestWriting:
     )
     @pytest.mark.parametrize("form", ["toml", "oneline", "bird", "gobgp", "rfc8177"])
     def test_secrets_of_all_kinds(self, secret, form, tmp_path):
-        from tcpao_fast.keyfiles.toml import write_toml
+        from tcpao_fast.keys.files.toml import write_toml
 
         toml, other = tmp_path / "keys.toml", tmp_path / "keys.other"
         one = key(secret=secret, send_id=1, recv_id=2, remote="192.0.2.2", name='n"\\ö')

@@ -10,7 +10,7 @@ from conftest import CAPTURES
 from ends import make_key, md5_key
 
 import tcpao_fast as ao
-from tcpao_fast.lint import RULES, Severity, lint
+from tcpao_fast.keys.lint import RULES, Severity, lint
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)

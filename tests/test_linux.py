@@ -20,7 +20,7 @@ from netns import KERNEL, OURS, Sniffer, Tun, in_namespace, keep
 from wire import ao_option, records, tcp_packet
 
 import tcpao_fast as ao
-from tcpao_fast import linux
+from tcpao_fast.endpoint import sockets as linux
 from tcpao_fast.errors import LINUX_ERRNO
 
 pytestmark = pytest.mark.skipif(os.name != "posix" or os.uname().sysname != "Linux", reason="Linux")

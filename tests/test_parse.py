@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from wire import ACK, SYN, ao_option, handshake, ip_packet, pair, records, tcp_packet
 
 import tcpao_fast as ao
-from tcpao_fast.core.buffers import Records
-from tcpao_fast.core.parse import LINK_TYPES, parse, parse_records
+from tcpao_fast.core.wire.parse import LINK_TYPES, parse, parse_records
+from tcpao_fast.core.wire.records import Records
 
 CLIENT, SERVER = ("10.0.0.1", 40000), ("10.0.0.2", 179)
 MACS = bytes(range(12))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from wire import ACK, FIN, PSH, RST, SYN, records, tcp_packet
 
 import tcpao_fast as ao
-from tcpao_fast.core.parse import parse
+from tcpao_fast.core.wire.parse import parse
 
 RAW_IP = 101
 U32 = st.integers(0, 2**32 - 1)

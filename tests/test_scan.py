@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import tcpao_fast as ao
 from tcpao_fast.capture.reader import CaptureReader
-from tcpao_fast.core.scan import Scanner
+from tcpao_fast.core.wire.scan import Scanner
 
 PACKETS = [b"a" * 60, b"b" * 61, b"c" * 1500, b"", b"d"]
 

@@ -8,7 +8,8 @@ from test_fragments import fragment4
 from wire import records
 
 import tcpao_fast as ao
-from tcpao_fast.core.tally import NOTHING_BAD, Tally
+from tcpao_fast.core.flow.tally import NOTHING_BAD, Tally
+from tcpao_fast.engine.verdicts import BAD
 
 COLUMNS = ("verdict", "key", "connection", "sne")
 
@@ -189,7 +190,7 @@ class TestTally:
         return tally
 
     def test_adds_up(self):
-        ids, counts, first_bad, keys = self.filled(Tally()).rows()
+        ids, counts, first_bad, keys = self.filled(Tally(BAD)).rows()
         assert ids.tolist() == [0, 2, 7]
         assert counts[0].tolist() == [2] + [0] * 11
         assert counts[1][[0, 1, 3]].tolist() == [2, 1, 1]
@@ -198,12 +199,12 @@ class TestTally:
         assert keys == [{4, 5}, {1, 5}, set()]
 
     def test_nothing(self):
-        tally = Tally()
+        tally = Tally(BAD)
         tally.add(*(np.zeros(0, kind) for kind in (np.int64, np.int64, np.uint8, np.int32)))
         assert len(tally.rows()[0]) == 0 and tally.other_connections == 0
 
     def test_those_without_a_good_segment_give_way(self):
-        tally = self.filled(Tally(2))
+        tally = self.filled(Tally(BAD, 2))
         ids, counts, _, _ = tally.rows()
         assert ids.tolist() == [0, 2] and counts[1][0] == 2
         assert tally.other_connections == 1
@@ -211,7 +212,7 @@ class TestTally:
         assert counts.sum() == counts[1] == 1 and first_bad == 16
 
     def test_a_flood_hides_none_that_is_good(self):
-        tally = Tally(300)
+        tally = Tally(BAD, 300)
         rng = np.random.default_rng(4)
         total = 0
         for start in range(0, 100_000, 1000):
@@ -236,15 +237,15 @@ class TestTally:
             (numbers, connection, verdict + np.uint8(200), key),
         ):
             with pytest.raises(ao.InvalidArgumentError):
-                Tally().add(*wrong)
+                Tally(BAD).add(*wrong)
         with pytest.raises(ao.InvalidArgumentError):
-            Tally(0)
+            Tally(BAD, 0)
 
 
 def test_connections_that_are_forgotten_are_reported(key, tmp_path, monkeypatch):
     """More connections than the engine remembers: each is in the report all the same."""
     from tcpao_fast.capture import verify as module
-    from tcpao_fast.core.store import pcap_header, pcap_records
+    from tcpao_fast.core.wire.pcap_write import pcap_header, pcap_records
 
     signed = ao.Engine([key]).sign(*scale.handshakes(0, 300), 101)
     path = tmp_path / "many.pcap"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tcpao_fast as ao
-from tcpao_fast.core.sne import extend_position, extend_positions
+from tcpao_fast.core.flow.sne import extend_position, extend_positions
 
 SEQUENCE = json.loads((VECTORS / "rfc9187.json").read_text())["sequence"]
 U32 = st.integers(0, 2**32 - 1)

@@ -10,7 +10,7 @@ from reference import Packet
 from wire import records
 
 import tcpao_fast as ao
-from tcpao_fast.core.single import OneSegment
+from tcpao_fast.core.batch.one import OneSegment
 
 RAW_IP = 101
 

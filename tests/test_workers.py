@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tcpao_fast.workers import Workers
+from tcpao_fast.engine.workers import Workers
 
 
 class StopError(Exception):

@@ -9,10 +9,10 @@ import numpy as np
 
 from tcpao_fast.capture.output import OutputFile
 from tcpao_fast.capture.reader import Chunk
-from tcpao_fast.core.store import pcapng_interface, pcapng_packets, pcapng_section
+from tcpao_fast.core.wire.pcap_write import pcapng_interface, pcapng_packets, pcapng_section
 from tcpao_fast.engine import VerifyResult
+from tcpao_fast.engine.verdicts import MEANINGS, Verdict
 from tcpao_fast.keys import MasterKey
-from tcpao_fast.verdicts import MEANINGS, Verdict
 
 #: Verdicts that say nothing: no comment.
 _SILENT = (Verdict.not_tcp, Verdict.unsigned)

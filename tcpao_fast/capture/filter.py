@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tcpao_fast.capture.reader import Chunk
-from tcpao_fast.core.choose import choose
+from tcpao_fast.core.wire.filter import choose
 from tcpao_fast.errors import InvalidArgumentError, MissingExtraError
 
 #: Where `find_library` finds nothing: it asks tools that need not be there.

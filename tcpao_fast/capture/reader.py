@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tcpao_fast.capture.compression import decompressed, what_is_wrong
-from tcpao_fast.core.buffers import Records
-from tcpao_fast.core.scan import Scanner
+from tcpao_fast.core.wire.records import Records
+from tcpao_fast.core.wire.scan import Scanner
 from tcpao_fast.errors import CaptureError, MissingExtraError
 
 #: Records a chunk; its columns take 2.5 MB.

@@ -16,12 +16,13 @@ import numpy.typing as npt
 
 from tcpao_fast.capture.output import OutputFile
 from tcpao_fast.capture.reader import STANDARD_STREAM, Chunk
-from tcpao_fast.core.parse import parse_records
-from tcpao_fast.engine import VerifyResult, address_text
+from tcpao_fast.core.wire.parse import parse_records
+from tcpao_fast.engine import VerifyResult
+from tcpao_fast.engine.events import flag_letters
+from tcpao_fast.engine.verdicts import Verdict
 from tcpao_fast.errors import InvalidArgumentError, MissingExtraError
-from tcpao_fast.events import flag_letters
 from tcpao_fast.keys import MasterKey
-from tcpao_fast.verdicts import Verdict
+from tcpao_fast.text import address_text
 
 #: The columns, and their Parquet types.  ``time`` is UTC (text in JSON lines and CSV, to the
 #: nanosecond); ``number`` counts the packets of its file from 1, as Wireshark does; ``length`` is

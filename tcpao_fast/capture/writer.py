@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from tcpao_fast.capture.output import OutputFile
 from tcpao_fast.capture.reader import Chunk
-from tcpao_fast.core.scan import Scanner
-from tcpao_fast.core.store import pcap_header, pcap_records
+from tcpao_fast.core.wire.pcap_write import pcap_header, pcap_records
+from tcpao_fast.core.wire.scan import Scanner
 from tcpao_fast.errors import CaptureError
 
 #: What tcpdump writes for "everything".

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from tcpao_fast.cli.common import console, json_option, print_json
-from tcpao_fast.core.mac import active_kernels, kernel_timings, kernels
+from tcpao_fast.core.mac.mac import active_kernels, kernel_timings, kernels
 from tcpao_fast.report.text import print_kernels
 
 

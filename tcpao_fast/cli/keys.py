@@ -17,9 +17,9 @@ from tcpao_fast.cli.common import (
     print_json,
     who_can_read,
 )
-from tcpao_fast.keyfiles import FORMATS, convert_keys
 from tcpao_fast.keys import KeyChain
-from tcpao_fast.lint import Severity, lint
+from tcpao_fast.keys.files import FORMATS, convert_keys
+from tcpao_fast.keys.lint import Severity, lint
 from tcpao_fast.report.text import finding_row, key_row, print_findings, print_keys
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from tcpao_fast.capture.rewrite import sign_capture
 from tcpao_fast.cli.common import (
     FILE,
     json_option,
@@ -15,6 +14,7 @@ from tcpao_fast.cli.common import (
     show_rewrite,
     threads_option,
 )
+from tcpao_fast.jobs.rewrite import sign_capture
 from tcpao_fast.keys import KeyChain
 
 

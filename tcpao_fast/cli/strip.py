@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from tcpao_fast.capture.rewrite import strip_capture
 from tcpao_fast.cli.common import FILE, json_option, progress_bar, quiet_option, show_rewrite
+from tcpao_fast.jobs.rewrite import strip_capture
 
 
 @click.command("strip", short_help="Remove TCP-AO and TCP-MD5 from a capture.")

@@ -6,7 +6,6 @@ import click
 
 from tcpao_fast.capture.reader import STANDARD_STREAM
 from tcpao_fast.capture.rows import COLUMNS
-from tcpao_fast.capture.verify import MOST_SEARCHED, CaptureReport, Interrupted, verify_capture
 from tcpao_fast.cli.common import (
     FILE,
     capture_options,
@@ -20,6 +19,7 @@ from tcpao_fast.cli.common import (
     threads_option,
 )
 from tcpao_fast.errors import CaptureError
+from tcpao_fast.jobs.verify import MOST_SEARCHED, CaptureReport, Interrupted, verify_capture
 from tcpao_fast.keys import KeyChain
 from tcpao_fast.report.text import print_capture
 

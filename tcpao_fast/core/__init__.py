@@ -1,1 +1,1 @@
-"""The compiled core: one module a stage, from `scan` to `verdict`."""
+"""The compiled core: from `wire` through `keys`, `mac` and `flow`; `batch` drives packets along."""

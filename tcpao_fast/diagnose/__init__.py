@@ -6,11 +6,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tcpao_fast.capture.evidence import EvidenceCollector
 from tcpao_fast.capture.filter import PacketFilter
 from tcpao_fast.capture.isns import IsnsLike, read_isns
 from tcpao_fast.capture.reader import in_time_order
-from tcpao_fast.capture.verify import (
+from tcpao_fast.diagnose.cases import REASONS
+from tcpao_fast.diagnose.evidence import EvidenceCollector
+from tcpao_fast.diagnose.findings import Finding, Rank, findings_of
+from tcpao_fast.engine import Engine
+from tcpao_fast.engine.policy import Policy
+from tcpao_fast.engine.state import STATE_VERSION
+from tcpao_fast.jobs.verify import (
     CaptureReport,
     PathLike,
     Progress,
@@ -18,11 +23,7 @@ from tcpao_fast.capture.verify import (
     as_paths,
     verify_into,
 )
-from tcpao_fast.diagnose.cases import REASONS
-from tcpao_fast.diagnose.findings import Finding, Rank, findings_of
-from tcpao_fast.engine import STATE_VERSION, Engine
 from tcpao_fast.keys import MasterKey
-from tcpao_fast.policy import Policy
 
 __all__ = ["REASONS", "Diagnosis", "Finding", "Rank", "diagnose_capture"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from tcpao_fast.capture.evidence import ConnectionEvidence, Endpoint, Sample
+from tcpao_fast.diagnose.evidence import ConnectionEvidence, Endpoint, Sample
+from tcpao_fast.engine.candidates import Statement
 from tcpao_fast.keys import MasterKey
-from tcpao_fast.trial import Statement
 
 #: Every reason that `diagnose` gives, and what it says in general.
 REASONS = {

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from tcpao_fast.capture.evidence import ConnectionEvidence, Sample
 from tcpao_fast.diagnose.cases import matches
-from tcpao_fast.diagnose.hypotheses.observations import (
+from tcpao_fast.diagnose.evidence import ConnectionEvidence, Sample
+from tcpao_fast.diagnose.observations import (
     OBSERVATIONS,
     Observation,
     larger_than_mss,
 )
 from tcpao_fast.diagnose.solve import Solution, Solver
-from tcpao_fast.engine import endpoint_text
+from tcpao_fast.engine.verdicts import BAD, Verdict
 from tcpao_fast.keys import MasterKey
-from tcpao_fast.verdicts import BAD, Verdict
+from tcpao_fast.text import endpoint_text
 
 #: Packet numbers that a finding names.
 PACKETS = 8

@@ -5,7 +5,7 @@ Checksums are not mended: a MAC does not cover them.
 
 from __future__ import annotations
 
-from tcpao_fast.core.single import OneSegment
+from tcpao_fast.core.batch.one import OneSegment
 
 _RAW_IP = 101
 _LARGEST_HEADER = 60

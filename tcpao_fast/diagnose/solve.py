@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from tcpao_fast.capture.evidence import ConnectionEvidence, Sample
 from tcpao_fast.diagnose.cases import Case, Hypothesis, Variant, matches
+from tcpao_fast.diagnose.evidence import ConnectionEvidence, Sample
 from tcpao_fast.diagnose.hypotheses import COMBINED, DEEP, SINGLE
 from tcpao_fast.diagnose.hypotheses.key_id import key_id
 from tcpao_fast.diagnose.hypotheses.mac_length import mac_length
+from tcpao_fast.engine.candidates import Statement, first_sne, fitting, nat_of
+from tcpao_fast.engine.verdicts import Verdict
 from tcpao_fast.keys import MasterKey
-from tcpao_fast.trial import Statement, first_sne, fitting, nat_of
-from tcpao_fast.verdicts import Verdict
 
 #: Statements held against a MAC at a time.
 BATCH = 4096

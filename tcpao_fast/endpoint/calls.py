@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from tcpao_fast.counters import Counters, KeyCounters
 from tcpao_fast.endpoint.keyring import KeyInfo, KeyRing, Network, SocketKey
-from tcpao_fast.endpoint.states import AoInfo, State
+from tcpao_fast.endpoint.uapi import AoInfo, State
+from tcpao_fast.engine.counters import Counters, KeyCounters
+from tcpao_fast.engine.policy import Policy
 from tcpao_fast.errors import (
     AlreadyConnectedError,
     InvalidRequestError,
@@ -18,16 +19,15 @@ from tcpao_fast.errors import (
     NoSuchKeyError,
     RepairModeError,
 )
-from tcpao_fast.keys import (
+from tcpao_fast.keys import MasterKey
+from tcpao_fast.keys.addresses import (
     Address,
     AddressAndPort,
     AddressLike,
-    MasterKey,
     as_network,
     endpoint,
     networks_overlap,
 )
-from tcpao_fast.policy import Policy
 
 
 class _Unset(Enum):

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from ipaddress import ip_address
 
-from tcpao_fast.core.single import OneSegment
-from tcpao_fast.core.sne import extend_position
+from tcpao_fast.core.batch.one import OneSegment
+from tcpao_fast.core.flow.sne import extend_position
 from tcpao_fast.endpoint.calls import Ao
 from tcpao_fast.endpoint.inbound import Arrival, Endpoint
 from tcpao_fast.endpoint.keyring import End, SocketKey, traffic_keys
@@ -20,7 +20,11 @@ from tcpao_fast.endpoint.option import (
     signed_md5,
     stripped,
 )
-from tcpao_fast.endpoint.states import ACK, FIN, RST, SYN, SYN_ACK, DropReason, Outcome, State
+from tcpao_fast.endpoint.uapi import ACK, FIN, RST, SYN, SYN_ACK, DropReason, Outcome, State
+from tcpao_fast.engine.events import Tracer
+from tcpao_fast.engine.policy import Policy
+from tcpao_fast.engine.sne import SequenceExtender
+from tcpao_fast.engine.verdicts import Verdict
 from tcpao_fast.errors import (
     AlreadyConnectedError,
     InvalidArgumentError,
@@ -29,11 +33,8 @@ from tcpao_fast.errors import (
     NotConnectedError,
     RepairModeError,
 )
-from tcpao_fast.events import Tracer
-from tcpao_fast.keys import AddressAndPort, MasterKey, endpoint
-from tcpao_fast.policy import Policy
-from tcpao_fast.sne import SequenceExtender
-from tcpao_fast.verdicts import Verdict
+from tcpao_fast.keys import MasterKey
+from tcpao_fast.keys.addresses import AddressAndPort, endpoint
 
 #: ICMP errors that RFC 5925 section 7.8 has a connection with TCP-AO ignore: (type, codes) by IP
 #: version.

@@ -12,18 +12,20 @@ from datetime import datetime
 from ipaddress import ip_address
 from typing import Any
 
-from tcpao_fast.core.mac import TrafficKeys
-from tcpao_fast.core.single import OneSegment
-from tcpao_fast.counters import snmp_counters
+from tcpao_fast.core.batch.one import OneSegment
+from tcpao_fast.core.mac.mac import TrafficKeys
 from tcpao_fast.endpoint.calls import KeyedEndpoint
 from tcpao_fast.endpoint.keyring import End, SocketKey, traffic_keys
 from tcpao_fast.endpoint.option import NO_AUTH, RAW_IP, TCP_AO, TCP_MD5, ao_mac, md5_digest
-from tcpao_fast.endpoint.states import SYN, SYN_ACK, DropReason, Outcome, State
+from tcpao_fast.endpoint.uapi import SYN, SYN_ACK, DropReason, Outcome, State
+from tcpao_fast.engine.counters import snmp_counters
+from tcpao_fast.engine.events import Event, Tracer, flag_letters
+from tcpao_fast.engine.policy import Policy
+from tcpao_fast.engine.verdicts import Verdict
 from tcpao_fast.errors import InvalidArgumentError, KeyExpiredError
-from tcpao_fast.events import Event, Tracer, flag_letters
-from tcpao_fast.keys import AddressAndPort, MasterKey, covers, moment_ns
-from tcpao_fast.policy import Policy
-from tcpao_fast.verdicts import Verdict
+from tcpao_fast.keys import MasterKey
+from tcpao_fast.keys.addresses import AddressAndPort
+from tcpao_fast.keys.lifetimes import covers, moment_ns
 
 KIND_SEGMENT, KIND_CUT, KIND_MALFORMED = 1, 2, 3  # OneSegment.kind
 

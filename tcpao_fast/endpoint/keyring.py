@@ -8,12 +8,14 @@ from ipaddress import IPv4Network, IPv6Network
 
 import numpy as np
 
-from tcpao_fast.core.keys import derive_traffic_keys
-from tcpao_fast.core.mac import TrafficKeys
-from tcpao_fast.core.mkt import MktSet
-from tcpao_fast.core.single import context_between
-from tcpao_fast.counters import KeyCounters
-from tcpao_fast.keys import Address, MasterKey, describe, find_matching
+from tcpao_fast.core.batch.one import context_between
+from tcpao_fast.core.flow.traffic_keys import derive_traffic_keys
+from tcpao_fast.core.keys.mkt import MktSet
+from tcpao_fast.core.mac.mac import TrafficKeys
+from tcpao_fast.engine.counters import KeyCounters
+from tcpao_fast.keys import MasterKey
+from tcpao_fast.keys.addresses import Address
+from tcpao_fast.keys.key_chain import describe, find_matching
 
 End = tuple[Address, int]
 Network = IPv4Network | IPv6Network

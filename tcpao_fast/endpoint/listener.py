@@ -7,9 +7,8 @@ from dataclasses import replace
 from datetime import datetime
 from ipaddress import ip_address
 
-from tcpao_fast.core.single import OneSegment
-from tcpao_fast.core.sne import extend_position
-from tcpao_fast.counters import Counters
+from tcpao_fast.core.batch.one import OneSegment
+from tcpao_fast.core.flow.sne import extend_position
 from tcpao_fast.endpoint.connection import Connection, Request
 from tcpao_fast.endpoint.inbound import Arrival, Endpoint
 from tcpao_fast.endpoint.keyring import SocketKey, traffic_keys
@@ -22,12 +21,13 @@ from tcpao_fast.endpoint.option import (
     signed_md5,
     stripped,
 )
-from tcpao_fast.endpoint.states import ACK, RST, SYN, SYN_ACK, DropReason, Outcome, State
+from tcpao_fast.endpoint.uapi import ACK, RST, SYN, SYN_ACK, DropReason, Outcome, State
+from tcpao_fast.engine.counters import Counters
+from tcpao_fast.engine.events import Tracer
+from tcpao_fast.engine.policy import Policy
+from tcpao_fast.engine.verdicts import Verdict
 from tcpao_fast.errors import InvalidArgumentError, KeyRejectedError, NotConnectedError
-from tcpao_fast.events import Tracer
-from tcpao_fast.keys import AddressAndPort, endpoint
-from tcpao_fast.policy import Policy
-from tcpao_fast.verdicts import Verdict
+from tcpao_fast.keys.addresses import AddressAndPort, endpoint
 
 Peer = tuple[bytes, int, bytes, int, int]  # the remote end, the local one, the VRF
 

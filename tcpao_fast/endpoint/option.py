@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from tcpao_fast.core.buffers import Records
-from tcpao_fast.core.mac import TrafficKeys
-from tcpao_fast.core.sign import strip, with_mac, with_option
-from tcpao_fast.core.single import OneSegment
+from tcpao_fast.core.batch.one import OneSegment
+from tcpao_fast.core.batch.sign import strip, with_mac, with_option
+from tcpao_fast.core.mac.mac import TrafficKeys
+from tcpao_fast.core.wire.records import Records
 from tcpao_fast.endpoint.keyring import nat_of
+from tcpao_fast.engine.verdicts import SignOutcome
 from tcpao_fast.errors import InvalidArgumentError
 from tcpao_fast.keys import MasterKey
-from tcpao_fast.verdicts import SignOutcome
 
 RAW_IP = 101
 NO_AUTH, TCP_AO, TCP_MD5 = 0, 1, 2  # OneSegment.auth

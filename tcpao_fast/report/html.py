@@ -10,15 +10,16 @@ from typing import Any
 
 from tcpao_fast.capture.isns import IsnsLike
 from tcpao_fast.capture.output import OutputFile, require_distinct
-from tcpao_fast.capture.verify import ConnectionReport, PathLike, Progress, as_paths
 from tcpao_fast.diagnose import Diagnosis, Finding, diagnose_with
-from tcpao_fast.engine import Engine, endpoint_text
+from tcpao_fast.engine import Engine
+from tcpao_fast.engine.policy import Policy
+from tcpao_fast.engine.verdicts import BAD, MEANINGS, SEGMENT_VERDICTS, UNDECIDED, Verdict
 from tcpao_fast.errors import MissingExtraError
+from tcpao_fast.jobs.verify import ConnectionReport, PathLike, Progress, as_paths
 from tcpao_fast.keys import MasterKey
-from tcpao_fast.policy import Policy
 from tcpao_fast.report.plot import time_line_svg
 from tcpao_fast.report.timeline import TimeLine, TimeLines, rotations
-from tcpao_fast.verdicts import BAD, MEANINGS, SEGMENT_VERDICTS, UNDECIDED, Verdict
+from tcpao_fast.text import endpoint_text
 
 #: Connections in the table, and such with a time line.
 LISTED, SHOWN = 1000, 100

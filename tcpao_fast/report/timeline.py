@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from tcpao_fast.capture.evidence import directions
 from tcpao_fast.capture.reader import Chunk
-from tcpao_fast.core.parse import parse_records
+from tcpao_fast.core.wire.parse import parse_records
+from tcpao_fast.diagnose.evidence import directions
 from tcpao_fast.engine import VerifyResult
-from tcpao_fast.verdicts import BAD, UNDECIDED, Verdict
+from tcpao_fast.engine.verdicts import BAD, UNDECIDED, Verdict
 
 #: Bins a time line.
 BINS = 120

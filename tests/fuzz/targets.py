@@ -21,9 +21,9 @@ from wire import ACK, SYN, ao_option, records, tcp_packet  # noqa: E402
 
 import tcpao_fast as ao  # noqa: E402
 from tcpao_fast.capture.isns import read_isns  # noqa: E402
-from tcpao_fast.core.buffers import Records  # noqa: E402
-from tcpao_fast.core.parse import LINK_TYPES, parse, parse_records  # noqa: E402
-from tcpao_fast.keyfiles import FORMATS, convert_keys  # noqa: E402
+from tcpao_fast.core.wire.parse import LINK_TYPES, parse, parse_records  # noqa: E402
+from tcpao_fast.core.wire.records import Records  # noqa: E402
+from tcpao_fast.keys.files import FORMATS, convert_keys  # noqa: E402
 
 LINKS = sorted(LINK_TYPES)
 CLIENT, SERVER = ("10.0.0.1", 40000), ("10.0.0.2", 179)

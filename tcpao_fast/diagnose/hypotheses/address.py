@@ -8,9 +8,9 @@ from ipaddress import IPv4Network, IPv6Network
 
 from tcpao_fast.diagnose.cases import Case, Variant
 from tcpao_fast.diagnose.packets import with_ends
-from tcpao_fast.engine import address_text, endpoint_text
+from tcpao_fast.engine.candidates import Statement, search_port
 from tcpao_fast.errors import TcpAoError
-from tcpao_fast.trial import Statement, search_port
+from tcpao_fast.text import address_text, endpoint_text
 
 _ADVICE = (
     "TCP-AO covers addresses and ports: take the NAT out of the way, or, where both sides support "

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from tcpao_fast.diagnose.cases import Case, Variant
-from tcpao_fast.trial import Statement
+from tcpao_fast.engine.candidates import Statement
 
 #: The likeliest first: RFC 5926's, then what vendors and Linux have beside them.
 ALGORITHMS = (

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from tcpao_fast.core.mac import TrafficKeys
+from tcpao_fast.core.mac.mac import TrafficKeys
 from tcpao_fast.diagnose.cases import Case, Variant
-from tcpao_fast.trial import Statement
+from tcpao_fast.engine.candidates import Statement
 
 _LENGTH = 16
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tcpao_fast.diagnose.cases import Case, matches
+from tcpao_fast.engine.candidates import is_from_local
 from tcpao_fast.keys import MasterKey
-from tcpao_fast.trial import is_from_local
 
 Said = tuple[str, str, str]
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from tcpao_fast.diagnose.cases import Case, Variant
-from tcpao_fast.trial import Statement
+from tcpao_fast.engine.candidates import Statement
 
 _HEX = re.compile(rb"(?:0x)?((?:[0-9a-fA-F]{2}[ :]?)+)")
 #: What editors, shells and forms leave behind a secret, or before it.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from tcpao_fast.diagnose.cases import Case, Variant
-from tcpao_fast.trial import Statement
+from tcpao_fast.engine.candidates import Statement
 
 #: How many SNEs from 0 on are tried.
 REACH = 16

@@ -1,0 +1,1 @@
+"""Batches on their way through all stages, and one packet alone."""

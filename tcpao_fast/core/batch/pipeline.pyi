@@ -1,0 +1,67 @@
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from tcpao_fast.core.batch.shard import Shard
+from tcpao_fast.core.wire.records import Records
+
+T = TypeVar("T")
+
+ASKED_FOR_KEY: int
+STEPPED_SNE: int
+
+class Runs(Protocol):
+    def run(self, work: Callable[[int], Any]) -> list[Any]: ...
+
+class Results:
+    verdict: npt.NDArray[np.uint8]
+    mkt: npt.NDArray[np.int32]
+    connection: npt.NDArray[np.int64]
+    sne: npt.NDArray[np.uint32]
+    origin: npt.NDArray[np.int64] | None
+    happened: npt.NDArray[np.uint8] | None
+    def __init__(self, rows: int, own_order: bool, tracing: bool = False) -> None: ...
+
+class Pipeline:
+    shards: list[Shard]
+    threads: int
+    rows_seen: int
+    def __init__(self, shards: list[Shard], workers: Runs | None = None) -> None: ...
+    def verify(
+        self, records: Records, final: bool = True, tracing: bool = False
+    ) -> tuple[
+        npt.NDArray[np.uint8],
+        npt.NDArray[np.int32],
+        npt.NDArray[np.int64],
+        npt.NDArray[np.uint32],
+        npt.NDArray[np.int64],
+        npt.NDArray[np.uint8] | None,
+    ]: ...
+    def key_tally(self) -> npt.NDArray[np.int64]: ...
+    def all_threads(self, part: Callable[[int], T]) -> list[T]: ...
+    def settle(self, ids: npt.NDArray[np.int64], shards: list[npt.NDArray[np.int64]]) -> None: ...
+    def verify_part(self, shard: Shard, records: Records, out: Results) -> int: ...
+    def scatter_part(
+        self, start: int, end: int, parts: list[Results], counts: list[int], out: Results
+    ) -> None: ...
+    def shards_of(self, records: Records) -> list[npt.NDArray[np.int64]]: ...
+    def connection_rows(
+        self,
+        first_id: int = 0,
+        whole: bool = False,
+        proved: bool = False,
+        only: set[int] | None = None,
+    ) -> list[dict[str, Any]]: ...
+    def restore(
+        self,
+        *,
+        version: int,
+        address: Sequence[bytes],
+        port: Sequence[int],
+        vrf: int,
+        initiator: int | None,
+        incarnations: Sequence[dict[str, Any]],
+        live_index: int | None,
+    ) -> None: ...

@@ -1,0 +1,259 @@
+"""A call's records through the shards: each thread takes those of its own flows.
+
+Connections are numbered as they first appear in the records, so results are the same for any number
+of threads (until `max_connections` is reached, of which each shard has its share).
+"""
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+
+import numpy as np
+
+from tcpao_fast.core.mac.hypothesis cimport ASKED_FOR_KEY as _ASKED_FOR_KEY
+from tcpao_fast.core.mac.hypothesis cimport STEPPED_SNE as _STEPPED_SNE
+from tcpao_fast.core.wire.segment cimport Segment, between
+from tcpao_fast.core.batch.shard cimport Columns, Shard, choose_shard, require_addresses, shard_of
+from tcpao_fast.core.flow.verdict cimport VERDICT_COUNT, VERDICT_NOT_TCP, VERDICT_TRUNCATED
+
+ASKED_FOR_KEY = _ASKED_FOR_KEY      # bits of `Results.happened`
+STEPPED_SNE = _STEPPED_SNE
+
+
+cdef class Results:
+    """Columns of results with their memory.
+
+    Parameters
+    ----------
+    rows : int
+    own_order : bool
+        Whether rows are not records, so that each says which record it is.
+    tracing : bool
+        Whether to note what good segments did.
+    """
+
+    cdef readonly object verdict          # uint8[rows]
+    cdef readonly object mkt              # int32[rows]
+    cdef readonly object connection       # int64[rows]
+    cdef readonly object sne              # uint32[rows]
+    cdef readonly object origin           # int64[rows], or None
+    cdef readonly object happened         # uint8[rows] of Happened, or None
+    cdef Columns columns
+
+    def __cinit__(self, Py_ssize_t rows, bint own_order, bint tracing=False):
+        cdef uint8_t[::1] verdict, happened
+        cdef int32_t[::1] mkt
+        cdef uint32_t[::1] sne
+        cdef int64_t[::1] connection, origin
+        self.verdict = verdict = np.empty(rows, np.uint8)
+        self.mkt = mkt = np.empty(rows, np.int32)
+        self.connection = connection = np.empty(rows, np.int64)
+        self.sne = sne = np.empty(rows, np.uint32)
+        if not rows:
+            return
+        self.columns.verdict = &verdict[0]
+        self.columns.mkt = &mkt[0]
+        self.columns.connection = &connection[0]
+        self.columns.sne = &sne[0]
+        if own_order:
+            self.origin = origin = np.empty(rows, np.int64)
+            self.columns.origin = &origin[0]
+        if tracing:
+            self.happened = happened = np.zeros(rows, np.uint8)
+            self.columns.happened = &happened[0]
+
+
+cdef void scatter(const Columns *rows, Py_ssize_t count, int64_t start, int64_t end,
+                  Shard shard, const Columns *out) noexcept nogil:
+    """Put the rows of records from `start` to before `end` where their records are."""
+    cdef Py_ssize_t low = 0, high = count, middle
+    cdef int64_t at, connection
+    while low < high:
+        middle = (low + high) // 2
+        if rows.origin[middle] < start:
+            low = middle + 1
+        else:
+            high = middle
+    while low < count and rows.origin[low] < end:
+        at = rows.origin[low]
+        connection = rows.connection[low]
+        out.verdict[at] = rows.verdict[low]
+        out.mkt[at] = rows.mkt[low]
+        out.sne[at] = rows.sne[low]
+        if out.happened != NULL:
+            out.happened[at] = rows.happened[low]
+        out.connection[at] = (shard.connections.fresh[-2 - connection].number
+                              if connection < -1 else connection)
+        low += 1
+
+
+cdef class Pipeline:
+    """All stages over one set of connections and keys.  Not for two threads at a time.
+
+    Parameters
+    ----------
+    shards : list of Shard
+        One, or with ``provisional`` connection tables one a thread, in the order of their numbers.
+    workers
+        ``workers.run(part)`` is a list of ``part(thread)`` for each shard, at the same time.
+    """
+
+    def __cinit__(self, list shards not None, workers=None):
+        self.shards = shards
+        self.threads = len(shards)
+        self.workers = workers
+
+    def all_threads(self, part):
+        """``part(thread)`` of every thread, here and in the others; their results."""
+        return self.workers.run(part)
+
+    cdef int number_connections(self) except -1:
+        """Number the connections that are new in this call, in the order in which they appear."""
+        cdef Shard shard
+        cdef int32_t i
+        fresh = []
+        for shard in self.shards:
+            for i in range(shard.connections.fresh_count):
+                fresh.append((shard.connections.fresh[i].origin, shard.number, i))
+        fresh.sort()
+        for _, number, which in fresh:
+            shard = self.shards[number]
+            shard.connections.settle(which, self.next_id)
+            self.next_id += 1
+        return 0
+
+    def settle(self, ids, shards):
+        """The numbers of connections that have provisional ids.
+
+        Parameters
+        ----------
+        ids : int64[n], changed
+        shards : list of (int64[]): the indices in `ids` of each shard
+        """
+        cdef int64_t[::1] identity = ids
+        cdef const int64_t[::1] rows
+        cdef Shard shard
+        cdef Py_ssize_t i
+        self.number_connections()
+        for shard, indices in zip(self.shards, shards):
+            rows = indices
+            for i in range(len(rows)):
+                if identity[rows[i]] < -1:
+                    identity[rows[i]] = shard.connections.fresh[-2 - identity[rows[i]]].number
+            shard.connections.fresh_count = 0
+
+    cdef list parts_for(self, Py_ssize_t rows, bint tracing):
+        """Memory for each shard's results, kept from call to call: new memory is paged in slowly."""
+        if tracing:
+            return [Results(rows, True, True) for _ in self.shards]
+        if self.parts is None or rows > len(self.parts[0].verdict):
+            self.parts = [Results(rows, True) for _ in self.shards]
+        return self.parts
+
+    def verify_part(self, Shard shard, Records records, Results out):
+        """Verify a shard's records; how many they are."""
+        cdef Py_ssize_t count
+        try:
+            with nogil:
+                count = shard.verify(records, self.rows_seen, &out.columns)
+        finally:
+            with nogil:
+                shard.end_batch()
+        return count
+
+    def scatter_part(self, int64_t start, int64_t end, list parts, list counts, Results out):
+        """Gather the results of the records from `start` to before `end` from all shards."""
+        cdef Results rows
+        cdef Shard shard
+        cdef Py_ssize_t count
+        for shard, rows, count in zip(self.shards, parts, counts):
+            with nogil:
+                scatter(&rows.columns, count, start, end, shard, &out.columns)
+
+    def verify(self, Records records not None, bint final=True, bint tracing=False):
+        """Verify records; see `Engine.verify`.
+
+        Returns
+        -------
+        tuple of (uint8[n], int32[n], int64[n], uint32[n], int64[VERDICT_COUNT + 1], uint8[n])
+            Verdicts, MKT indices, connection ids, SNEs; how many of each verdict, and last how
+            many segments have a TCP-AO option; with `tracing` also bits of `Happened`, else None.
+        """
+        cdef Py_ssize_t n = records.count, i
+        cdef Shard shard
+        cdef Results out = Results(n, False, tracing)
+        cdef int64_t given_up
+        if self.threads == 1:
+            self.verify_part(self.shards[0], records, out)
+        else:
+            # each thread takes what it reads to be its own: where the bytes change meanwhile, a
+            # record can be nobody's
+            out.verdict.fill(<int>VERDICT_NOT_TCP)
+            out.mkt.fill(-1)
+            out.connection.fill(-1)
+            out.sne.fill(0)
+            parts = self.parts_for(n, tracing)
+            counts = self.all_threads(
+                lambda thread: self.verify_part(self.shards[thread], records, parts[thread]))
+            self.number_connections()
+            share = (n + self.threads - 1) // self.threads
+            self.all_threads(
+                lambda thread: self.scatter_part(share * thread, share * (thread + 1), parts, counts, out))
+            for shard in self.shards:
+                shard.connections.fresh_count = 0
+        counts = np.zeros(VERDICT_COUNT + 1, np.int64)
+        cdef int64_t[::1] tally = counts
+        for shard in self.shards:
+            for i in range(VERDICT_COUNT + 1):
+                tally[i] += shard.tally[i]
+        if final:
+            for shard in self.shards:
+                shard.fragments.give_up_all()
+        shard = self.shards[0]           # all have seen all fragments
+        for given_up in shard.fragments.given_up:
+            tally[<int>VERDICT_TRUNCATED] += 1
+            given_up -= self.rows_seen
+            if given_up >= 0:            # else an earlier call reported that row already
+                tally[<int>VERDICT_NOT_TCP] -= 1
+                out.verdict[given_up] = VERDICT_TRUNCATED
+        for shard in self.shards:
+            shard.fragments.given_up.clear()
+        self.rows_seen += n
+        return out.verdict, out.mkt, out.connection, out.sne, counts, out.happened
+
+    def key_tally(self):
+        """How many segments each MKT was good and bad for, ever: int64[MKTs, 2]."""
+        cdef Shard first = self.shards[0]
+        total = np.zeros((first.keys.count, 2), np.int64)
+        for shard in self.shards:
+            shard.add_key_tally(total)
+        return total
+
+    def shards_of(self, Records records not None):
+        """The indices of each shard's records, fragments not joined: list of int64[]."""
+        cdef Py_ssize_t i
+        shards = np.empty(records.count, np.uint16)
+        cdef uint16_t[::1] out = shards
+        with nogil:
+            for i in range(records.count):
+                out[i] = shard_of(records, i, self.threads)
+        return [np.flatnonzero(shards == number) for number in range(self.threads)]
+
+    def connection_rows(self, int64_t first_id=0, bint whole=False, bint proved=False, only=None):
+        """As `Shard.connection_rows`, of all shards."""
+        found = [
+            row for shard in self.shards
+            for row in shard.connection_rows(first_id, whole, proved, 0, -1, only)
+        ]
+        found.sort(key=lambda row: row["id"])
+        return found
+
+    def restore(self, *, int version, address, port, uint32_t vrf, **state):
+        """As `Shard.restore`, of the shard that the connection belongs to."""
+        cdef Segment segment
+        cdef const uint8_t[::1] low = address[0], high = address[1]
+        require_addresses(version, low, high)
+        between(&segment, version, &low[0], &high[0], port[0], port[1], vrf)
+        cdef uint16_t number = choose_shard(&segment, self.threads)
+        self.shards[number].restore(version=version, address=address, port=port, vrf=vrf, **state)
+        if self.threads > 1:
+            self.number_connections()
+            (<Shard>self.shards[number]).connections.fresh_count = 0

@@ -1,0 +1,656 @@
+"""The way of a batch through the stages, and the state that lives from batch to batch.
+
+With several threads each has a shard of its own: connections, traffic keys and fragments of the
+flows whose endpoints choose that shard.  Two flows share nothing, so shards need no locks, and what
+becomes of a segment does not depend on how many there are.
+"""
+
+cimport cython
+from libc.stdint cimport uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy, memset
+
+from tcpao_fast.core.flow.connections cimport (
+    NONE,
+    PROOF_BOTH,
+    PROOF_NONE,
+    Connection,
+    Incarnation,
+    out_of_memory,
+)
+from tcpao_fast.core.mac.hypothesis cimport CHECK_AO, CHECK_NOTHING
+from tcpao_fast.core.mac.kernels cimport TCPAO_AES_CMAC, tcpao_equal, tcpao_prefetch
+from tcpao_fast.core.flow.traffic_keys cimport FIRST_CHOICE, TAG_BITS, key_data, key_slot
+from tcpao_fast.core.mac.mac cimport burn_stack, wipe
+from tcpao_fast.core.mac.messages cimport DIGEST, KERNEL_LIBRARY, SCRATCH, assemble
+from tcpao_fast.core.wire.parse cimport parse_frame
+from tcpao_fast.core.wire.segment cimport (
+    AUTH_AO,
+    FLAG_ACK,
+    FLAG_RST,
+    FLAG_SYN,
+    KIND_FRAGMENT,
+    KIND_SEGMENT,
+    be16,
+    be32,
+    between,
+)
+from tcpao_fast.core.flow.sne cimport extend
+from tcpao_fast.core.flow.verdict cimport (
+    VERDICT_BAD_MAC,
+    VERDICT_MD5_BAD,
+    VERDICT_MD5_GOOD,
+    commit_batch,
+    expected,
+    judge,
+)
+
+from tcpao_fast.errors import InvalidArgumentError
+
+cdef uint64_t ODD = 0x9E3779B97F4A7C15ULL    # spreads what it multiplies over the high bits
+
+cdef enum:
+    ROWS = 512           # the memory of a batch stays in the second-level cache
+    AHEAD = 8             # records between a prefetch and its use
+    KEYS_AHEAD = 16
+    TRIES = 5             # further ones of a segment, at most
+    FEW = 1500            # connections whose keys stay in the second-level cache by themselves
+
+
+cdef inline uint16_t mix(uint64_t addresses, uint32_t ports, uint32_t vrf, uint32_t shards) noexcept nogil:
+    """A shard from what both directions of a flow have in common; the same in every process.  It
+    holds no secret: who fills one shard gains nothing but that shard's time."""
+    cdef uint64_t mixed = (addresses * ODD + ports + (<uint64_t>vrf << 32)) * ODD
+    return <uint16_t>((mixed >> 32) * shards >> 32)
+
+
+cdef uint16_t choose_shard(const Segment *segment, uint32_t shards) noexcept nogil:
+    """The shard of a parsed segment; 0 for what is none."""
+    cdef uint64_t addresses = 0
+    cdef int i = 0, size = 16 if segment.version == 6 else 4
+    if segment.kind == KIND_FRAGMENT or not segment.has_ports:
+        return 0
+    while i < size:
+        addresses = addresses * ODD + (be32(segment.source + i) ^ be32(segment.destination + i))
+        i += 4
+    return mix(addresses, <uint32_t>segment.source_port + segment.destination_port, segment.vrf, shards)
+
+
+cdef inline bint elsewhere(Records records, Py_ssize_t i, uint16_t number, uint32_t shards) noexcept nogil:
+    """Whether a record is surely another shard's: told from the plainest of headers alone, TCP in
+    IPv4 without options.  What `choose_shard` says of it, at a fraction of the cost."""
+    cdef const uint8_t *ip = records.start(i)
+    cdef size_t length = records.length(i)
+    if records.linktype(i) == 1:
+        if length < 38 or be16(ip + 12) != 0x0800:
+            return False
+        ip += 14
+    elif records.linktype(i) != 101 or length < 24:
+        return False
+    if ip[0] != 0x45 or ip[9] != 6 or be16(ip + 6) & 0x3FFF or 0 < be16(ip + 2) < 24:
+        return False
+    return mix(be32(ip + 12) ^ be32(ip + 16), <uint32_t>be16(ip + 20) + be16(ip + 22), 0,
+               shards) != number
+
+
+cdef uint16_t shard_of(Records records, Py_ssize_t i, uint32_t shards) noexcept nogil:
+    """The shard of a record, where fragments are not joined."""
+    cdef Segment segment
+    parse_frame(records.start(i), records.length(i), records.wire_length(i), records.linktype(i),
+                &segment, NULL)
+    return choose_shard(&segment, shards)
+
+
+cdef int require_addresses(int version, const uint8_t[::1] low, const uint8_t[::1] high) except -1:
+    cdef Py_ssize_t size = 16 if version == 6 else 4
+    if version not in (4, 6) or low.shape[0] != size or high.shape[0] != size:
+        raise InvalidArgumentError("addresses have 4 bytes with version 4, 16 with version 6")
+    return 0
+
+
+@cython.final
+cdef class Shard:
+    """Connections, keys, and the memory of one batch.  Not for two threads at a time.
+
+    Parameters
+    ----------
+    keys : KeyTable
+        Frozen.
+    ao_required : bool
+        Whether an unsigned segment is `ao_required` even where no MKT matches.
+    number, shards : int
+        Which of how many shards this is.
+    """
+
+    def __cinit__(self, KeyTable keys not None, bint ao_required=False, int number=0, int shards=1):
+        if keys.owners.limit < 2:
+            raise InvalidArgumentError(f"max_connections is {keys.owners.limit}; it must be 2 or more")
+        self.keys = keys
+        self.connections = keys.owners
+        self.fragments = Reassembler()
+        self.ao_required = ao_required
+        self.number = number
+        self.shards = shards
+        # a batch touches at most half of the table, so that eviction always finds another
+        self.batch_rows = min(<Py_ssize_t>ROWS, <Py_ssize_t>self.connections.limit // 2)
+        self.scheduler = Scheduler()
+        self.scheduler.reserve(self.batch_rows)
+        self.segments = <Segment *>malloc(self.batch_rows * sizeof(Segment))
+        self.rows = <Hypothesis *>malloc(self.batch_rows * sizeof(Hypothesis))
+        self.timestamps = <int64_t *>malloc(self.batch_rows * sizeof(int64_t))
+        self.origins = <int64_t *>malloc(self.batch_rows * sizeof(int64_t))
+        self.speculated = <int32_t *>malloc(self.batch_rows * sizeof(int32_t))
+        self.derivations = <Derivation *>malloc(self.batch_rows * sizeof(Derivation))
+        self.scratch = <uint8_t *>malloc(self.batch_rows * SCRATCH)
+        self.macs = <uint8_t *>malloc(self.batch_rows * DIGEST)
+        self.messages = <tcpao_message *>malloc(self.batch_rows * sizeof(tcpao_message))
+        self.key_tally = <int64_t *>calloc(2 * max(1, keys.count), sizeof(int64_t))
+        if (self.segments == NULL or self.rows == NULL or self.timestamps == NULL
+                or self.origins == NULL or self.speculated == NULL or self.derivations == NULL
+                or self.scratch == NULL or self.macs == NULL or self.messages == NULL
+                or self.key_tally == NULL):
+            raise MemoryError()
+        memset(self.macs, 0, self.batch_rows * DIGEST)
+
+    def __dealloc__(self):
+        # TCP-MD5 keys were behind messages, CMAC subkeys in them
+        wipe(self.scratch, self.batch_rows * SCRATCH)
+        free(self.segments)
+        free(self.layers)
+        free(self.rows)
+        free(self.timestamps)
+        free(self.origins)
+        free(self.speculated)
+        free(self.derivations)
+        free(self.scratch)
+        free(self.macs)
+        free(self.messages)
+        free(self.further)
+        free(self.further_rows)
+        free(self.further_macs)
+        free(self.tried)
+        free(self.key_tally)
+
+    # -- the stages over a batch ------------------------------------------------------------------
+
+    cdef Py_ssize_t fill(self, Records records, Py_ssize_t *at, int64_t rows_seen) except -1 nogil:
+        """Stages `parse` and `fragments`: take this shard's records from `at` on into the batch,
+        until it is full.  Returns how many; `at` is where to go on."""
+        cdef Py_ssize_t i = at[0], n = 0
+        cdef Segment *segment
+        while n < self.batch_rows and i < records.count:
+            if i + AHEAD < records.count:
+                tcpao_prefetch(records.start(i + AHEAD))
+                tcpao_prefetch(records.start(i + AHEAD) + 64)
+            if self.shards > 1 and elsewhere(records, i, self.number, self.shards):
+                i += 1
+                continue
+            segment = &self.segments[n]
+            parse_frame(records.start(i), records.length(i), records.wire_length(i),
+                        records.linktype(i), segment, NULL)
+            if segment.kind == KIND_FRAGMENT:
+                self.has_fragments = True
+                with gil:               # every shard joins all fragments: whose they are shows then
+                    self.fragments.add(segment, rows_seen + i, records.timestamp(i))
+            if self.shards == 1 or choose_shard(segment, self.shards) == self.number:
+                self.origins[n] = i
+                self.timestamps[n] = records.timestamp(i)
+                n += 1
+            i += 1
+        at[0] = i
+        return n
+
+    cdef int reserve_layers(self) except -1 nogil:
+        """Memory for `layers`: whoever verifies alone needs none."""
+        if self.layers == NULL:
+            self.layers = <Layers *>malloc(self.batch_rows * sizeof(Layers))
+            if self.layers == NULL:
+                out_of_memory()
+        return 0
+
+    cdef int open_batch(self, Py_ssize_t count) except -1 nogil:
+        """Make room for what `count` segments may add, and find their connections."""
+        self.connections.reserve(count)
+        self.keys.reserve(count)
+        self.in_flight = count
+        self.connections.locate_batch(self.segments, self.rows, self.origins, count)
+        return 0
+
+    cdef int verify_batch(self, Py_ssize_t count, bint tracing) except -1 nogil:
+        """The stages from `connections` on over the first `count` of `segments`."""
+        cdef Py_ssize_t at
+        self.open_batch(count)
+        self.judge_batch(count)
+        self.derive_wanted()
+        self.mac_batch(count)
+        at = commit_batch(self.connections, self.keys, self.segments, self.rows, self.macs, NULL,
+                          self.timestamps, 0, count, True, tracing)
+        if at < count:               # one whose first try failed, and probably it is not the only one
+            self.try_further(at, count)
+            commit_batch(self.connections, self.keys, self.segments, self.rows, self.macs,
+                         self.tried, self.timestamps, at, count, False, tracing)
+        return 0
+
+    # -- what `commit` will ask of segments whose first try failed ----------------------------------
+
+    cdef int reserve_tries(self) except -1 nogil:
+        """Memory, as soon as a try fails."""
+        if self.tried != NULL:
+            return 0
+        self.tried_room = TRIES * self.batch_rows
+        self.further = <Segment *>malloc(self.batch_rows * sizeof(Segment))
+        self.further_rows = <Hypothesis *>malloc(self.batch_rows * sizeof(Hypothesis))
+        self.further_macs = <uint8_t *>malloc(self.batch_rows * DIGEST)
+        self.tried = <Tried *>malloc(self.tried_room * sizeof(Tried))
+        if (self.further == NULL or self.further_rows == NULL or self.further_macs == NULL
+                or self.tried == NULL):
+            out_of_memory()
+        return 0
+
+    cdef int try_further(self, Py_ssize_t first, Py_ssize_t count) except -1 nogil:
+        """From row `first` on compute, many at a time, what `commit` would compute one by one for
+        segments whose first try failed: under the other pairs of ISNs of their connections, and
+        under what they state themselves.  It decides nothing: what it did not foresee `commit`
+        computes."""
+        cdef const Segment *segment
+        cdef Hypothesis *row
+        cdef const Connection *connection
+        cdef const Incarnation *it
+        cdef Py_ssize_t i, n = 0
+        cdef int32_t at
+        cdef int direction, length
+        self.tried_count = 0
+        for i in range(first, count):
+            row = &self.rows[i]
+            segment = &self.segments[i]
+            if row.check != CHECK_AO:
+                continue
+            length = segment.auth_length - 4
+            if row.traffic_key != NONE and tcpao_equal(
+                    self.macs + DIGEST * i, segment.tcp + segment.auth_offset + 4, length):
+                continue
+            if segment.flags & FLAG_SYN or length != self.keys.mkts[row.mkt].mac_length or (
+                    self.keys.mkts[row.mkt].kernel == KERNEL_LIBRARY):
+                continue
+            self.reserve_tries()
+            if n + TRIES > self.batch_rows:
+                self.compute_tries(n)
+                n = 0
+            direction = row.direction
+            connection = &self.connections.connections[row.connection]
+            at = connection.newest
+            while at != NONE:
+                it = &self.connections.incarnations[at]
+                if it.known == 3:
+                    if at != row.incarnation:
+                        n = self.propose(i, n, at, it.isn[direction], it.isn[1 - direction],
+                                         extend(it.anchor[direction], segment.seq))
+                elif it.known == 1 << direction:
+                    if segment.flags & FLAG_ACK:
+                        n = self.propose(i, n, NONE, it.isn[direction], segment.ack - 1,
+                                         extend(it.isn[direction], segment.seq))
+                else:
+                    n = self.propose(
+                        i, n, NONE, segment.seq if segment.flags & FLAG_RST else segment.seq - 1,
+                        it.isn[1 - direction],
+                        extend(segment.seq if segment.flags & FLAG_RST else segment.seq - 1,
+                               segment.seq))
+                at = it.next
+            if segment.flags & FLAG_ACK:
+                n = self.propose(i, n, NONE, segment.seq - 1, segment.ack - 1,
+                                 extend(segment.seq - 1, segment.seq))
+        if n:
+            self.compute_tries(n)
+        return 0
+
+    cdef Py_ssize_t propose(self, Py_ssize_t i, Py_ssize_t n, int32_t incarnation, uint32_t isn_source,
+                            uint32_t isn_destination, int64_t position) noexcept nogil:
+        """Make the n-th of the tries to be computed one of row i; how many there are then."""
+        cdef Hypothesis *row
+        cdef Tried *noted
+        if position < 0 or self.tried_count >= self.tried_room or n >= self.batch_rows:
+            return n
+        self.further[n] = self.segments[i]
+        row = &self.further_rows[n]
+        row[0] = self.rows[i]
+        row.incarnation = incarnation
+        row.isn_source = isn_source
+        row.isn_destination = isn_destination
+        row.position = position
+        row.temporary = 0
+        row.tried = <int32_t>self.tried_count          # which one it is
+        noted = &self.tried[self.tried_count]
+        noted.isn_source = isn_source
+        noted.isn_destination = isn_destination
+        noted.sne = <uint32_t>(position >> 32)
+        noted.mkt = row.mkt
+        noted.row = <int32_t>i
+        noted.next = self.rows[i].tried
+        noted.good = 0
+        self.tried_count += 1
+        self.rows[i].tried = <int32_t>self.tried_count
+        return n + 1
+
+    cdef int compute_tries(self, Py_ssize_t n) except -1 nogil:
+        """Their traffic keys, MACs and comparison; in the memory of the batch, which is done with."""
+        cdef Py_ssize_t t, found
+        cdef Hypothesis *row
+        cdef const Segment *segment
+        cdef uint32_t used = 0
+        cdef int kernel
+        self.keys.reserve(n)
+        for t in range(n):
+            row = &self.further_rows[t]
+            row.traffic_key = NONE
+            self.key_row(&self.further[t], row)
+            used |= <uint32_t>1 << self.keys.mkts[row.mkt].kernel
+        self.derive_wanted()
+        for kernel in range(KERNEL_LIBRARY):
+            if used >> kernel & 1:
+                found = assemble(kernel, self.keys.mkts, self.further, self.further_rows, n,
+                                 self.scratch, self.further_macs, self.messages)
+                self.scheduler.run(kernel, self.messages, found)
+        for t in range(n):
+            row = &self.further_rows[t]
+            segment = &self.further[t]
+            self.tried[row.tried].good = tcpao_equal(
+                self.further_macs + DIGEST * t, segment.tcp + segment.auth_offset + 4,
+                segment.auth_length - 4)
+            if row.temporary:
+                self.keys.free_slot(row.traffic_key)
+        return 0
+
+    cdef Py_ssize_t verify(self, Records records, int64_t rows_seen,
+                           const Columns *out) except -1 nogil:
+        """Verify this shard's records of a call; returns how many, in that many rows of `out`."""
+        cdef Py_ssize_t at = 0, done = 0, count
+        memset(self.tally, 0, sizeof(self.tally))
+        while at < records.count:
+            count = self.fill(records, &at, rows_seen)
+            if count:
+                self.verify_batch(count, out.happened != NULL)
+                self.report(count, done, out)
+                done += count
+            self.end_batch()
+        self.leave()
+        return done
+
+    cdef void leave(self) noexcept nogil:
+        """Last thing in a call: no traffic key stays on the stack."""
+        if self.keys.in_use[<int>TCPAO_AES_CMAC]:
+            burn_stack(TCPAO_AES_CMAC)
+
+    cdef void judge_batch(self, Py_ssize_t count) noexcept nogil:
+        """What needs no MAC, and for the others their ISNs, SNE and traffic key."""
+        cdef Py_ssize_t i
+        cdef Hypothesis *row
+        cdef bint many = self.connections.count > FEW
+        for i in range(count):
+            if many and i + KEYS_AHEAD < count:
+                self.keys.prefetch(&self.rows[i + KEYS_AHEAD])
+            row = &self.rows[i]
+            if expected(self.connections, self.keys, &self.segments[i], self.timestamps[i], row):
+                continue
+            judge(self.connections, self.keys, self.ao_required, &self.segments[i],
+                  self.timestamps[i], row)
+            if row.check == CHECK_AO:
+                if self.connections.hypothesize(&self.segments[i], row):
+                    self.speculated[self.speculated_count] = row.connection
+                    self.speculated_count += 1
+                self.key_row(&self.segments[i], row)
+                # for the next segment with this KeyID: see `expected`
+                if row.traffic_key != NONE and row.mkt == (
+                        self.connections.asides[row.connection].candidates[row.direction][0]):
+                    key_slot(self.keys.slabs, row.traffic_key).tagged = (
+                        <uint32_t>row.mkt << TAG_BITS | FIRST_CHOICE | self.segments[i].key_id)
+
+    cdef void key_row(self, const Segment *segment, Hypothesis *row) noexcept nogil:
+        """Stage `keys` for one row: find its traffic key, or note that it is wanted."""
+        cdef Derivation *derivation
+        if row.position < 0 or segment.auth_length - 4 != self.keys.mkts[row.mkt].mac_length:
+            return
+        if row.incarnation != NONE:
+            row.traffic_key = self.keys.find_slot(
+                self.connections.incarnations[row.incarnation].keys[row.direction], row.mkt)
+        if row.traffic_key == NONE:
+            if row.incarnation != NONE:
+                row.traffic_key = self.keys.take_owned_slot(row.mkt, row.incarnation, row.direction)
+            else:
+                row.traffic_key = self.keys.take_slot(row.mkt)
+                row.temporary = 1
+            derivation = &self.derivations[self.wanted]
+            derivation.segment = segment
+            derivation.isn_source = row.isn_source
+            derivation.isn_destination = row.isn_destination
+            derivation.mkt = row.mkt
+            derivation.slot = row.traffic_key
+            self.wanted += 1
+        row.key = key_data(self.keys.slabs, row.traffic_key)
+
+    cdef int derive_wanted(self) except -1 nogil:
+        """Stage `keys` for the batch: derive the missing traffic keys together."""
+        cdef Py_ssize_t wanted = self.wanted
+        self.wanted = 0
+        return self.keys.derive(self.derivations, wanted)
+
+    cdef int mac_batch(self, Py_ssize_t count) except -1 nogil:
+        """Stages `messages` and `mac`, one kernel after the other."""
+        cdef int kernel
+        cdef uint32_t used = 0
+        cdef Py_ssize_t i, n
+        for i in range(count):
+            if self.rows[i].check != CHECK_NOTHING:
+                used |= <uint32_t>1 << self.keys.mkts[self.rows[i].mkt].kernel
+        for kernel in range(KERNEL_LIBRARY + 1):
+            if not used >> kernel & 1:
+                continue
+            n = assemble(kernel, self.keys.mkts, self.segments, self.rows, count, self.scratch,
+                         self.macs, self.messages)
+            if kernel != KERNEL_LIBRARY:
+                self.scheduler.run(kernel, self.messages, n)
+                continue
+            n = 0
+            for i in range(count):      # the messages are in the order of their rows
+                if self.rows[i].check == CHECK_AO and self.rows[i].traffic_key != NONE and (
+                        self.keys.mkts[self.rows[i].mkt].kernel == kernel):
+                    self.keys.library_mac(self.rows[i].mkt, &self.messages[n])
+                    n += 1
+        return 0
+
+    cdef void report(self, Py_ssize_t count, Py_ssize_t first, const Columns *out) noexcept nogil:
+        """Write the batch's results to the rows of `out` from `first` on."""
+        cdef Py_ssize_t i
+        cdef const Hypothesis *row
+        for i in range(count):
+            row = &self.rows[i]
+            out.verdict[first + i] = row.verdict
+            out.mkt[first + i] = row.mkt
+            out.sne[first + i] = <uint32_t>(row.position >> 32) if row.mkt != NONE else 0
+            out.connection[first + i] = row.id
+            self.tally[row.verdict] += 1
+            if row.mkt != NONE and row.verdict <= VERDICT_BAD_MAC:
+                self.key_tally[2 * row.mkt + row.verdict] += 1
+            elif row.mkt != NONE and VERDICT_MD5_GOOD <= row.verdict <= VERDICT_MD5_BAD:
+                self.key_tally[2 * row.mkt + row.verdict - VERDICT_MD5_GOOD] += 1
+            self.tally[<int>VERDICT_COUNT] += (self.segments[i].kind == KIND_SEGMENT
+                                               and self.segments[i].auth == AUTH_AO)
+            if out.happened != NULL:
+                out.happened[first + i] = row.happened
+        if out.origin != NULL:
+            memcpy(out.origin + first, self.origins, count * sizeof(int64_t))
+
+    cdef void end_batch(self) noexcept nogil:
+        """Give back what was only for this batch; again, also after an error."""
+        cdef Py_ssize_t i
+        for i in range(self.in_flight):
+            if self.rows[i].temporary:
+                self.keys.free_slot(self.rows[i].traffic_key)
+        self.in_flight = 0
+        for i in range(self.speculated_count):
+            self.connections.end_speculation(self.speculated[i])
+        self.speculated_count = 0
+        self.wanted = 0
+        for i in range(self.connections.released_count):
+            self.keys.free_list(self.connections.released[i])
+        self.connections.released_count = 0
+        if self.has_fragments:
+            self.has_fragments = False
+            with gil:
+                self.fragments.release()
+
+    def add_key_tally(self, int64_t[:, ::1] total):
+        """Add how many segments each MKT was good and bad for to int64[MKTs, 2]."""
+        cdef Py_ssize_t i
+        for i in range(2 * self.keys.count):
+            total[i // 2, i % 2] += self.key_tally[i]
+
+    # -- the state, to look at and to restore -----------------------------------------------------
+
+    cdef dict describe(self, const Incarnation *it):
+        """An incarnation as `connection_rows` has it."""
+        return {
+            "known": it.known,
+            "proof": it.proof,
+            "isn": (it.isn[0], it.isn[1]),
+            "position": (it.anchor[0], it.anchor[1]),
+            "key_in_use": tuple(
+                None if it.key_in_use[d] == NONE else it.key_in_use[d] for d in range(2)
+            ),
+            "rnext_key_id": (it.rnext_key_id[0], it.rnext_key_id[1]),
+            "key_id": (it.key_id[0], it.key_id[1]),
+            "initiator": it.initiator if it.initiator < 2 else None,
+            "ours": bool(it.ours),
+        }
+
+    def connection_rows(self, int64_t first_id=0, bint whole=False, bint proved=False,
+                        int32_t start=0, int32_t stop=-1, only=None):
+        """What is known of each connection whose id is `first_id` or more: with `proved` only where
+        there is a live incarnation, with `only` those whose id is in that set; of the places from
+        `start` to before `stop` of the table.
+
+        Returns
+        -------
+        list of dict
+            ``id``, ``version``, ``address`` (two of bytes, the lower endpoint first), ``port``,
+            ``vrf``, ``initiator`` (0, 1, or None), and as ``live`` the incarnation proved last, or
+            None: ``known`` (bit d: the ISN of direction d), ``proof`` (0 none, 1 of the SYN, 2 of
+            both ISNs), and of each direction ``isn``, ``position``, ``key_in_use`` (MKT index or
+            None), ``rnext_key_id`` and ``key_id``; ``initiator`` and ``ours``, whether its handshake
+            passed through `sign`.  With `whole` also ``incarnations``: all of them,
+            the oldest first, and ``live_index``, which of them is live, or None.
+        """
+        cdef int32_t i, at
+        cdef Connection *one
+        found = []
+        if stop < 0 or stop > self.connections.capacity:
+            stop = self.connections.capacity
+        for i in range(max(0, start), stop):
+            one = &self.connections.connections[i]
+            if not one.version or one.id < first_id or (proved and one.live == NONE):
+                continue
+            if only is not None and one.id not in only:
+                continue
+            size = 4 if one.version == 4 else 16
+            entry = {
+                "id": one.id,
+                "version": one.version,
+                "address": (one.address[0][:size], one.address[1][:size]),
+                "port": (one.port[0], one.port[1]),
+                "vrf": one.vrf,
+                "initiator": one.initiator if one.initiator < 2 else None,
+                "live": None,
+            }
+            if one.live != NONE:
+                entry["live"] = self.describe(&self.connections.incarnations[one.live])
+            if whole:
+                numbers = []
+                at = one.newest
+                while at != NONE:
+                    numbers.insert(0, at)
+                    at = self.connections.incarnations[at].next
+                entry["incarnations"] = [
+                    self.describe(&self.connections.incarnations[<int32_t>n]) for n in numbers
+                ]
+                entry["live_index"] = numbers.index(one.live) if one.live != NONE else None
+            found.append(entry)
+        found.sort(key=lambda entry: entry["id"])
+        return found
+
+    def restore(self, *, int version, address, port, uint32_t vrf, initiator, incarnations,
+                live_index):
+        """Take over a connection in the form that `connection_rows` gives (keyword by keyword).
+        What it has already and the other does not stays, behind what comes."""
+        cdef Segment segment
+        cdef Hypothesis row
+        cdef const uint8_t[::1] low = address[0], high = address[1]
+        cdef int direction
+        cdef int32_t at, live = NONE
+        require_addresses(version, low, high)
+        between(&segment, version, &low[0], &high[0], port[0], port[1], vrf)
+        self.connections.batch += 1
+        self.connections.reserve(len(incarnations) + 1)
+        self.connections.identify(&segment, &row)
+        row.connection = self.connections.locate(&segment, &row, 0)
+        direction = row.direction
+        if initiator is not None:
+            self.connections.connections[row.connection].initiator = (
+                direction if initiator == 0 else 1 - direction)
+        for index, one in enumerate(incarnations):
+            at = self.restore_one(row.connection, direction, one)
+            if at == NONE:
+                continue
+            if self.connections.incarnations[at].proof != PROOF_NONE:
+                self.connections.prove(row.connection)
+            self.connections.serial += 1
+            self.connections.incarnations[at].serial = self.connections.serial
+            if index == live_index:
+                live = at
+        if live != NONE:
+            self.connections.serial += 1
+            self.connections.incarnations[live].serial = self.connections.serial
+            self.connections.connections[row.connection].live = live
+        self.end_batch()
+
+    cdef int32_t restore_one(self, int32_t connection, int direction, one) except -2:
+        """Take over an incarnation; NONE if it was not kept."""
+        cdef Incarnation *it
+        cdef Incarnation new
+        cdef int32_t at
+        cdef int d, side
+        memset(&new, 0, sizeof(Incarnation))
+        for d in range(2):
+            side = direction if d == 0 else 1 - direction
+            new.known |= <uint8_t>((<int>one["known"] >> d & 1) << side)
+            new.isn[side] = one["isn"][d]
+            new.anchor[side] = one["position"][d]
+            new.key_in_use[side] = NONE if one["key_in_use"][d] is None else one["key_in_use"][d]
+            new.rnext_key_id[side] = one["rnext_key_id"][d]
+            new.key_id[side] = one["key_id"][d]
+            if new.key_in_use[side] >= self.keys.count or not 0 <= <int>one["proof"] <= PROOF_BOTH:
+                raise InvalidArgumentError("no such key, or no such proof")
+        at = self.connections.connections[connection].newest
+        while at != NONE:                       # the same one already: it gets what comes
+            it = &self.connections.incarnations[at]
+            if it.known == new.known and it.isn[0] == new.isn[0] and it.isn[1] == new.isn[1]:
+                break
+            at = it.next
+        if at == NONE:
+            at = self.connections.new_incarnation()
+            it = &self.connections.incarnations[at]
+            it.known = new.known
+            it.isn[0], it.isn[1] = new.isn[0], new.isn[1]
+            it.proof = one["proof"]
+            if not self.connections.enlist(connection, at):
+                self.connections.drop_incarnation(at)
+                return NONE
+        it = &self.connections.incarnations[at]
+        it.proof = max(it.proof, <uint8_t>one["proof"])
+        it.ours |= <bint>one.get("ours", False)
+        if one.get("initiator") is not None:
+            it.initiator = <uint8_t>(direction if one["initiator"] == 0 else 1 - direction)
+        for d in range(2):
+            it.anchor[d] = new.anchor[d]
+            it.key_in_use[d] = new.key_in_use[d]
+            it.rnext_key_id[d] = new.rnext_key_id[d]
+            it.key_id[d] = new.key_id[d]
+        return at

@@ -1,0 +1,1 @@
+"""Whose segment it is: connections, traffic keys, sequence number extensions, verdicts."""

@@ -1,0 +1,95 @@
+"""MKTs (RFC 5925 section 3.1) as the core has them, and the traffic keys derived from them."""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+
+from tcpao_fast.core.flow.connections cimport Connection, ConnectionTable
+from tcpao_fast.core.mac.hypothesis cimport Hypothesis
+from tcpao_fast.core.mac.kernels cimport tcpao_message
+from tcpao_fast.core.mac.mac cimport Scheduler
+from tcpao_fast.core.keys.mkt cimport Mkt, MktSet
+from tcpao_fast.core.wire.segment cimport Segment
+
+cdef enum:
+    SLABS = 5                 # one a compiled kernel, one for the library algorithms
+    SLAB_BITS = 3             # of a key's number that say in which slab it is
+    CHUNK = 16384             # untouched memory costs nothing
+    IN_USE = 0x80000000       # in KeySlot.batch
+    TAG_BITS = 9
+    # in KeySlot.tagged: a segment of its connection and direction with that KeyID means this MKT,
+    # or another only where this one may not be used at that time
+    FIRST_CHOICE = 0x100
+
+# Where a traffic key stands, and whose it is.
+cdef struct KeySlot:
+    uint32_t tagged           # MKT << TAG_BITS | FIRST_CHOICE | KeyID: see `slot_mkt`
+    int32_t next              # next key of the same incarnation and direction, or free slot
+    int32_t owner             # 2 x incarnation + direction; -1: the row that asked for it, or free
+    uint32_t batch            # that last used it; the highest bit: since the eviction hand passed
+
+cdef struct Slab:
+    uint8_t **chunks          # of `CHUNK` prepared keys each
+    KeySlot *slots
+    size_t stride
+    int32_t capacity
+    int32_t limit             # capacity does not grow beyond it: keys are evicted
+    int32_t free
+    int32_t available
+    int32_t hand              # of the eviction clock
+
+cdef struct Derivation:
+    const Segment *segment
+    uint32_t isn_source
+    uint32_t isn_destination
+    int32_t mkt
+    int32_t slot
+
+cdef class KeyTable:
+    cdef MktSet set
+    cdef Mkt *mkts                        # of the set
+    cdef readonly int32_t count
+    cdef list algorithms                  # of each MKT
+    cdef list library_secrets             # of each MKT of a library algorithm, else None
+    cdef Slab slabs[SLABS]
+    cdef bint in_use[SLABS]               # whether any MKT has traffic keys there
+    cdef ConnectionTable owners           # whose incarnations the traffic keys belong to
+    cdef readonly int64_t evicted
+    cdef Scheduler scheduler              # these three: memory to derive keys in
+    cdef uint8_t *scratch
+    cdef tcpao_message *messages
+    cdef void match(self, const Segment *segment, uint8_t key_id, int32_t *found) noexcept nogil
+    cdef void look_up(self, const Segment *segment, int32_t connection) noexcept nogil
+    cdef bint preferred(self, int32_t one, int32_t other, int64_t timestamp) noexcept nogil
+    cdef int candidates(self, const Segment *segment, int32_t connection, int direction,
+                        int64_t timestamp, int32_t *found) noexcept nogil
+    cdef int32_t to_send(self, const Segment *segment, const Connection *connection, int direction,
+                         int64_t timestamp, bint *forward) noexcept nogil
+    cdef int reserve(self, Py_ssize_t more) except -1 nogil
+    cdef void prefetch(self, const Hypothesis *row) noexcept nogil
+    cdef int32_t take_slot(self, int32_t mkt) noexcept nogil
+    cdef int32_t take_owned_slot(self, int32_t mkt, int32_t incarnation, int direction) noexcept nogil
+    cdef bint evict(self, Slab *slab) noexcept nogil
+    cdef bint disown(self, Slab *slab, int kernel, int32_t slot) noexcept nogil
+    cdef void free_slot(self, int32_t slot) noexcept nogil
+    cdef void free_list(self, int32_t head) noexcept nogil
+    cdef int32_t find_slot(self, int32_t head, int32_t mkt) noexcept nogil
+    cdef int derive(self, Derivation *wanted, Py_ssize_t count) except -1 nogil
+    cdef int derive_library(self, Derivation *wanted, Py_ssize_t count) except -1
+    cdef int library_mac(self, int32_t mkt, const tcpao_message *message) except -1 nogil
+
+cdef inline int slab_of(int32_t key) noexcept nogil:
+    return key & ((1 << SLAB_BITS) - 1)
+
+cdef inline int32_t slot_of(int32_t key) noexcept nogil:
+    return key >> SLAB_BITS
+
+cdef inline int32_t slot_mkt(const KeySlot *slot) noexcept nogil:
+    return <int32_t>(slot.tagged >> TAG_BITS)
+
+cdef inline KeySlot *key_slot(const Slab *slabs, int32_t key) noexcept nogil:
+    return &slabs[slab_of(key)].slots[slot_of(key)]
+
+cdef inline uint8_t *key_data(const Slab *slabs, int32_t key) noexcept nogil:
+    """The prepared traffic key with a number."""
+    cdef const Slab *slab = &slabs[slab_of(key)]
+    cdef uint32_t slot = <uint32_t>slot_of(key)
+    return slab.chunks[slot // CHUNK] + slab.stride * (slot % CHUNK)

@@ -1,0 +1,526 @@
+"""Stage `keys`: KeyID and matching MKTs -> MKT and traffic key; missing keys are derived in batches.
+
+A traffic key is derived once for a connection, MKT and direction, and kept as its MAC wants it:
+as midstates or round keys, in slabs of one size a kernel.  The slots of one incarnation and
+direction are chained; the first is where `connections` keeps it.
+
+A slab does not grow for ever: beyond its limit a key that was not used lately gives way (a clock
+with a second chance), and is derived again when it is needed.
+
+A slot number alone does not say in which slab it lies, so the number of a key carries both:
+``slot << SLAB_BITS | kernel``.
+"""
+
+cimport cython
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memcpy
+
+import numpy as np
+
+from tcpao_fast.core.flow.connections cimport (
+    HAS_CANDIDATES,
+    HAS_DETAILS,
+    HAS_MKT,
+    NONE,
+    Aside,
+    out_of_memory,
+)
+from tcpao_fast.core.mac.kernels cimport TCPAO_MD5, tcpao_big_pages, tcpao_grow_table, tcpao_prefetch
+from tcpao_fast.core.mac.mac cimport Scheduler, burn_stack, prepare, prepared_length, wipe
+from tcpao_fast.core.keys.mkt cimport (
+    BY_ANY_ID,
+    BY_RECV_ID,
+    BY_SEND_ID,
+    BY_TCP_MD5,
+    Purpose,
+    Search,
+    matches,
+    nat_of,
+    within,
+)
+from tcpao_fast.core.mac.messages cimport KERNEL_LIBRARY, MAX_SUFFIX, SCRATCH, context, layout
+
+from tcpao_fast.core.mac.mac import TrafficKeys, mac_batch, require_kernels
+from tcpao_fast.core.mac.algorithms import find
+from tcpao_fast.errors import InvalidArgumentError
+
+cdef enum:
+    RAW = 64              # bytes kept for a derived key before it is prepared
+    PREPARED = 256        # and for a prepared one
+    DERIVE_CHUNK = 256    # derived side by side
+    KEY_BYTES = 184       # kept for the traffic keys of a connection, if all are there
+    FEWEST_SLOTS = 16384  # and at least so many keys: more than a batch can use
+    MOST_SLOTS = 0x7fffffff >> 3
+
+
+def condition(algorithm, secret):
+    """The key of the KDF's PRF: the master key, condensed where the algorithm wants that."""
+    if not algorithm.extract or len(secret) == algorithm.exact_secret_length:
+        return secret
+    zeros = np.zeros((1, algorithm.traffic_key_length), np.uint8)
+    return bytes(mac_batch(TrafficKeys(algorithm.name, zeros), [0], secret, [0], [len(secret)])[0])
+
+
+@cython.final
+cdef class KeyTable:
+    """The MKTs of an engine and every traffic key derived from them.
+
+    `add` every MKT before anything is asked; they are numbered from 0 in the order of `add`.
+
+    Parameters
+    ----------
+    owners : ConnectionTable
+        Whose incarnations the traffic keys belong to; its limit also limits them.
+    """
+
+    def __cinit__(self, ConnectionTable owners not None):
+        cdef int i
+        cdef int64_t bytes_
+        require_kernels()
+        self.owners = owners
+        self.set = MktSet()
+        self.algorithms = []
+        self.library_secrets = []
+        self.scheduler = Scheduler()
+        self.scheduler.reserve(DERIVE_CHUNK)
+        self.scratch = <uint8_t *>malloc(DERIVE_CHUNK * (SCRATCH + RAW + PREPARED))
+        self.messages = <tcpao_message *>malloc(DERIVE_CHUNK * sizeof(tcpao_message))
+        if self.scratch == NULL or self.messages == NULL:
+            raise MemoryError()
+        for i in range(SLABS):
+            self.slabs[i].free = NONE
+            self.slabs[i].stride = prepared_length(i)
+            if self.slabs[i].stride:
+                bytes_ = <int64_t>KEY_BYTES * owners.limit
+                self.slabs[i].limit = <int32_t>min(
+                    max(bytes_ // <int64_t>(self.slabs[i].stride + sizeof(KeySlot)),
+                        <int64_t>FEWEST_SLOTS), <int64_t>MOST_SLOTS)
+
+    def __dealloc__(self):
+        cdef int i, chunk
+        for i in range(self.count):
+            wipe(self.mkts[i].master, self.mkts[i].master_length)
+            free(self.mkts[i].master)
+        wipe(self.scratch, DERIVE_CHUNK * (SCRATCH + RAW + PREPARED))
+        free(self.scratch)
+        free(self.messages)
+        for i in range(SLABS):
+            for chunk in range(self.slabs[i].capacity // CHUNK):
+                wipe(self.slabs[i].chunks[chunk], CHUNK * self.slabs[i].stride)
+                free(self.slabs[i].chunks[chunk])
+            free(self.slabs[i].chunks)
+            free(self.slabs[i].slots)
+
+    def add(self, *, algorithm, secret, mac_length, exclude_options, **identity):
+        """Append an MKT.
+
+        Parameters
+        ----------
+        algorithm : Algorithm
+        secret : bytes
+        mac_length : int
+        exclude_options : bool
+        **identity
+            As for `MktSet.add`.
+        """
+        cdef Mkt *mkt
+        cdef const uint8_t[::1] key
+        if (not 0 < mac_length <= 36
+                or len(algorithm.kdf_prefix) > <Py_ssize_t>sizeof(mkt.kdf_prefix)
+                or len(algorithm.kdf_suffix) > <Py_ssize_t>sizeof(mkt.kdf_suffix)):
+            raise InvalidArgumentError(f"no MKT has MACs of {mac_length} bytes, or such a KDF")
+        self.set.add(**identity)
+        self.mkts = self.set.mkts
+        mkt = &self.mkts[self.count]
+        mkt.mac_length = mac_length
+        mkt.exclude_options = exclude_options
+        mkt.kernel = algorithm.kernel
+        mkt.traffic_key_length = algorithm.traffic_key_length
+        mkt.kdf_prefix_length = len(algorithm.kdf_prefix)
+        mkt.kdf_suffix_length = len(algorithm.kdf_suffix)
+        memcpy(mkt.kdf_prefix, <const uint8_t *><bytes>algorithm.kdf_prefix, mkt.kdf_prefix_length)
+        memcpy(mkt.kdf_suffix, <const uint8_t *><bytes>algorithm.kdf_suffix, mkt.kdf_suffix_length)
+        if mkt.kernel == TCPAO_MD5:
+            if not 0 < len(secret) <= MAX_SUFFIX:
+                raise InvalidArgumentError(f"a TCP-MD5 key has 1 to {MAX_SUFFIX} bytes")
+            mkt.master_length = len(secret)
+        else:
+            mkt.master_length = 0 if mkt.kernel == KERNEL_LIBRARY else prepared_length(mkt.kernel)
+        if mkt.master_length:
+            mkt.master = <uint8_t *>malloc(mkt.master_length)
+            if mkt.master == NULL:
+                raise MemoryError()
+            key = secret if mkt.kernel == TCPAO_MD5 else condition(algorithm, secret)
+            if mkt.kernel == TCPAO_MD5:
+                memcpy(mkt.master, &key[0], mkt.master_length)
+            else:
+                prepare(mkt.kernel, &key[0], key.shape[0], 1, mkt.master)
+                burn_stack(mkt.kernel)
+        self.in_use[mkt.kernel] = mkt.kernel != TCPAO_MD5
+        self.algorithms.append(algorithm)
+        self.library_secrets.append(secret if mkt.kernel == KERNEL_LIBRARY else None)
+        self.count += 1
+
+    cdef void match(self, const Segment *segment, uint8_t key_id, int32_t *found) noexcept nogil:
+        """The MKTs that the KeyID of a segment may mean: as SendID of one whose local side sent
+        it, as RecvID of one whose remote side sent it.  At most one each, as MKTs that overlap
+        share no IDs."""
+        found[0] = self.set.first_match(BY_SEND_ID, key_id, segment, True)
+        found[1] = self.set.first_match(BY_RECV_ID, key_id, segment, False)
+        if found[0] == NONE or found[0] == found[1]:
+            found[0] = found[1]
+            found[1] = NONE
+
+    cdef void look_up(self, const Segment *segment, int32_t connection) noexcept nogil:
+        """Note on the connection, once, whether it has an MKT and which TCP-MD5 key."""
+        cdef Connection *it = &self.owners.connections[connection]
+        cdef Aside *aside = &self.owners.asides[connection]
+        cdef Search search
+        cdef int32_t number
+        cdef bint forward
+        if it.looked_up & HAS_DETAILS:
+            return
+        it.looked_up |= HAS_DETAILS
+        aside.md5_key = NONE
+        for forward in range(2):
+            self.set.start(&search)
+            if self.set.next_match(&search, BY_ANY_ID, 0, segment, forward) != NONE:
+                it.looked_up |= HAS_MKT
+            number = self.set.first_match(BY_TCP_MD5, 0, segment, forward)
+            if number != NONE and (aside.md5_key == NONE or number < aside.md5_key):
+                aside.md5_key = number
+
+    cdef int candidates(self, const Segment *segment, int32_t connection, int direction,
+                        int64_t timestamp, int32_t *found) noexcept nogil:
+        """How many MKTs a signed segment's KeyID may mean (0 to 2), and which."""
+        cdef Connection *it = &self.owners.connections[connection]
+        cdef Aside *aside = &self.owners.asides[connection]
+        cdef int32_t *cached = aside.candidates[direction]
+        cdef int i, count = 0
+        if not it.looked_up & HAS_CANDIDATES << direction or (
+                aside.candidate_id[direction] != segment.key_id):
+            self.match(segment, segment.key_id, cached)
+            aside.candidate_id[direction] = segment.key_id
+            it.looked_up |= HAS_CANDIDATES << direction
+        for i in range(2):
+            if cached[i] != NONE and within(self.mkts[cached[i]].accept, timestamp):
+                found[count] = cached[i]
+                count += 1
+        return count
+
+    cdef int32_t to_send(self, const Segment *segment, const Connection *connection, int direction,
+                         int64_t timestamp, bint *forward) noexcept nogil:
+        """The MKT that should sign a segment, TCP-AO before TCP-MD5, or NONE: of those that may send
+        at that time the one whose send lifetime began last, then the first.  `forward`: its local
+        side is the sender; where both would do, the side that opened the connection is local."""
+        cdef Search search
+        cdef int32_t found = NONE, number
+        cdef Purpose purpose = BY_ANY_ID
+        cdef bint ahead
+        for _ in range(2):
+            for ahead in range(2):
+                self.set.start(&search)
+                number = self.set.next_match(&search, purpose, 0, segment, ahead)
+                while number != NONE:
+                    if within(self.mkts[number].send, timestamp) and (
+                            found == NONE or self.preferred(number, found, timestamp)):
+                        found = number
+                    number = self.set.next_match(&search, purpose, 0, segment, ahead)
+            if found != NONE:
+                break
+            purpose = BY_TCP_MD5
+        forward[0] = True
+        if found == NONE or purpose == BY_TCP_MD5:
+            return found
+        if not matches(&self.mkts[found], segment, True):
+            forward[0] = False
+        elif matches(&self.mkts[found], segment, False):
+            forward[0] = connection.initiator != 1 - direction
+        return found
+
+    cdef bint preferred(self, int32_t one, int32_t other, int64_t timestamp) noexcept nogil:
+        """Whether the first of two MKTs that may send is the better one."""
+        cdef int64_t began = self.mkts[one].send[0], other_began = self.mkts[other].send[0]
+        if timestamp < 0 or began == other_began:
+            return one < other
+        return began > other_began
+
+    cdef int reserve(self, Py_ssize_t more) except -1 nogil:
+        """Make room for `more` traffic keys of each kernel in use."""
+        cdef int kernel
+        cdef Slab *slab
+        for kernel in range(SLABS):
+            slab = &self.slabs[kernel]
+            while self.in_use[kernel] and slab.available < more:
+                if slab.capacity < slab.limit or not self.evict(slab):
+                    grow(slab)
+        return 0
+
+    cdef bint evict(self, Slab *slab) noexcept nogil:
+        """Free the slot of a key that was not used lately, and not in this batch."""
+        cdef int kernel = <int>(slab - self.slabs)
+        cdef KeySlot *slot
+        for _ in range(2 * slab.capacity):
+            slab.hand = slab.hand + 1 if slab.hand + 1 < slab.capacity else 0
+            slot = &slab.slots[slab.hand]
+            if slot.owner == NONE or slot.batch & ~<uint32_t>IN_USE == self.owners.batch:
+                continue
+            if slot.batch & IN_USE:
+                slot.batch &= ~<uint32_t>IN_USE
+            elif self.disown(slab, kernel, slab.hand):
+                self.free_slot(slab.hand << SLAB_BITS | kernel)
+                self.evicted += 1
+                return True
+        return False
+
+    cdef bint disown(self, Slab *slab, int kernel, int32_t slot) noexcept nogil:
+        """Take a slot out of its owner's chain; False where the owner has let it go already."""
+        cdef int32_t owner = slab.slots[slot].owner
+        cdef int32_t *link = &self.owners.incarnations[owner >> 1].keys[owner & 1]
+        while link[0] != NONE:
+            if link[0] == (slot << SLAB_BITS | kernel):
+                link[0] = slab.slots[slot].next
+                return True
+            link = &key_slot(self.slabs, link[0]).next
+        return False
+
+    cdef void prefetch(self, const Hypothesis *row) noexcept nogil:
+        """Ask for the traffic key that a row of a proved connection will probably use."""
+        cdef int32_t live, key
+        cdef const uint8_t *data
+        cdef size_t at = 0
+        if row.connection == NONE:
+            return
+        live = self.owners.connections[row.connection].live
+        if live == NONE:
+            return
+        key = self.owners.incarnations[live].keys[row.direction]
+        if key == NONE:
+            return
+        tcpao_prefetch(key_slot(self.slabs, key))
+        data = key_data(self.slabs, key)
+        while at < self.slabs[slab_of(key)].stride:
+            tcpao_prefetch(data + at)
+            at += 64
+
+    cdef int32_t take_slot(self, int32_t mkt) noexcept nogil:
+        """A free slot for a traffic key of the MKT (`reserve` has made room)."""
+        cdef int kernel = self.mkts[mkt].kernel
+        cdef Slab *slab = &self.slabs[kernel]
+        cdef int32_t slot = slab.free
+        slab.free = slab.slots[slot].next
+        slab.available -= 1
+        slab.slots[slot].tagged = <uint32_t>mkt << TAG_BITS
+        slab.slots[slot].next = slab.slots[slot].owner = NONE
+        slab.slots[slot].batch = self.owners.batch | IN_USE
+        return slot << SLAB_BITS | kernel
+
+    cdef int32_t take_owned_slot(self, int32_t mkt, int32_t incarnation, int direction) noexcept nogil:
+        """The same, first in the chain of an incarnation and direction."""
+        cdef int32_t slot = self.take_slot(mkt)
+        cdef int32_t *chain = &self.owners.incarnations[incarnation].keys[direction]
+        cdef KeySlot *it = key_slot(self.slabs, slot)
+        it.owner = 2 * incarnation + direction
+        it.next = chain[0]
+        chain[0] = slot
+        return slot
+
+    cdef void free_slot(self, int32_t slot) noexcept nogil:
+        cdef Slab *slab = &self.slabs[slab_of(slot)]
+        slot = slot_of(slot)
+        slab.slots[slot].owner = NONE
+        slab.slots[slot].next = slab.free
+        slab.free = slot
+        slab.available += 1
+
+    cdef void free_list(self, int32_t head) noexcept nogil:
+        cdef int32_t following
+        while head != NONE:
+            following = key_slot(self.slabs, head).next
+            self.free_slot(head)
+            head = following
+
+    cdef int32_t find_slot(self, int32_t head, int32_t mkt) noexcept nogil:
+        """The traffic key of an MKT in a chain, or NONE."""
+        cdef KeySlot *slot
+        while head != NONE:
+            slot = key_slot(self.slabs, head)
+            if slot_mkt(slot) == mkt:
+                slot.batch = self.owners.batch | IN_USE
+                return head
+            head = slot.next
+        return NONE
+
+    cdef int derive(self, Derivation *wanted, Py_ssize_t count) except -1 nogil:
+        """Derive the wanted traffic keys (RFC 5926 section 3.1) into their slots."""
+        cdef int kernel
+        cdef Py_ssize_t i
+        if count == 0:
+            return 0
+        for kernel in range(SLABS):
+            for i in range(count):
+                if self.mkts[wanted[i].mkt].kernel == kernel:
+                    if kernel == KERNEL_LIBRARY:
+                        with gil:
+                            self.derive_library(wanted, count)
+                    else:
+                        derive_compiled(self, kernel, wanted, count)
+                    break
+        return 0
+
+    cdef int library_mac(self, int32_t mkt, const tcpao_message *message) except -1 nogil:
+        """A MAC by a library: the pieces are the message's bytes, the key is raw."""
+        with gil:
+            algorithm = self.algorithms[mkt]
+            key = message.key[:algorithm.traffic_key_length]
+            text = message.piece[0][:message.blocks[0]] + message.piece[1][:message.blocks[1]]
+            digest = algorithm.mac(key, text)
+            memcpy(message.mac, <const uint8_t *><bytes>digest, len(digest))
+        return 0
+
+    cdef int derive_library(self, Derivation *wanted, Py_ssize_t count) except -1:
+        cdef uint8_t text[64]
+        cdef size_t length
+        cdef Py_ssize_t i
+        for i in range(count):
+            if self.mkts[wanted[i].mkt].kernel != KERNEL_LIBRARY:
+                continue
+            length = context(wanted[i].segment, wanted[i].isn_source, wanted[i].isn_destination,
+                             nat_of(&self.mkts[wanted[i].mkt], wanted[i].segment), text)
+            algorithm = self.algorithms[wanted[i].mkt]
+            key = algorithm.derive(self.library_secrets[wanted[i].mkt], text[:length])
+            memcpy(key_data(self.slabs, wanted[i].slot),
+                   <const uint8_t *><bytes>key, len(key))
+        return 0
+
+
+cdef int grow(Slab *slab) except -1 nogil:
+    """A chunk more; what is there stays where it is."""
+    cdef int32_t chunk = slab.capacity // CHUNK, i
+    cdef void *grown = realloc(slab.chunks, (chunk + 1) * sizeof(uint8_t *))
+    if grown == NULL:
+        out_of_memory()
+    slab.chunks = <uint8_t **>grown
+    if chunk & (chunk - 1) == 0:         # the slots stand together, and double
+        grown = tcpao_grow_table(slab.slots, chunk * CHUNK * sizeof(KeySlot),
+                                 max(1, 2 * chunk) * CHUNK * sizeof(KeySlot))
+        if grown == NULL:
+            out_of_memory()
+        slab.slots = <KeySlot *>grown
+    slab.chunks[chunk] = <uint8_t *>calloc(CHUNK, slab.stride)
+    if slab.chunks[chunk] == NULL:
+        out_of_memory()
+    if chunk:                            # where there are few keys, big pages would be a waste
+        tcpao_big_pages(slab.chunks[chunk], CHUNK * slab.stride)
+    for i in range(slab.capacity + CHUNK - 1, slab.capacity - 1, -1):
+        slab.slots[i].owner = NONE
+        slab.slots[i].next = slab.free
+        slab.free = i
+    slab.available += CHUNK
+    slab.capacity += CHUNK
+    return 0
+
+
+cdef void kdf_message(const Mkt *mkt, uint8_t *scratch, size_t context_length, uint8_t *digest,
+                      tcpao_message *message) noexcept nogil:
+    """The KDF's input around a context that stands in `scratch` behind room for the prefix."""
+    cdef size_t length = mkt.kdf_prefix_length + context_length + mkt.kdf_suffix_length
+    memcpy(scratch, mkt.kdf_prefix, mkt.kdf_prefix_length)
+    memcpy(scratch + length - mkt.kdf_suffix_length, mkt.kdf_suffix, mkt.kdf_suffix_length)
+    layout(mkt.kernel, mkt.master, scratch, length, NULL, 0, NULL, 0, digest, message)
+
+
+cdef void derive_compiled(KeyTable table, int kernel, Derivation *wanted,
+                          Py_ssize_t count) noexcept nogil:
+    """Derive those of the wanted keys whose MKT uses this kernel, `DERIVE_CHUNK` side by side."""
+    cdef uint8_t *scratch = table.scratch
+    cdef tcpao_message *messages = table.messages
+    cdef uint8_t *raw = scratch + DERIVE_CHUNK * SCRATCH
+    cdef uint8_t *prepared = raw + DERIVE_CHUNK * RAW
+    cdef Slab *slab = &table.slabs[kernel]
+    cdef Derivation *chosen[DERIVE_CHUNK]
+    cdef const Mkt *mkt
+    cdef Py_ssize_t at = 0, n, i
+    cdef size_t length = 0, size
+    while at < count:
+        n = 0
+        while at < count and n < DERIVE_CHUNK:
+            mkt = &table.mkts[wanted[at].mkt]
+            if mkt.kernel == kernel:
+                chosen[n] = &wanted[at]
+                length = mkt.traffic_key_length
+                size = context(wanted[at].segment, wanted[at].isn_source,
+                               wanted[at].isn_destination, nat_of(mkt, wanted[at].segment),
+                               scratch + SCRATCH * n + mkt.kdf_prefix_length)
+                kdf_message(mkt, scratch + SCRATCH * n, size, raw + RAW * n, &messages[n])
+                n += 1
+            at += 1
+        table.scheduler.run(kernel, messages, n)
+        for i in range(1, n):               # the PRF's output is the traffic key: close up
+            memcpy(raw + length * i, raw + RAW * i, length)
+        prepare(kernel, raw, length, n, prepared)
+        for i in range(n):
+            memcpy(key_data(table.slabs, chosen[i].slot), prepared + slab.stride * i, slab.stride)
+        wipe(raw, RAW * n)
+        wipe(prepared, slab.stride * n)
+
+
+def derive_traffic_keys(algorithm, secret, contexts):
+    """RFC 5926's key derivation (or the algorithm's own) over many contexts.
+
+    Parameters
+    ----------
+    algorithm : str
+    secret : bytes
+        The master key.
+    contexts : uint8[n, context_length]
+        Source address, destination address, source port, destination port, source ISN,
+        destination ISN, big endian, as the segment's sender sees them (RFC 5925 section 5.2):
+        20 bytes a row for IPv4, 44 for IPv6. A SYN without ACK has destination ISN 0.
+
+    Returns
+    -------
+    uint8[n, key_length]
+        20 bytes for HMAC-SHA-1, 16 for AES-128-CMAC, 32 for HMAC-SHA-256.
+
+    Raises
+    ------
+    UnknownAlgorithmError
+    InvalidArgumentError
+        Contexts of another shape, an empty secret, or an algorithm without a KDF (``tcp-md5``).
+    """
+    cdef const uint8_t[:, ::1] rows
+    known = find(algorithm)
+    array = np.asarray(contexts)
+    if array.dtype != np.uint8 or array.ndim != 2 or array.shape[1] not in (20, 44):
+        raise InvalidArgumentError(
+            f"contexts is {array.dtype}{list(array.shape)}; it must be uint8[n, 20] or uint8[n, 44]"
+        )
+    if known.is_tcp_md5:
+        raise InvalidArgumentError("tcp-md5 derives no traffic keys")
+    if not isinstance(secret, (bytes, bytearray, memoryview)):
+        raise InvalidArgumentError(f"secret is a {type(secret).__name__}; it must be bytes")
+    if not secret:
+        raise InvalidArgumentError("secret is empty")
+    rows = np.ascontiguousarray(array)
+    if known.kernel == KERNEL_LIBRARY:
+        keys = np.empty((rows.shape[0], known.traffic_key_length), np.uint8)
+        for i in range(rows.shape[0]):
+            keys[i] = np.frombuffer(known.derive(bytes(secret), bytes(rows[i])), np.uint8)
+        return keys
+    # the KDF is the algorithm's MAC over prefix | context | suffix
+    prefix = np.frombuffer(known.kdf_prefix, np.uint8)
+    suffix = np.frombuffer(known.kdf_suffix, np.uint8)
+    count = rows.shape[0]
+    inputs = np.empty((count, len(prefix) + rows.shape[1] + len(suffix)), np.uint8)
+    inputs[:, :len(prefix)] = prefix
+    inputs[:, len(prefix):len(prefix) + rows.shape[1]] = array
+    inputs[:, len(prefix) + rows.shape[1]:] = suffix
+    prf = TrafficKeys(
+        algorithm,
+        np.frombuffer(condition(known, bytes(secret)), np.uint8)[None, :],
+    )
+    size = inputs.shape[1]
+    macs = mac_batch(prf, np.zeros(count, np.int32), inputs, np.arange(count) * size,
+                     np.full(count, size))
+    return np.ascontiguousarray(macs[:, :known.traffic_key_length])

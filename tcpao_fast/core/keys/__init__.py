@@ -1,0 +1,1 @@
+"""Which master key tuple a segment is for."""

@@ -1,0 +1,1 @@
+"""Messages and their MACs: algorithms, kernels for each instruction set, batches."""

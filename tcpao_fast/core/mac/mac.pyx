@@ -1,0 +1,410 @@
+"""Stage `mac`: many messages at once through the chosen kernels.  Owns the C kernels.
+
+Other modules reach the kernels through this one: each copy of the C code would have its own
+dispatch state.
+"""
+
+import os
+
+cimport cython
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy, memset
+
+import numpy as np
+
+from tcpao_fast.core.wire.records cimport Records
+from tcpao_fast.core.mac.kernels cimport (
+    TCPAO_AES_CMAC,
+    TCPAO_AES_CMAC_PREPARED,
+    TCPAO_HMAC_SHA1,
+    TCPAO_HMAC_SHA1_PREPARED,
+    TCPAO_HMAC_SHA256,
+    TCPAO_HMAC_SHA256_PREPARED,
+    TCPAO_KERNEL_COUNT,
+    TCPAO_MAX_KERNELS,
+    TCPAO_MD5,
+    tcpao_burn_stack,
+    tcpao_kernel,
+    tcpao_kernel_active,
+    tcpao_kernel_for_few,
+    tcpao_kernels_available,
+    tcpao_kernels_force,
+    tcpao_kernels_rank,
+    tcpao_kernels_timings,
+    tcpao_mac,
+    tcpao_message,
+    tcpao_now,
+    tcpao_timing,
+    tcpao_wipe,
+)
+from tcpao_fast.core.mac.messages cimport KERNEL_LIBRARY, MAX_SUFFIX, SCRATCH, layout
+
+from tcpao_fast.core.mac.algorithms import find
+from tcpao_fast.core.wire.records import as_column
+from tcpao_fast.errors import InvalidArgumentError
+
+cdef enum:
+    MOST_BLOCKS = 1024    # longer messages are sorted as if they had so many blocks
+    # messages laid out at a time: their scratch stays in the cache, and is too small to be mapped
+    # and paged in anew by every call
+    CHUNK = 256
+
+#: Name of each compiled MAC, in the order of kernels.h.
+KERNEL_NAMES = ("hmac-sha1", "aes-128-cmac", "hmac-sha256", "md5")
+
+
+cdef size_t prepared_length(int kernel) noexcept nogil:
+    """Bytes of a prepared key: midstates or round keys."""
+    if kernel == TCPAO_HMAC_SHA1:
+        return TCPAO_HMAC_SHA1_PREPARED
+    if kernel == TCPAO_AES_CMAC:
+        return TCPAO_AES_CMAC_PREPARED
+    if kernel == TCPAO_HMAC_SHA256:
+        return TCPAO_HMAC_SHA256_PREPARED
+    if kernel == KERNEL_LIBRARY:
+        return 64
+    return 0
+
+
+cdef void prepare(int kernel, const uint8_t *raw, size_t raw_length, size_t count,
+                  uint8_t *prepared) noexcept nogil:
+    """Prepare `count` raw keys of a compiled kernel, one behind the other."""
+    tcpao_kernel_active(kernel).prepare(raw, raw_length, count, prepared)
+
+
+cdef void mac_one(int kernel, const tcpao_message *message) noexcept nogil:
+    tcpao_mac(kernel, &message, 1)
+
+
+cdef void burn_stack(int kernel) noexcept nogil:
+    """Overwrite what a kernel left on the stack, once a call.  AES's first round key is the traffic
+    key; of the hashes' midstates none can be had back."""
+    if kernel == TCPAO_AES_CMAC:
+        tcpao_burn_stack()
+
+
+cdef void wipe(void *memory, size_t length) noexcept nogil:
+    if memory != NULL:
+        tcpao_wipe(memory, length)
+
+
+@cython.final
+cdef class Scheduler:
+    """Orders a batch by block count, so that the lanes of a kernel end together."""
+
+    def __dealloc__(self):
+        free(self.order)
+
+    cdef int reserve(self, Py_ssize_t count) except -1:
+        if count > self.capacity:
+            free(self.order)
+            self.capacity = 0
+            self.order = <const tcpao_message **>malloc(count * sizeof(tcpao_message *))
+            if self.order == NULL:
+                raise MemoryError()
+            self.capacity = count
+        return 0
+
+    cdef void run(self, int kernel, const tcpao_message *messages, Py_ssize_t count) noexcept nogil:
+        """The MACs of `count` messages of one kernel (a counting sort, longest first)."""
+        cdef uint32_t starts[MOST_BLOCKS + 1]
+        cdef uint32_t blocks, at = 0, some, most = 0, least = MOST_BLOCKS
+        cdef Py_ssize_t i
+        for i in range(count):
+            blocks = sort_key(&messages[i])
+            most = max(most, blocks)
+            least = min(least, blocks)
+        if least >= most:                    # alike, as bare ACKs are
+            for i in range(count):
+                self.order[i] = &messages[i]
+        else:
+            memset(&starts[least], 0, (most + 1 - least) * sizeof(uint32_t))
+            for i in range(count):
+                starts[sort_key(&messages[i])] += 1
+            for i in range(most, <Py_ssize_t>least - 1, -1):
+                some = starts[i]
+                starts[i] = at
+                at += some
+            for i in range(count):
+                blocks = sort_key(&messages[i])
+                self.order[starts[blocks]] = &messages[i]
+                starts[blocks] += 1
+        tcpao_mac(kernel, self.order, count)
+
+
+cdef inline uint32_t sort_key(const tcpao_message *message) noexcept nogil:
+    cdef uint32_t blocks = message.blocks[0] + message.blocks[1] + message.blocks[2]
+    return blocks if blocks < MOST_BLOCKS else MOST_BLOCKS
+
+
+def available():
+    """As `kernels`, without asking whether ``TCPAO_FAST_KERNELS`` is right."""
+    cdef const tcpao_kernel *found[TCPAO_MAX_KERNELS]
+    cdef size_t count, i
+    cdef int algorithm
+    table = {}
+    for algorithm in range(TCPAO_KERNEL_COUNT):
+        count = tcpao_kernels_available(algorithm, found)
+        table[KERNEL_NAMES[algorithm]] = [found[i].name.decode() for i in range(count)]
+    return table
+
+
+def kernels():
+    """The kernels that this CPU can run, quickest first, for each MAC.
+
+    Which is quickest was measured when the package was imported: `kernel_timings`.
+
+    Returns
+    -------
+    dict of str to list of str
+        The first of each list is in use, unless the environment variable ``TCPAO_FAST_KERNELS``
+        named another when the package was imported (``portable`` is always there).
+
+    Raises
+    ------
+    InvalidArgumentError
+        ``TCPAO_FAST_KERNELS`` names a kernel that this CPU cannot run.
+    """
+    require_kernels()
+    return available()
+
+
+def active_kernels():
+    """The kernel in use for each MAC: dict of str to str."""
+    cdef int algorithm
+    return {
+        KERNEL_NAMES[algorithm]: tcpao_kernel_active(algorithm).name.decode()
+        for algorithm in range(TCPAO_KERNEL_COUNT)
+    }
+
+
+def kernel_timings():
+    """What the kernels were chosen by, in the order of `kernels`.
+
+    Returns
+    -------
+    dict of str to list of dict
+        For each MAC and kernel ``kernel`` (its name), ``lanes`` (messages side by side), ``use``
+        ("all"; "rest" for the fewer than ``least`` messages that do not fill the lanes of the former;
+        None), ``least``, and nanoseconds a message as timed when the package was imported:
+        ``brief_ns`` (128 bytes with padding, as of a bare ACK), ``full_ns`` (1,536 bytes, as of a full
+        segment), both among 32, and ``alone_ns`` (a brief one alone).  None where it was not timed:
+        where ``TCPAO_FAST_KERNELS`` named a kernel, of the portable one, and where there is no choice.
+    """
+    cdef const tcpao_kernel *found[TCPAO_MAX_KERNELS]
+    cdef const tcpao_kernel *few
+    cdef const tcpao_timing *timing
+    cdef uint32_t least
+    cdef size_t i
+    cdef int algorithm
+    table = {}
+    for algorithm in range(TCPAO_KERNEL_COUNT):
+        few = tcpao_kernel_for_few(algorithm, &least)
+        timing = tcpao_kernels_timings(algorithm)
+        rows = table[KERNEL_NAMES[algorithm]] = []
+        for i in range(tcpao_kernels_available(algorithm, found)):
+            timed = timing[i].brief > 0
+            use = "all" if found[i] == tcpao_kernel_active(algorithm) else (
+                "rest" if found[i] == few else None)
+            rows.append({
+                "kernel": found[i].name.decode(),
+                "lanes": found[i].lanes,
+                "use": use,
+                "least": least if use == "rest" else None,
+                "brief_ns": round(timing[i].brief, 1) if timed else None,
+                "full_ns": round(timing[i].full, 1) if timed else None,
+                "alone_ns": round(timing[i].alone, 1) if timed else None,
+            })
+    return table
+
+
+cdef uint64_t clock() noexcept nogil:
+    return tcpao_now()
+
+
+def force_kernels(name):
+    """Use the kernel of that name wherever there is one; the empty string: the best of each.
+
+    For tests; it concerns the whole process.
+
+    Raises
+    ------
+    InvalidArgumentError
+        No algorithm has a kernel of that name that this CPU can run.
+    """
+    if not tcpao_kernels_force(name.encode()):
+        known = sorted({kernel for names in available().values() for kernel in names})
+        raise InvalidArgumentError(
+            f"TCPAO_FAST_KERNELS={name!r}: this CPU has no such kernel; it has {', '.join(known)}"
+        )
+
+
+cdef object misnamed = None
+
+# a measurement, as the quickest kernel does not follow from what a CPU can do; 1 to 2 ms
+if not os.environ.get("TCPAO_FAST_KERNELS"):
+    tcpao_kernels_rank(clock)
+
+try:
+    force_kernels(os.environ.get("TCPAO_FAST_KERNELS", ""))
+except InvalidArgumentError as error:
+    misnamed = str(error)   # said at first use, where the caller can handle it; not by the import
+
+
+def require_kernels():
+    """Raise InvalidArgumentError if ``TCPAO_FAST_KERNELS`` names a kernel that is not here."""
+    if misnamed is not None:
+        raise InvalidArgumentError(misnamed)
+
+
+cdef class TrafficKeys:
+    """Traffic keys prepared for their MAC: midstates (HMAC) or round keys (CMAC).
+
+    Parameters
+    ----------
+    algorithm : str
+    raw : uint8[n_keys, key_length]
+        As `derive_traffic_keys` gives them. HMAC takes any key length (RFC 2104), AES-128-CMAC
+        16 bytes, ``tcp-md5`` the keys themselves (up to 80 bytes).
+
+    Raises
+    ------
+    UnknownAlgorithmError, InvalidArgumentError
+    """
+
+    cdef readonly object algorithm
+    cdef readonly Py_ssize_t count
+    cdef uint8_t *prepared
+    cdef size_t stride
+    cdef size_t raw_length
+    cdef int kernel
+
+    def __cinit__(self, algorithm, raw):
+        cdef const uint8_t[:, ::1] keys
+        require_kernels()
+        self.algorithm = find(algorithm)
+        self.kernel = self.algorithm.kernel
+        array = np.asarray(raw)
+        if array.dtype != np.uint8 or array.ndim != 2:
+            raise InvalidArgumentError(
+                f"raw is {array.dtype} with {array.ndim} dimensions; it must be uint8[n_keys, key_length]"
+            )
+        keys = np.ascontiguousarray(array)
+        self.count = keys.shape[0]
+        self.raw_length = keys.shape[1]
+        if self.kernel == TCPAO_AES_CMAC and self.raw_length != 16:
+            raise InvalidArgumentError(
+                f"raw has keys of {self.raw_length} bytes; AES-128-CMAC traffic keys have 16"
+            )
+        if self.kernel == KERNEL_LIBRARY and not self.algorithm.name.startswith("hmac") and (
+                self.raw_length != self.algorithm.traffic_key_length):
+            raise InvalidArgumentError(
+                f"raw has keys of {self.raw_length} bytes; {self.algorithm.name} traffic keys have "
+                f"{self.algorithm.traffic_key_length}"
+            )
+        if self.kernel == TCPAO_MD5 and self.raw_length > MAX_SUFFIX:
+            raise InvalidArgumentError(
+                f"raw has keys of {self.raw_length} bytes; TCP-MD5 keys have at most {MAX_SUFFIX}"
+            )
+        self.stride = prepared_length(self.kernel)
+        if self.kernel == TCPAO_MD5 or self.kernel == KERNEL_LIBRARY:
+            self.stride = self.raw_length
+        self.prepared = <uint8_t *>calloc(max(1, self.count * <Py_ssize_t>self.stride), 1)
+        if self.prepared == NULL:
+            raise MemoryError()
+        if self.count == 0 or self.raw_length == 0:
+            return
+        if self.kernel == TCPAO_MD5 or self.kernel == KERNEL_LIBRARY:
+            memcpy(self.prepared, &keys[0, 0], self.count * self.stride)
+        else:
+            prepare(self.kernel, &keys[0, 0], self.raw_length, self.count, self.prepared)
+            burn_stack(self.kernel)
+
+    def __dealloc__(self):
+        wipe(self.prepared, self.count * self.stride)
+        free(self.prepared)
+
+    def __len__(self):
+        return self.count
+
+    def __repr__(self):
+        return f"<{self.count} traffic keys for {self.algorithm.name}>"
+
+    def mac(self, index, message):
+        """The MAC of one message (bytes) under one key: `mac_batch` of it, as bytes."""
+        return mac_batch(self, [index], message, [0], [len(message)]).tobytes()
+
+    def __reduce__(self):
+        raise TypeError("traffic keys are secrets; they are not pickled")
+
+
+def mac_batch(TrafficKeys traffic_keys not None, key_index, buffer, offsets, lengths):
+    """MACs of many messages, each under its own key: the naked engine.
+
+    Parameters
+    ----------
+    traffic_keys : TrafficKeys
+    key_index : int32[n]
+        The key of each message.
+    buffer : buffer protocol, contiguous bytes
+    offsets, lengths : int64[n] (lengths also int32[n])
+        Where each message begins in `buffer` and how many bytes it has.
+
+    Returns
+    -------
+    uint8[n, digest_length]
+        Untruncated MACs: 20 bytes for HMAC-SHA-1, 16 for AES-128-CMAC, 32 for HMAC-SHA-256.
+
+    Raises
+    ------
+    InvalidArgumentError
+        A message outside the buffer, a key that is not there, wrong shapes or dtypes.
+    """
+    cdef Records records = Records(buffer, offsets, lengths)
+    cdef const int32_t[::1] index = as_column("key_index", key_index, np.int32, records.count)
+    cdef Py_ssize_t i, n, at, count = records.count
+    cdef int digest_length = traffic_keys.algorithm.digest_length
+    macs = np.empty((count, digest_length), dtype=np.uint8)
+    cdef uint8_t[:, ::1] out = macs
+    for i in range(count):
+        if index[i] < 0 or index[i] >= traffic_keys.count:
+            raise InvalidArgumentError(
+                f"key_index[{i}] is {index[i]}; there are {traffic_keys.count} keys"
+            )
+    if traffic_keys.kernel == KERNEL_LIBRARY:
+        for i in range(count):
+            digest = traffic_keys.algorithm.mac(
+                (traffic_keys.prepared + index[i] * traffic_keys.stride)[:traffic_keys.stride],
+                records.start(i)[:records.length(i)],
+            )
+            memcpy(&out[i, 0], <const uint8_t *><bytes>digest, digest_length)
+        return macs
+    cdef Py_ssize_t chunk = min(count, <Py_ssize_t>CHUNK)
+    cdef Scheduler scheduler = Scheduler()
+    scheduler.reserve(chunk)
+    cdef uint8_t *scratch = <uint8_t *>malloc(max(1, chunk) * SCRATCH)
+    cdef tcpao_message *messages = <tcpao_message *>malloc(max(1, chunk) * sizeof(tcpao_message))
+    cdef const uint8_t *key
+    try:
+        if scratch == NULL or messages == NULL:
+            raise MemoryError()
+        with nogil:
+            at = 0
+            while at < count:
+                n = min(chunk, count - at)
+                for i in range(n):
+                    key = traffic_keys.prepared + index[at + i] * traffic_keys.stride
+                    layout(traffic_keys.kernel, key, scratch + SCRATCH * i, 0,
+                           records.start(at + i), records.length(at + i), key,
+                           traffic_keys.stride if traffic_keys.kernel == TCPAO_MD5 else 0,
+                           &out[at + i, 0], &messages[i])
+                scheduler.run(traffic_keys.kernel, messages, n)
+                at += n
+    finally:
+        # keys were behind TCP-MD5's messages, and CMAC's subkeys in them
+        burn_stack(traffic_keys.kernel)
+        wipe(scratch, max(1, chunk) * SCRATCH)
+        free(scratch)
+        free(messages)
+    return macs

@@ -1,0 +1,333 @@
+"""Stage `messages`: what the MAC covers, as pieces of whole blocks for the kernels.
+
+A message is never copied whole: its head (SNE, pseudo-header, TCP header, first payload bytes up
+to a block boundary) and its tail (the last partial block with its padding) are written to scratch,
+the blocks between are read where they lie in the packet.
+"""
+
+from libc.stdint cimport uint64_t
+from libc.string cimport memcpy, memset
+
+from tcpao_fast.core.mac.hypothesis cimport CHECK_MD5, CHECK_NOTHING, Hypothesis
+from tcpao_fast.core.mac.kernels cimport TCPAO_AES_CMAC, TCPAO_AES_CMAC_SUBKEYS, TCPAO_MD5
+from tcpao_fast.core.keys.mkt cimport NAT_DESTINATION, NAT_SOURCE, Mkt, nat_of
+from tcpao_fast.core.wire.segment cimport Segment, put16, put32
+
+cdef enum:
+    # a message up to this long is copied, of others the first so many bytes: so the heads of a batch
+    # are alike, and its lanes change pieces together
+    COPIED = 128
+    LATE = 8              # messages between a last block and the subkey in it
+
+cdef struct Unfinished:
+    # last blocks that still want their subkey: a block that was written in pieces and is read whole
+    # at once waits for all of them, longer than the MAC takes; some messages later it does not
+    uint8_t *block[LATE]
+    const uint8_t *subkey[LATE]
+    Py_ssize_t count
+
+
+cdef inline size_t pseudo_header(const Segment *segment, uint8_t *out) noexcept nogil:
+    """RFC 9293 section 3.1 for IPv4, RFC 8200 section 8.1 for IPv6."""
+    if segment.version == 4:
+        memcpy(out, segment.source, 4)
+        memcpy(out + 4, segment.destination, 4)
+        put16(out + 8, 6)
+        put16(out + 10, segment.length)
+        return 12
+    memcpy(out, segment.source, 16)
+    memcpy(out + 16, segment.destination, 16)
+    put32(out + 32, segment.length)
+    put32(out + 36, 6)
+    return 40
+
+
+cdef inline size_t fixed_header(const Segment *segment, uint8_t *out) noexcept nogil:
+    memcpy(out, segment.tcp, 20)
+    put16(out + 16, 0)
+    return 20
+
+
+cdef inline void copy_options(uint8_t *out, const uint8_t *options, uint32_t length) noexcept nogil:
+    """Up to 40 bytes, a multiple of 4: in steps of known size, which become single instructions."""
+    if length & 32:
+        memcpy(out, options, 32)
+        out += 32
+        options += 32
+    if length & 16:
+        memcpy(out, options, 16)
+        out += 16
+        options += 16
+    if length & 8:
+        memcpy(out, options, 8)
+        out += 8
+        options += 8
+    if length & 4:
+        memcpy(out, options, 4)
+
+
+cdef inline void zero_mac(uint8_t *mac, uint32_t length) noexcept nogil:
+    if length == 12:                     # RFC 5926: three stores are quicker than a call
+        put32(mac, 0)
+        put32(mac + 4, 0)
+        put32(mac + 8, 0)
+    else:
+        memset(mac, 0, length)
+
+
+cdef void hide(uint8_t nat, uint8_t *addresses, size_t size, uint8_t *ports) noexcept nogil:
+    """Zero the address and the port of each side that is behind a NAT (RFC 6978 section 4)."""
+    if nat & NAT_SOURCE:
+        memset(addresses, 0, size)
+        memset(ports, 0, 2)
+    if nat & NAT_DESTINATION:
+        memset(addresses + size, 0, size)
+        memset(ports + 2, 0, 2)
+
+
+cdef size_t ao_prefix(const Segment *segment, uint32_t sne, bint exclude_options, uint8_t nat,
+                      uint8_t *out) noexcept nogil:
+    """Everything before the payload (RFC 5925 section 5.1); at most `MAX_PREFIX` bytes."""
+    cdef size_t length = 4
+    cdef size_t option
+    put32(out, sne)
+    length += pseudo_header(segment, out + length)
+    option = length + segment.auth_offset
+    length += fixed_header(segment, out + length)
+    if nat:
+        hide(nat, out + 4, 16 if segment.version == 6 else 4, out + length - 20)
+    if exclude_options:
+        option = length
+        memcpy(out + option, segment.tcp + segment.auth_offset, 4)
+        length += segment.auth_length
+    else:
+        copy_options(out + length, segment.tcp + 20, segment.header_length - 20)
+        length += segment.header_length - 20
+    zero_mac(out + option + 4, segment.auth_length - 4)
+    return length
+
+
+cdef inline size_t plain_prefix(const Segment *segment, uint32_t sne, uint8_t *out) noexcept nogil:
+    """The same for IPv4, a MAC of 12 bytes, options covered and no NAT: nearly every segment."""
+    put32(out, sne)
+    memcpy(out + 4, segment.source, 4)
+    memcpy(out + 8, segment.destination, 4)
+    put32(out + 12, 6 << 16 | (segment.length & 0xFFFF))
+    memcpy(out + 16, segment.tcp, 20)
+    put16(out + 32, 0)
+    if segment.header_length == 36:
+        memcpy(out + 36, segment.tcp + 20, 16)
+    else:
+        copy_options(out + 36, segment.tcp + 20, segment.header_length - 20)
+    memset(out + 20 + segment.auth_offset, 0, 12)
+    return 16 + segment.header_length
+
+
+cdef size_t md5_prefix(const Segment *segment, uint8_t *out) noexcept nogil:
+    """Everything before the payload for TCP-MD5 (RFC 2385 section 2.0): no options, no SNE."""
+    cdef size_t length = pseudo_header(segment, out)
+    return length + fixed_header(segment, out + length)
+
+
+cdef size_t context(const Segment *segment, uint32_t isn_source, uint32_t isn_destination,
+                    uint8_t nat, uint8_t *out) noexcept nogil:
+    """The KDF's context (RFC 5925 section 5.2): 20 bytes for IPv4, 44 for IPv6."""
+    cdef size_t size = 16 if segment.version == 6 else 4
+    memcpy(out, segment.source, size)
+    memcpy(out + size, segment.destination, size)
+    put16(out + 2 * size, segment.source_port)
+    put16(out + 2 * size + 2, segment.destination_port)
+    hide(nat, out, size, out + 2 * size)
+    put32(out + 2 * size + 4, isn_source)
+    put32(out + 2 * size + 8, isn_destination)
+    return 2 * size + 12
+
+
+cdef inline uint32_t finish(int kernel, uint8_t *last, size_t used, uint64_t total,
+                            const uint8_t *suffix, size_t suffix_length,
+                            tcpao_message *out) noexcept nogil:
+    """Append suffix and padding behind `used` bytes at `last`; returns the whole blocks there.
+
+    The zeros are more than the padding needs: so many at a time are single instructions, and
+    nothing stands behind them.
+    """
+    cdef uint64_t bits
+    cdef size_t end, at
+    if suffix_length:
+        memcpy(last + used, suffix, suffix_length)
+        used += suffix_length
+        total += suffix_length
+    if kernel == TCPAO_AES_CMAC:            # RFC 4493: K1 for a whole last block, K2 for a padded
+        end = (used + 15) // 16 * 16 if used else 16
+        if end != used:
+            memset(last + used, 0, 16)
+            last[used] = 0x80
+        add_block(last + end - 16, out.key + TCPAO_AES_CMAC_SUBKEYS + (16 if end != used else 0))
+        return <uint32_t>(end // 16)
+    # the hashes: 0x80, zeros, the length in bits; HMAC's key block went before
+    end = (used + 9 + 63) // 64 * 64
+    at = used
+    while at < end:
+        memset(last + at, 0, 16)
+        at += 16
+    last[used] = 0x80
+    if kernel == TCPAO_MD5:
+        bits = 8 * total
+        memcpy_le64(last + end - 8, bits)
+    else:
+        bits = 8 * (total + 64)
+        put32(last + end - 8, <uint32_t>(bits >> 32))
+        put32(last + end - 4, <uint32_t>bits)
+    return <uint32_t>(end // 64)
+
+
+cdef inline void add_block(uint8_t *block, const uint8_t *subkey) noexcept nogil:
+    cdef uint64_t a[2]
+    cdef uint64_t b[2]
+    memcpy(a, block, 16)
+    memcpy(b, subkey, 16)
+    a[0] ^= b[0]
+    a[1] ^= b[1]
+    memcpy(block, a, 16)
+
+
+cdef void memcpy_le64(uint8_t *out, uint64_t value) noexcept nogil:
+    cdef int i
+    for i in range(8):
+        out[i] = <uint8_t>(value >> 8 * i)
+
+
+cdef void layout(int kernel, const uint8_t *key, uint8_t *scratch, size_t prefix_length,
+                 const uint8_t *body, size_t body_length, const uint8_t *suffix,
+                 size_t suffix_length, uint8_t *mac, tcpao_message *out) noexcept nogil:
+    """Cut prefix (already in `scratch`), body and suffix into head, middle and tail of a message
+    with this prepared key, whose MAC goes to `mac`.
+
+    `scratch` has `SCRATCH` bytes; prefix up to `MAX_PREFIX`, suffix up to `MAX_SUFFIX`, which only
+    TCP-MD5 has.
+    """
+    cdef size_t block = 16 if kernel == TCPAO_AES_CMAC else 64
+    cdef size_t total = prefix_length + body_length
+    cdef size_t copied, rest
+    out.key = key
+    out.mac = mac
+    out.piece[0] = scratch
+    out.blocks[1] = out.blocks[2] = 0
+    if kernel == KERNEL_LIBRARY:
+        out.blocks[0] = <uint32_t>prefix_length
+        out.piece[1] = body
+        out.blocks[1] = <uint32_t>body_length
+        return
+    if total <= COPIED:
+        if body_length:
+            memcpy(scratch + prefix_length, body, body_length)
+        out.blocks[0] = finish(kernel, scratch, total, total, suffix, suffix_length, out)
+        return
+    copied = COPIED - prefix_length
+    memcpy(scratch + prefix_length, body, copied)
+    out.blocks[0] = <uint32_t>(COPIED // block)
+    rest = (total - COPIED) % block
+    if rest == 0 and kernel == TCPAO_AES_CMAC:
+        rest = block                         # the last block takes a subkey: keep it in the tail
+    out.piece[1] = body + copied
+    out.blocks[1] = <uint32_t>((total - COPIED - rest) // block)
+    if rest:
+        memcpy(scratch + COPIED, body + body_length - rest, rest)
+    out.piece[2] = scratch + COPIED
+    out.blocks[2] = finish(kernel, scratch + COPIED, rest, total, suffix, suffix_length, out)
+
+
+cdef inline void add_subkey_late(Unfinished *waiting, uint8_t *block,
+                                 const uint8_t *subkey) noexcept nogil:
+    cdef Py_ssize_t place = waiting.count % LATE
+    if waiting.count >= LATE:
+        add_block(waiting.block[place], waiting.subkey[place])
+    waiting.block[place] = block
+    waiting.subkey[place] = subkey
+    waiting.count += 1
+
+
+cdef void add_subkeys(Unfinished *waiting) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(max(<Py_ssize_t>0, waiting.count - LATE), waiting.count):
+        add_block(waiting.block[i % LATE], waiting.subkey[i % LATE])
+
+
+cdef inline size_t lay_short(int kernel, const uint8_t *key, uint8_t *scratch, size_t length,
+                             uint8_t *mac, Unfinished *waiting, tcpao_message *out) noexcept nogil:
+    """What `layout` does for a message that is all in `scratch`; returns the bytes of it in use, a
+    multiple of 64: little scratch stays in the cache."""
+    cdef size_t end
+    out.key = key
+    out.mac = mac
+    out.piece[0] = scratch
+    out.blocks[1] = out.blocks[2] = 0
+    if kernel != TCPAO_AES_CMAC:
+        out.blocks[0] = finish(kernel, scratch, length, length, NULL, 0, out)
+        return 64 * out.blocks[0]
+    end = (length + 15) // 16 * 16
+    if end != length:
+        memset(scratch + length, 0, 16)
+        scratch[length] = 0x80
+    add_subkey_late(waiting, scratch + end - 16,
+                    key + TCPAO_AES_CMAC_SUBKEYS + (16 if end != length else 0))
+    out.blocks[0] = <uint32_t>(end // 16)
+    return (end + 63) // 64 * 64
+
+
+cdef inline bint is_plain(int kernel, const Mkt *mkt, const Segment *segment) noexcept nogil:
+    """Whether `plain_prefix` suits a segment."""
+    return (kernel != KERNEL_LIBRARY and segment.version == 4 and segment.auth_length == 16
+            and not mkt.exclude_options and not mkt.nat)
+
+
+cdef Py_ssize_t assemble(int kernel, const Mkt *mkts, const Segment *segments,
+                         const Hypothesis *rows, Py_ssize_t count, uint8_t *scratch, uint8_t *macs,
+                         tcpao_message *out) noexcept nogil:
+    """The messages of those rows of a batch that want a MAC of this kernel; returns how many.
+
+    There are `SCRATCH` bytes of scratch for each row, of which short messages leave most untouched;
+    the MAC of row i goes to the i-th `DIGEST` bytes of `macs`.
+    """
+    cdef Py_ssize_t i, n = 0
+    cdef const Mkt *mkt
+    cdef const Segment *segment
+    cdef const uint8_t *body
+    cdef uint32_t sne
+    cdef size_t prefix, length
+    cdef Unfinished waiting
+    waiting.count = 0
+    for i in range(count):
+        if rows[i].check == CHECK_NOTHING or mkts[rows[i].mkt].kernel != kernel:
+            continue
+        segment = &segments[i]
+        mkt = &mkts[rows[i].mkt]
+        body = segment.tcp + segment.header_length
+        length = segment.length - segment.header_length
+        sne = <uint32_t>(rows[i].position >> 32)
+        if rows[i].check == CHECK_MD5:
+            prefix = md5_prefix(segment, scratch)
+            layout(kernel, NULL, scratch, prefix, body, length, mkt.master, mkt.master_length,
+                   macs + DIGEST * i, &out[n])
+            scratch += SCRATCH
+        elif rows[i].traffic_key < 0:
+            continue
+        elif not is_plain(kernel, mkt, segment):
+            prefix = ao_prefix(segment, sne, mkt.exclude_options, nat_of(mkt, segment), scratch)
+            layout(kernel, rows[i].key, scratch, prefix, body, length, NULL, 0, macs + DIGEST * i,
+                   &out[n])
+            scratch += SCRATCH
+        else:
+            prefix = plain_prefix(segment, sne, scratch)
+            if prefix + length > COPIED:
+                layout(kernel, rows[i].key, scratch, prefix, body, length, NULL, 0,
+                       macs + DIGEST * i, &out[n])
+                scratch += SCRATCH
+            else:
+                if length:
+                    memcpy(scratch + prefix, body, length)
+                scratch += lay_short(kernel, rows[i].key, scratch, prefix + length,
+                                     macs + DIGEST * i, &waiting, &out[n])
+        n += 1
+    add_subkeys(&waiting)
+    return n

@@ -1,0 +1,1 @@
+"""Bytes and segments: files and buffers taken apart, packets rewritten."""

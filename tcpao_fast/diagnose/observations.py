@@ -1,0 +1,295 @@
+"""What needs no MAC: what is missing, cut, merged, or not TCP-AO at all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from tcpao_fast.diagnose.evidence import ConnectionEvidence
+from tcpao_fast.engine.verdicts import Verdict
+from tcpao_fast.keys import MasterKey
+
+_NONE, _AO, _MD5 = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One thing seen.
+
+    Attributes
+    ----------
+    reason : str
+    what : str
+        A sentence without its full stop.
+    advice : str
+    counts : dict of str to int
+        What it speaks of, by verdict.
+    packets : tuple of int
+        Some of them.
+    explains : frozenset of (int, Verdict)
+        Which segments need no other reason: by direction and verdict.
+    """
+
+    reason: str
+    what: str
+    advice: str
+    counts: dict[str, int]
+    packets: tuple[int, ...]
+    explains: frozenset[tuple[int, Verdict]] = frozenset()
+
+
+Observe = Callable[[ConnectionEvidence, tuple[MasterKey, ...]], Iterator[Observation]]
+
+
+def _of(connection: ConnectionEvidence, side: int, verdict: Verdict) -> dict[str, int]:
+    return {verdict.name: int(connection.counts[side, verdict])}
+
+
+def _packets(connection: ConnectionEvidence, side: int, *verdicts: Verdict) -> tuple[int, ...]:
+    kept = [
+        one.number
+        for one in connection.samples
+        if one.direction == side and one.verdict in verdicts
+    ]
+    first = [connection.first[verdict] for verdict in verdicts if verdict in connection.first]
+    return tuple(kept or first)
+
+
+def tcp_md5(connection: ConnectionEvidence, keys: tuple[MasterKey, ...]) -> Iterator[Observation]:
+    """TCP-MD5 where the key file, or the other side, has TCP-AO."""
+    for side in (0, 1):
+        unchecked = int(connection.counts[side, Verdict.md5_unchecked])
+        if not unchecked:
+            continue
+        other = int(connection.options[1 - side, _AO])
+        what = f"{connection.text(side)} signs with TCP-MD5"
+        if other:
+            what += f", and {connection.text(1 - side)} with TCP-AO"
+        else:
+            what += ", and the key file has no tcp-md5 key for the connection"
+        yield Observation(
+            "tcp_md5",
+            what,
+            "set TCP-AO on both sides (TCP-MD5 is obsolete, RFC 5925 section 1), or give the key "
+            "file a tcp-md5 key",
+            _of(connection, side, Verdict.md5_unchecked),
+            _packets(connection, side, Verdict.md5_unchecked),
+            frozenset({(side, Verdict.md5_unchecked)}),
+        )
+
+
+def unsigned_peer(
+    connection: ConnectionEvidence, keys: tuple[MasterKey, ...]
+) -> Iterator[Observation]:
+    """Segments without an option, although a key matches."""
+    silent = [side for side in (0, 1) if connection.counts[side, Verdict.ao_required]]
+    if not silent:
+        return
+    sides = " and ".join(connection.text(side) for side in silent)
+    what = f"{sides} {'does' if len(silent) == 1 else 'do'} not sign"
+    other = 1 - silent[0]
+    if len(silent) == 1 and connection.options[other, _AO]:
+        what += f", and {connection.text(other)} does"
+    signed = sum(int(connection.options[side, _AO]) for side in silent)
+    if signed:
+        what += f" (and yet {signed} segments from there are signed)"
+    hosts = [connection.ends[side][0] for side in silent]
+    yield Observation(
+        "unsigned_peer",
+        what,
+        f"give {' and '.join(hosts)} the key, or narrow the key's addresses and ports if this "
+        "connection needs none",
+        {Verdict.ao_required.name: connection.total(Verdict.ao_required)},
+        tuple(n for side in silent for n in _packets(connection, side, Verdict.ao_required)),
+        frozenset((side, Verdict.ao_required) for side in silent),
+    )
+
+
+def truncated(connection: ConnectionEvidence, keys: tuple[MasterKey, ...]) -> Iterator[Observation]:
+    """A short snap length, or fragments that are missing."""
+    total = connection.total(Verdict.truncated)
+    if total:
+        yield Observation(
+            "truncated",
+            f"{total} segments are not whole in the capture, and the MAC covers all of them",
+            "capture whole packets (tcpdump -s 0), and every fragment",
+            {Verdict.truncated.name: total},
+            _packets(connection, 0, Verdict.truncated)[:4]
+            or _packets(connection, 1, Verdict.truncated)[:4],
+            frozenset({(0, Verdict.truncated), (1, Verdict.truncated)}),
+        )
+
+
+def malformed(connection: ConnectionEvidence, keys: tuple[MasterKey, ...]) -> Iterator[Observation]:
+    """Broken or doubled options, or TCP-AO beside TCP-MD5."""
+    for side in (0, 1):
+        if connection.counts[side, Verdict.malformed]:
+            yield Observation(
+                "rewritten_options",
+                f"{connection.text(side)} sends a broken TCP header or option list, two TCP-AO "
+                "options, or TCP-AO beside TCP-MD5",
+                "something on the way changes options, or signs what is signed already",
+                _of(connection, side, Verdict.malformed),
+                _packets(connection, side, Verdict.malformed),
+                frozenset({(side, Verdict.malformed)}),
+            )
+
+
+def missing_handshake(
+    connection: ConnectionEvidence, keys: tuple[MasterKey, ...]
+) -> Iterator[Observation]:
+    """Without the ISNs there is no traffic key."""
+    total = connection.total(Verdict.missing_isn)
+    if total:
+        yield Observation(
+            "missing_handshake",
+            f"the handshake is not in the capture, so {total} signed segments cannot be checked",
+            "capture from the SYN on, or give the ISNs: --isn (what TCP_AO_REPAIR says), "
+            "--search-isn N for a young connection, --state from an earlier capture",
+            {Verdict.missing_isn.name: total},
+            _packets(connection, 0, Verdict.missing_isn)
+            + _packets(connection, 1, Verdict.missing_isn),
+            frozenset({(0, Verdict.missing_isn), (1, Verdict.missing_isn)}),
+        )
+
+
+def same_mac(connection: ConnectionEvidence, keys: tuple[MasterKey, ...]) -> Iterator[Observation]:
+    """Segmentation offload copies the first segment's MAC into all of a burst."""
+    for side in (0, 1):
+        bad = [
+            one
+            for one in connection.samples
+            if one.direction == side and one.verdict is Verdict.bad_mac and one.segment.whole
+        ]
+        copies: dict[bytes, set[int]] = {}
+        for one in bad:
+            copies.setdefault(one.segment.mac, set()).add(one.segment.seq)
+        copied = {mac for mac, places in copies.items() if len(places) > 1 and len(mac) > 3}
+        if copied:
+            numbers = tuple(one.number for one in bad if one.segment.mac in copied)
+            yield Observation(
+                "offload",
+                f"{connection.text(side)} sends segment after segment with the same MAC: "
+                "segmentation offload cut one signed segment into several",
+                "switch segmentation offload off for signed connections (ethtool -K DEV tso off "
+                "gso off); Linux leaves it on for a key that is added after a TCP_REPAIR connect",
+                _of(connection, side, Verdict.bad_mac),
+                numbers,
+                frozenset({(side, Verdict.bad_mac)}),
+            )
+
+
+def larger_than_mss(
+    connection: ConnectionEvidence, keys: tuple[MasterKey, ...]
+) -> Iterator[Observation]:
+    """Segments that receive offload merged, or that send offload has not cut yet."""
+    for side in (0, 1):
+        limits = [h.mss for h in connection.handshakes if h.direction != side and h.mss]
+        limit = min(limits, default=0) or 9216
+        bad = [
+            one
+            for one in connection.samples
+            if one.direction == side
+            and one.verdict is Verdict.bad_mac
+            and one.segment.payload_length > limit
+        ]
+        if bad:
+            size = int(connection.largest[side])
+            yield Observation(
+                "offload",
+                f"segments of {connection.text(side)} have up to {size} bytes of payload, more "
+                f"than the MSS of {limit}: offload merged them, or had not cut them yet, and no "
+                "wire carried their MACs",
+                "capture with offloads off (ethtool -K DEV gro off lro off tso off gso off), or "
+                "outside the host",
+                _of(connection, side, Verdict.bad_mac),
+                tuple(one.number for one in bad),
+            )
+
+
+def dropped_by_linux(
+    connection: ConnectionEvidence, keys: tuple[MasterKey, ...]
+) -> Iterator[Observation]:
+    """Good segments that are sent again, where Linux is known to drop them."""
+    unsummed = Counter(one.direction for one in connection.watched if one.why == "checksum")
+    for one in connection.watched:
+        if not one.repeats or (one.why == "checksum" and unsummed[one.direction] > 2):
+            continue  # a capture of checksums that were not filled in yet
+        sender = connection.text(one.direction)
+        if one.why == "checksum":
+            yield Observation(
+                "rewritten_address",
+                f"a good segment of {sender} has the checksum 0x0000 and is sent "
+                f"{one.repeats} times more: Linux takes it for its own, swaps the addresses in "
+                "its MAC and drops it",
+                "a known oddity of Linux with one segment in 65,536; what is sent again has "
+                "another checksum as soon as a timestamp or window changes",
+                {Verdict.good.name: one.repeats + 1},
+                (one.number,),
+            )
+        else:
+            yield Observation(
+                "sne",
+                f"good segments of {sender}, whose ISN is 0xFFFFFFFF, are sent "
+                f"{one.repeats} times more: Linux takes SNE 0 where 1 is right and drops them",
+                "a known oddity of Linux with this one ISN in 2^32: open the connection once more",
+                {Verdict.good.name: one.repeats + 1},
+                (one.number,),
+            )
+
+
+def unanswered(
+    connection: ConnectionEvidence, keys: tuple[MasterKey, ...]
+) -> Iterator[Observation]:
+    """Good SYNs, or SYN-ACKs, again and again: the other side drops them in silence."""
+    for side in (0, 1):
+        sent = [one for one in connection.handshakes if one.direction == side]
+        other = connection.counts[1 - side].sum()
+        if len(sent) < 2 or any(one.verdict is not Verdict.good for one in sent):
+            continue
+        if int(connection.counts[side].sum()) > len(sent):
+            continue  # it went on
+        syns = [one for one in connection.handshakes if one.direction != side]
+        if other > len(syns) or (syns and sent[0].answers is None):
+            continue
+        here, there = connection.text(side), connection.text(1 - side)
+        kind = "SYNs" if sent[0].answers is None else "SYN-ACKs"
+        counts = {Verdict.good.name: len(sent)}
+        packets = tuple(one.number for one in sent)
+        asked = {one.rnext_key_id for one in sent} - {None}
+        known = {value for key in keys for value in (key.send_id, key.recv_id)}
+        if asked and not asked & known:
+            yield Observation(
+                "wrong_key_id",
+                f"good {kind} of {here} ask for RNextKeyID {sorted(asked, key=str)[0]}, "
+                "which no key has, and are not answered: a Linux listener counts such a SYN good "
+                "and sends no SYN-ACK",
+                "set RNextKeyID (rnext_key) to the KeyID of a key that both sides have",
+                counts,
+                packets,
+            )
+            continue
+        yield Observation(
+            "wrong_secret",
+            f"{kind} of {here} are good by the key file, and {there} does not answer: it drops "
+            "them in silence (no key for them, or another secret, algorithm, KeyID or options "
+            "coverage), or nobody listens there (Linux sends no RST to a signed SYN)",
+            f"look at the keys of {there}, at its counters (nstat: TCPAOBad, TCPAOKeyNotFound) "
+            "and whether it listens",
+            counts,
+            packets,
+        )
+
+
+#: The order in which they are asked.
+OBSERVATIONS: tuple[Observe, ...] = (
+    same_mac,
+    tcp_md5,
+    unsigned_peer,
+    malformed,
+    truncated,
+    missing_handshake,
+    dropped_by_linux,
+    unanswered,
+)

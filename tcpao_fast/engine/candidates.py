@@ -1,0 +1,316 @@
+"""Trying how a segment's MAC was made: stated keys, ISNs and SNEs held against it, many at once.
+
+An `Engine` verifies under what it has proved. Here nothing is proved: whoever asks states all that
+a MAC depends on, and is told which statements give the MAC that the segment carries.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from tcpao_fast.core.batch.one import OneSegment, context_between
+from tcpao_fast.core.flow.traffic_keys import derive_traffic_keys
+from tcpao_fast.core.mac.algorithms import find
+from tcpao_fast.core.mac.mac import TrafficKeys, mac_batch
+from tcpao_fast.errors import InvalidArgumentError, TcpAoError
+from tcpao_fast.keys import MasterKey
+
+#: Tries at a time in `search_isns`: enough to fill the lanes, little enough to stay in the cache.
+BATCH = 1 << 14
+
+#: Pairs of ISNs are tried up to so many bytes back in both directions first, then where one side
+#: sent less than `BAND` bytes (a download), then all others.
+NEAR, BAND = 255, 32
+#: Bytes of a message before its TCP header, by IP version: SNE and pseudo-header.
+PREFIX = {4: 4 + 12, 6: 4 + 40}
+
+_MASK = 0xFFFFFFFF
+
+Wide = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """All that a MAC depends on.
+
+    Attributes
+    ----------
+    segment : OneSegment
+        As it may have left its sender, which need not be as it was captured.
+    algorithm : str
+    secret : bytes
+        The master key.
+    isn_source, isn_destination : int
+        As its sender sees them; a SYN without ACK has destination ISN 0.
+    sne : int
+    exclude_options : bool
+    nat : int
+        As for `tcpao_fast.core.batch.one.context_between`.
+    other_end : bool
+        Whether the KDF's context is the other direction's: ends and ISNs change places.
+    left_out : int
+        Bytes at the end of the options that the MAC leaves out, although the header counts them.
+    """
+
+    segment: OneSegment
+    algorithm: str
+    secret: bytes = field(repr=False)
+    isn_source: int = 0
+    isn_destination: int = 0
+    sne: int = 0
+    exclude_options: bool = False
+    nat: int = 0
+    other_end: bool = False
+    left_out: int = 0
+
+    def context(self) -> bytes:
+        """What the KDF gets."""
+        one = self.segment
+        source = one.source, one.source_port
+        destination = one.destination, one.destination_port
+        isns = self.isn_source & _MASK, self.isn_destination & _MASK
+        if self.other_end:
+            return context_between(*destination, *source, isns[1], isns[0], self.nat)
+        return context_between(*source, *destination, *isns, self.nat)
+
+    def message(self) -> bytes:
+        """What the MAC covers."""
+        one = self.segment
+        text = one.message(self.sne & _MASK, self.exclude_options, self.nat)
+        if not self.left_out:
+            return text
+        end = PREFIX[one.version] + one.header_length
+        return text[: end - self.left_out] + text[end:]
+
+
+def first_sne(isn: int, seq: int) -> int:
+    """The SNE of the first SEQ of that number behind an ISN: 0, or 1 if it wrapped between."""
+    return (isn + ((seq - isn) & _MASK)) >> 32
+
+
+def nat_of(key: MasterKey, segment: OneSegment) -> int:
+    """Which sides of a segment a key takes as zero (RFC 6978): 1 the source, 2 the destination."""
+    if not key.local_nat and not key.remote_nat:
+        return 0
+    nat = key.local_nat | key.remote_nat << 1
+    return nat if is_from_local(key, segment) else (nat >> 1 | nat << 1) & 3
+
+
+def is_from_local(key: MasterKey, segment: OneSegment) -> bool:
+    """Whether a segment is from a key's local side; where addresses do not say, the KeyID does."""
+    one = segment
+    ends = (one.source, one.source_port, one.destination, one.destination_port)
+    side = key.sent_by_local(*ends)
+    back = key.mirrored().sent_by_local(*ends)
+    if side and back:
+        return not (segment.key_id == key.recv_id != key.send_id)
+    return side is not False
+
+
+def fitting(statements: Sequence[Statement], mac: bytes) -> list[int]:
+    """Which statements give the MAC (its leftmost bytes, as the option has it).
+
+    Statements whose algorithm cannot be had, or does not take the secret, fit nothing.
+    """
+    groups: dict[tuple[str, bytes], list[int]] = defaultdict(list)
+    for number, one in enumerate(statements):
+        groups[one.algorithm, one.secret].append(number)
+    wanted = np.frombuffer(mac, np.uint8)
+    fits: list[int] = []
+    for (algorithm, secret), numbers in groups.items():
+        try:
+            macs = _macs(algorithm, secret, [statements[number] for number in numbers])
+        except TcpAoError:
+            continue
+        if len(mac) > macs.shape[1]:
+            continue
+        same = (macs[:, : len(mac)] == wanted).all(axis=1)
+        fits += [numbers[at] for at in np.flatnonzero(same).tolist()]
+    return sorted(fits)
+
+
+def _macs(algorithm: str, secret: bytes, statements: list[Statement]) -> npt.NDArray[np.uint8]:
+    known = find(algorithm)
+    if known.secret_lengths is not None and len(secret) not in known.secret_lengths:
+        raise InvalidArgumentError(f"{algorithm} takes no secret of {len(secret)} bytes")
+    index = np.zeros(len(statements), np.int32)
+    if known.is_tcp_md5:
+        keys = TrafficKeys(algorithm, np.frombuffer(secret, np.uint8)[None, :])
+    else:
+        contexts = [one.context() for one in statements]
+        places = {context: place for place, context in enumerate(dict.fromkeys(contexts))}
+        rows = np.frombuffer(b"".join(places), np.uint8).reshape(len(places), -1)
+        keys = TrafficKeys(algorithm, derive_traffic_keys(algorithm, secret, rows))
+        index[:] = [places[context] for context in contexts]
+    messages = [one.message() for one in statements]
+    lengths = np.array([len(message) for message in messages], np.int64)
+    return mac_batch(keys, index, b"".join(messages), np.cumsum(lengths) - lengths, lengths)
+
+
+def search_port(statement: Statement, side: str, mac: bytes) -> list[int]:
+    """The ports of one side under which a statement gives the MAC, of all 65,536.
+
+    Parameters
+    ----------
+    statement : Statement
+        Of TCP-AO.
+    side : str
+        ``source`` or ``destination``.
+    mac : bytes
+        The leftmost bytes, as the option has them.
+    """
+    count = 1 << 16
+    ports = np.arange(count).astype(">u2").view(np.uint8).reshape(count, 2)
+    second = 2 * (side == "destination")
+    context = np.frombuffer(statement.context(), np.uint8)
+    text = np.frombuffer(statement.message(), np.uint8)
+    contexts = np.tile(context, (count, 1))
+    messages = np.tile(text, (count, 1))
+    at = len(context) - 12 + (2 - second if statement.other_end else second)
+    contexts[:, at : at + 2] = ports
+    at = PREFIX[statement.segment.version] + second
+    messages[:, at : at + 2] = ports
+    raw = derive_traffic_keys(statement.algorithm, statement.secret, contexts)
+    macs = mac_batch(
+        TrafficKeys(statement.algorithm, raw),
+        np.arange(count, dtype=np.int32),
+        messages,
+        np.arange(count) * len(text),
+        np.full(count, len(text)),
+    )
+    same = (macs[:, : len(mac)] == np.frombuffer(mac, np.uint8)).all(axis=1)
+    return [int(port) for port in np.flatnonzero(same)]
+
+
+@dataclass(frozen=True, slots=True)
+class IsnSearch:
+    """What `search_isns` found.
+
+    Attributes
+    ----------
+    isn_source, isn_destination : int or None
+        The ISNs under which the segment's MAC is right; None where none were found.
+    tried : int
+        How many pairs of ISNs were tried.
+    """
+
+    isn_source: int | None
+    isn_destination: int | None
+    tried: int
+
+
+def search_isns(
+    segment: OneSegment,
+    algorithm: str,
+    secret: bytes,
+    *,
+    source_position: int,
+    destination_position: int,
+    reach: int,
+    exclude_options: bool = False,
+    nat: int = 0,
+    confirm: Callable[[int, int], bool] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> IsnSearch:
+    """The ISNs of a connection whose handshake was not seen, by trying.
+
+    The first byte of a direction has the sequence number ISN + 1. From a position that is known
+    in each direction, up to `reach` bytes back are tried, all pairs: the nearest first, then
+    those where one side had sent little. So a connection that was young when the capture began, or
+    on which one side does nearly all the talking, is found soon. A position that wrapped since
+    its ISN has SNE 1, as RFC 5925 section 6.2 has it.
+
+    Parameters
+    ----------
+    segment : OneSegment
+        A whole segment with TCP-AO and without SYN.
+    algorithm : str
+    secret : bytes
+    source_position, destination_position : int
+        The lowest sequence numbers known of the segment's sender and of its receiver.
+    reach : int
+        0 and more; ``(reach + 1) ** 2`` pairs are tried at most.
+    exclude_options, nat
+        As for `Statement`.
+    confirm : callable, optional
+        Asked about a pair that fits; False goes on searching (short MACs fit by chance).
+    progress : callable, optional
+        Called now and then with the number of pairs tried.
+
+    Returns
+    -------
+    IsnSearch
+
+    Raises
+    ------
+    InvalidArgumentError
+        `reach` is negative, or the segment has no TCP-AO.
+    """
+    if reach < 0:
+        raise InvalidArgumentError(f"reach is {reach}; it must be 0 or more bytes")
+    wanted = np.frombuffer(segment.mac, np.uint8)
+    first = Statement(segment, algorithm, secret, nat=nat).context()
+    template = np.frombuffer(first, np.uint8)
+    size = len(template)
+    # the message depends on the SNE alone
+    texts = [segment.message(sne, exclude_options, nat) for sne in (0, 1)]
+    buffer = b"".join(texts)
+    tried = 0
+    for back_source, back_destination in _pairs(reach):
+        count = len(back_source)
+        isns = np.empty((count, 2), np.int64)
+        isns[:, 0] = (source_position - 1 - back_source) & _MASK
+        isns[:, 1] = (destination_position - 1 - back_destination) & _MASK
+        contexts = np.empty((count, size), np.uint8)
+        contexts[:] = template
+        contexts[:, size - 8 :] = isns.astype(">u4").view(np.uint8).reshape(count, 8)
+        keys = TrafficKeys(algorithm, derive_traffic_keys(algorithm, secret, contexts))
+        wrapped = segment.seq < isns[:, 0]
+        macs = mac_batch(
+            keys,
+            np.arange(count, dtype=np.int32),
+            buffer,
+            np.where(wrapped, len(texts[0]), 0),
+            np.full(count, len(texts[0])),
+        )
+        same = (macs[:, : len(wanted)] == wanted).all(axis=1)
+        for at in np.flatnonzero(same).tolist():
+            pair = int(isns[at, 0]), int(isns[at, 1])
+            if confirm is None or confirm(*pair):
+                return IsnSearch(*pair, tried + at + 1)
+        tried += count
+        if progress is not None:
+            progress(tried)
+    return IsnSearch(None, None, tried)
+
+
+def _pairs(reach: int) -> Iterator[tuple[Wide, Wide]]:
+    """All pairs of 0 to `reach`, each once, in batches; see `NEAR` and `BAND`."""
+    near = min(reach, NEAR)
+    yield from _shells(0, near, 0)
+    for start in range(near + 1, reach + 1, BATCH // (2 * BAND)):
+        far = np.arange(start, min(start + BATCH // (2 * BAND), reach + 1))
+        left, right = np.repeat(far, BAND), np.tile(np.arange(BAND), len(far))
+        yield np.concatenate((left, right)), np.concatenate((right, left))
+    yield from _shells(near + 1, reach, BAND)
+
+
+def _shells(first: int, last: int, least: int) -> Iterator[tuple[Wide, Wide]]:
+    """Pairs of `least` and more whose maximum is `first`, then one more, up to `last`."""
+    left: list[Wide] = []
+    right: list[Wide] = []
+    size = 0
+    for radius in range(first, last + 1):
+        # (radius, least..radius), then (least..radius - 1, radius)
+        line = np.arange(least, radius + 1)
+        left += [np.full(len(line), radius), line[:-1]]
+        right += [line, np.full(len(line) - 1, radius)]
+        size += 2 * len(line) - 1
+        if size >= BATCH or radius == last:
+            yield np.concatenate(left), np.concatenate(right)
+            left, right, size = [], [], 0

@@ -1,0 +1,1 @@
+"""What a command does: captures in, results out."""

@@ -1,0 +1,220 @@
+"""Key files: one module a format.  `load_keys` reads any of them."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tcpao_fast.errors import InvalidArgumentError, KeyFileError, TcpAoError
+from tcpao_fast.keys import KeyChain
+from tcpao_fast.keys.files import bird, cisco_xe, cisco_xr, frr, gobgp, junos, oneline, rfc8177
+from tcpao_fast.keys.files.entries import Format, KeyFile, build
+from tcpao_fast.keys.files.toml import read_toml, write_toml
+
+__all__ = ["FORMATS", "Conversion", "convert_keys", "load_keys"]
+
+#: Formats beside TOML, in the order in which a text is held against them.
+_OTHERS: dict[str, Format] = {
+    module.FORMAT.name: module.FORMAT
+    for module in (rfc8177, cisco_xe, cisco_xr, junos, bird, gobgp, oneline, frr)
+}
+#: The names of all formats.
+FORMATS = ("toml", *_OTHERS)
+
+
+def load_keys(path: str | os.PathLike[str], form: str | None = None) -> KeyChain:
+    """Read a key file.
+
+    Parameters
+    ----------
+    path : path-like
+        In one of `FORMATS`: the native TOML (`tcpao_fast.keys.files.toml`) or what a router has.
+    form : str, optional
+        Which one; it is told from the text.
+
+    Returns
+    -------
+    KeyChain
+
+    Raises
+    ------
+    KeyFileError
+        With every mistake in the file, not just the first. A secret that the file holds encrypted
+        is one: it is not guessed.
+    InvalidArgumentError
+        `form` is none of `FORMATS`.
+    """
+    name = _name(path)
+    text = None if form == "toml" else _text(name)
+    form = form or _form(text or "")
+    if form == "toml":
+        return read_toml(path)
+    return build(name, _read(name, _format(form), text or ""))
+
+
+#: What stands behind these words in a file may be a secret.
+_BEFORE_SECRETS = re.compile(
+    r"""(?ix) \b (?: password | passwd | secret | secret-\w+ | key-?string | auth-password | md5
+      | authentication-key | tcp-auth | keyring | --key ) \b
+      [ \t:="]*
+      (?: (?: \d | encrypted | clear | cleartext | cipher | simple | ascii-text ) [ \t"]+ )*
+      (?P<secret> [^\s";{}]+ )"""
+)
+_SHORTEST_HIDDEN = 4
+
+
+def _without_secrets(text: str, messages: list[str]) -> list[str]:
+    """Messages in which nothing stands that may be a secret of the file."""
+    found = {match["secret"] for match in _BEFORE_SECRETS.finditer(text)}
+    hidden = sorted((one for one in found if len(one) >= _SHORTEST_HIDDEN), key=len, reverse=True)
+    if hidden and messages:
+        pattern = re.compile("|".join(re.escape(one) for one in hidden))
+        # between words alone: "send" is no secret in "send-id"
+        messages = [
+            " ".join("..." if pattern.fullmatch(word.strip("\"'();,:")) else word
+                     for word in message.split(" "))
+            for message in messages
+        ]  # fmt: skip
+    return messages
+
+
+def _read(name: str, form: Format, text: str) -> KeyFile:
+    """What a text holds; a text that a reader stumbles over is one mistake, not a traceback."""
+    try:
+        found = form.read(text)
+    except RecursionError:
+        raise KeyFileError(name, [f"is nested too deeply for {form.title}"]) from None
+    except (
+        ArithmeticError, AttributeError, LookupError, TypeError, ValueError,
+    ) as error:  # fmt: skip
+        if isinstance(error, TcpAoError):
+            raise
+        where = _last_line(text, error)
+        raise KeyFileError(
+            name, [f"{where}is not written as {form.title} is: {type(error).__name__}"]
+        ) from None
+    found.problems = _without_secrets(text, found.problems)
+    found.notes = _without_secrets(text, found.notes)
+    return found
+
+
+def _last_line(text: str, error: BaseException) -> str:
+    """Which line a reader was at, where it says so."""
+    number = getattr(error, "lineno", None)
+    return (
+        f"line {number}: " if isinstance(number, int) and 0 < number <= text.count("\n") + 1 else ""
+    )
+
+
+def _format(form: str) -> Format:
+    if form not in _OTHERS:
+        raise InvalidArgumentError(f"format {form!r} is unknown; known are {', '.join(FORMATS)}")
+    return _OTHERS[form]
+
+
+def _name(path: str | os.PathLike[str]) -> str:
+    try:
+        name: str | None = os.fspath(path)
+    except TypeError:
+        name = None
+    if not isinstance(name, str):
+        raise InvalidArgumentError(f"path is {path!r}; it must be a str or path-like")
+    return name
+
+
+def _text(name: str) -> str:
+    """The file as text; what is not UTF-8 is TOML's to complain about."""
+    try:
+        return Path(name).read_bytes().decode("utf-8")
+    except OSError as error:
+        raise KeyFileError(name, [error.strerror or str(error)]) from error
+    except UnicodeDecodeError:
+        return ""
+    except ValueError as error:  # a NUL in the name
+        raise KeyFileError(name, [str(error)]) from None
+
+
+def _form(text: str) -> str:
+    if "[[key]]" in text:
+        return "toml"
+    return next((name for name, form in _OTHERS.items() if form.looks_like(text)), "toml")
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """A key file in another format.
+
+    Attributes
+    ----------
+    text : str
+        With the secrets.
+    lost : tuple of str
+        What the new format cannot carry.
+    notes : tuple of str
+        What was assumed of the old one, or has no place in a key; which secrets are encrypted.
+    keys : int
+        How many.
+    form : str
+        What the old format is.
+    """
+
+    text: str = field(repr=False)
+    lost: tuple[str, ...]
+    notes: tuple[str, ...]
+    keys: int
+    form: str
+
+
+def convert_keys(
+    path: str | os.PathLike[str], to: str = "toml", form: str | None = None
+) -> Conversion:
+    """Read a key file, and write its keys in another format.
+
+    A secret that is encrypted can be carried to TOML alone: there it becomes the environment
+    variable ``TCPAO_SECRET_1``, and so on, which is to be set.
+
+    Parameters
+    ----------
+    path : path-like
+    to : str
+        One of `FORMATS`.
+    form : str, optional
+        The file's format, as for `load_keys`.
+
+    Raises
+    ------
+    KeyFileError, InvalidArgumentError
+        As for `load_keys`.
+    """
+    name = _name(path)
+    if to != "toml":
+        _format(to)
+    source = form or _form(_text(name))
+    if source == "toml":
+        found, chain = KeyFile(), read_toml(path)
+    else:
+        found = _read(name, _format(source), _text(name))
+        chain = build(name, found, allow_encrypted=to == "toml")
+    variables = {
+        number: f"TCPAO_SECRET_{number + 1}"
+        for number, entry in enumerate(found.entries)
+        if entry.encrypted
+    }
+    notes = [
+        *found.notes,
+        *(
+            f"{found.entries[number].where}: the secret is encrypted "
+            f"({found.entries[number].encrypted}): set {variable}"
+            for number, variable in variables.items()
+        ),
+    ]
+    if to == "toml":
+        written = write_toml(chain, variables)
+    else:
+        writer = _format(to).write
+        if writer is None:
+            raise InvalidArgumentError(f"{to} is read, not written")
+        written = writer(chain)
+    return Conversion(written.text, written.lost, tuple(notes), len(chain), source)

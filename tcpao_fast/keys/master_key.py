@@ -1,0 +1,282 @@
+"""Master key tuples (MKTs, RFC 5925 section 3.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from tcpao_fast.core.mac.algorithms import Algorithm, find
+from tcpao_fast.errors import InvalidKeyError, TcpAoError
+
+if TYPE_CHECKING:
+    pass
+from tcpao_fast.keys.addresses import (
+    AddressLike,
+    Network,
+    PortsLike,
+    as_network,
+    as_ports,
+    is_int,
+    is_within,
+    networks_overlap,
+    ports_overlap,
+)
+from tcpao_fast.keys.lifetimes import Lifetime, lifetime_problem
+
+#: Option bytes that TCP has room for (RFC 9293): kind, length, KeyID and RNextKeyID take 4.
+MAX_MAC_LENGTH = 40 - 4
+#: Linux's limit for a TCP-MD5 key.
+MAX_TCP_MD5_SECRET = 80
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MasterKey:
+    """One MKT: a master key, what to do with it, and which connections it is for.
+
+    A key may be used from either end: a segment from `local` to `remote` carries `send_id`, one
+    from `remote` to `local` carries `recv_id`.
+
+    Parameters
+    ----------
+    algorithm : str
+        A name that `tcpao_fast.core.mac.algorithms` knows, such as ``hmac-sha-1-96``,
+        ``aes-128-cmac-96``, ``hmac-sha256-128``, ``kmac256-128``, Linux's ``hmac(sha256)``, or
+        ``tcp-md5``.
+    secret : bytes
+        The master key. It never appears in a repr, an error or a log.
+    send_id, recv_id : int, optional
+        KeyIDs, 0 to 255; a ``tcp-md5`` key has none.
+    local, remote : address, prefix, or None for any
+        As text or as `ipaddress` objects; kept as networks. IPv4-mapped IPv6 becomes IPv4.
+    local_port, remote_port : int, (int, int), or None for any
+        A port or an inclusive range; kept as a range.
+    mac_length : int, optional
+        Bytes of the MAC on the wire, 1 to the digest size and at most 36; the algorithm's default
+        (12, for the IETF draft's algorithms 16).
+    exclude_options : bool
+        Whether the MAC leaves the other TCP options out.
+    name : str, optional
+        What reports call the key.
+    vrf : int, optional
+        The VLAN ID (VRF) the key is for; None for any.
+    send_lifetime, accept_lifetime : (datetime or None, datetime or None), optional
+        First and last moment, with time zone; None for open ends (RFC 8177 section 2.2). Looked at
+        where segments have timestamps.
+    local_nat, remote_nat : bool
+        Whether that side is behind a NAT (RFC 6978): its address and port then count as zero in
+        traffic keys and MACs. Matching goes by the addresses that this end sees.
+
+    Raises
+    ------
+    InvalidKeyError
+        With every broken rule in `problems`.
+    """
+
+    algorithm: str
+    secret: bytes = field(repr=False)
+    send_id: int | None = None
+    recv_id: int | None = None
+    local: AddressLike = None
+    remote: AddressLike = None
+    local_port: PortsLike = None
+    remote_port: PortsLike = None
+    mac_length: int | None = None
+    exclude_options: bool = False
+    name: str | None = None
+    vrf: int | None = None
+    send_lifetime: Lifetime | None = None
+    accept_lifetime: Lifetime | None = None
+    local_nat: bool = False
+    remote_nat: bool = False
+
+    def __post_init__(self) -> None:
+        problems: list[tuple[str, str]] = []
+
+        def settle(attribute: str, value: object) -> None:
+            object.__setattr__(self, attribute, value)
+
+        algorithm: Algorithm | None = None
+        try:
+            algorithm = find(self.algorithm)
+            settle("algorithm", algorithm.name)
+        except TcpAoError as error:
+            problems.append(("algorithm", str(error)))
+        except AttributeError:
+            problems.append(("algorithm", "must be text"))
+        if not isinstance(self.secret, (bytes, bytearray, memoryview)):
+            problems.append(("secret", "must be bytes"))
+        else:
+            settle("secret", bytes(self.secret))
+            if not self.secret:
+                problems.append(("secret", "is empty"))
+        if algorithm is not None:
+            self._check_algorithm(algorithm, problems)
+        for side in ("local", "remote"):
+            try:
+                settle(side, as_network(getattr(self, side)))
+            except (ValueError, TypeError) as error:
+                problems.append((side, str(error)))
+            try:
+                settle(f"{side}_port", as_ports(getattr(self, f"{side}_port")))
+            except ValueError as error:
+                problems.append((f"{side}_port", str(error)))
+        versions = {n.version for n in (self.local, self.remote) if isinstance(n, Network)}
+        if len(versions) > 1:
+            problems.append(("remote", "is of another IP version than local"))
+        if self.vrf is not None and not is_int(self.vrf, 0, 2**32 - 1):
+            problems.append(("vrf", "must be a number from 0 to 4294967295"))
+        for flag in ("exclude_options", "local_nat", "remote_nat"):
+            if not isinstance(getattr(self, flag), bool):
+                problems.append((flag, "must be true or false"))
+        if self.name is not None and not (isinstance(self.name, str) and self.name):
+            problems.append(("name", "must be text and not empty"))
+        for lifetime in ("send_lifetime", "accept_lifetime"):
+            problem = lifetime_problem(getattr(self, lifetime))
+            if problem:
+                problems.append((lifetime, problem))
+        if problems:
+            raise InvalidKeyError(problems)
+
+    def _check_algorithm(self, algorithm: Algorithm, problems: list[tuple[str, str]]) -> None:
+        lengths = algorithm.secret_lengths
+        if lengths is not None and len(self.secret) not in lengths:
+            allowed = ", ".join(map(str, lengths))
+            problems.append(
+                ("secret", f"has {len(self.secret)} bytes; {algorithm.name} takes {allowed}")
+            )
+        if algorithm.is_tcp_md5:
+            for attribute in ("send_id", "recv_id"):
+                if getattr(self, attribute) is not None:
+                    problems.append((attribute, "a tcp-md5 key has no key IDs"))
+            if self.mac_length not in (None, 16):
+                problems.append(("mac_length", "is 16 for tcp-md5"))
+            if self.exclude_options is True:
+                problems.append(("exclude_options", "tcp-md5 never covers options"))
+            problems += [
+                (flag, "is TCP-AO's (RFC 6978); tcp-md5 has no such thing")
+                for flag in ("local_nat", "remote_nat")
+                if getattr(self, flag) is True
+            ]
+            if len(self.secret) > MAX_TCP_MD5_SECRET:
+                problems.append(("secret", f"has more than {MAX_TCP_MD5_SECRET} bytes"))
+        else:
+            for attribute in ("send_id", "recv_id"):
+                value = getattr(self, attribute)
+                if value is None:
+                    problems.append((attribute, "is missing"))
+                elif not is_int(value, 0, 255):
+                    problems.append((attribute, f"is {value!r}; it must be 0 to 255"))
+            most = min(algorithm.digest_length, MAX_MAC_LENGTH)
+            if self.mac_length is not None and not is_int(self.mac_length, 1, most):
+                problems.append(
+                    (
+                        "mac_length",
+                        f"is {self.mac_length!r}; {algorithm.name} allows 1 to {most} bytes",
+                    )
+                )
+        if self.mac_length is None:
+            object.__setattr__(self, "mac_length", algorithm.default_mac_length)
+
+    def __reduce__(self) -> str | tuple[object, ...]:
+        raise TypeError("a MasterKey holds a secret and is not pickled; pass its key file instead")
+
+    @property
+    def is_tcp_md5(self) -> bool:
+        """Whether this is a TCP-MD5 key (RFC 2385)."""
+        return self.algorithm == "tcp-md5"
+
+    @property
+    def label(self) -> str:
+        """What reports call the key: its name, else algorithm and IDs.
+
+        Control characters, which a terminal would obey, are written as escapes.
+        """
+        if self.name:
+            return "".join(
+                one if one.isprintable() else one.encode("unicode_escape").decode()
+                for one in self.name
+            )
+        if self.is_tcp_md5:
+            return "tcp-md5"
+        return f"{self.algorithm} {self.send_id}/{self.recv_id}"
+
+    @property
+    def version(self) -> int:
+        """4 or 6, or 0 when the key is for either."""
+        for network in (self.local, self.remote):
+            if isinstance(network, Network):
+                return network.version
+        return 0
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that tells this key from others but its secret and lifetimes.
+
+        In plain JSON types; nothing in it is made from the secret.
+        """
+
+        def network(value: AddressLike) -> str | None:
+            if value is None:
+                return None
+            text = str(value)
+            return text.removesuffix("/32") if ":" not in text else text.removesuffix("/128")
+
+        def ports(value: PortsLike) -> list[int] | None:
+            return list(value) if isinstance(value, tuple) else None
+
+        return {
+            "name": self.name,
+            "algorithm": self.algorithm,
+            "send_id": self.send_id,
+            "recv_id": self.recv_id,
+            "mac_length": self.mac_length,
+            "exclude_options": self.exclude_options,
+            "local": network(self.local),
+            "remote": network(self.remote),
+            "local_port": ports(self.local_port),
+            "remote_port": ports(self.remote_port),
+            "local_nat": self.local_nat,
+            "remote_nat": self.remote_nat,
+            "vrf": self.vrf,
+        }
+
+    def mirrored(self) -> MasterKey:
+        """The same key as the other end writes it: sides, IDs and lifetimes swapped."""
+        return replace(
+            self,
+            send_id=self.recv_id,
+            recv_id=self.send_id,
+            local=self.remote,
+            remote=self.local,
+            local_port=self.remote_port,
+            remote_port=self.local_port,
+            send_lifetime=self.accept_lifetime,
+            accept_lifetime=self.send_lifetime,
+            local_nat=self.remote_nat,
+            remote_nat=self.local_nat,
+        )
+
+    def sent_by_local(
+        self, source: bytes, source_port: int, destination: bytes, destination_port: int
+    ) -> bool | None:
+        """Whether a segment between these ends is from the key's local side to its remote side.
+
+        Addresses have 4 or 16 bytes. False: from remote to local; None: the key is for other ends.
+        True where both would do, as with a key for any address.
+        """
+        ends = ((source, source_port), (destination, destination_port))
+        sides = ((self.local, self.local_port), (self.remote, self.remote_port))
+        for order, answer in ((sides, True), (sides[::-1], False)):
+            if all(is_within(*end, *side) for end, side in zip(ends, order, strict=True)):
+                return answer
+        return None
+
+    def overlaps(self, other: MasterKey) -> bool:
+        """Whether a connection exists that both keys match, seen from the same end."""
+        return (
+            (self.vrf is None or other.vrf is None or self.vrf == other.vrf)
+            and 0 in (self.version * other.version, self.version - other.version)
+            and networks_overlap(self.local, other.local)
+            and networks_overlap(self.remote, other.remote)
+            and ports_overlap(self.local_port, other.local_port)
+            and ports_overlap(self.remote_port, other.remote_port)
+        )

@@ -1,0 +1,17 @@
+"""Addresses and endpoints as text."""
+
+from __future__ import annotations
+
+import functools
+import socket
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def address_text(address: bytes) -> str:
+    """An address of 4 or 16 bytes as text."""
+    return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
+
+
+def endpoint_text(address: str, port: int) -> str:
+    """``10.0.0.1:179``, ``[fd00::1]:179``."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
