@@ -2,7 +2,7 @@
 
 from tcpao_fast.core.flow.traffic_keys import derive_traffic_keys
 from tcpao_fast.core.mac.mac import TrafficKeys, kernels, mac_batch
-from tcpao_fast.diagnose import Diagnosis, Finding, diagnose_capture
+from tcpao_fast.diagnose import Finding
 from tcpao_fast.endpoint import (
     AoInfo,
     Connection,
@@ -42,13 +42,14 @@ from tcpao_fast.errors import (
     TcpAoError,
     UnknownAlgorithmError,
 )
-from tcpao_fast.jobs.rewrite import RewriteReport, sign_capture, strip_capture
-from tcpao_fast.jobs.verify import CaptureReport, ConnectionReport, verify_capture
+from tcpao_fast.jobs.diagnose import diagnose_capture
+from tcpao_fast.jobs.report import report_capture
+from tcpao_fast.jobs.rewrite import sign_capture, strip_capture
+from tcpao_fast.jobs.verify import verify_capture
 from tcpao_fast.keys import KeyChain, MasterKey
 from tcpao_fast.keys.files import convert_keys, load_keys
-from tcpao_fast.report.html import report_capture
-
-__version__ = "0.1.0"
+from tcpao_fast.report.results import CaptureReport, ConnectionReport, Diagnosis, RewriteReport
+from tcpao_fast.version import __version__
 
 __all__ = [
     "AlreadyConnectedError",

@@ -14,7 +14,7 @@ import tcpao_fast as ao
 from tcpao_fast.core.mac import mac
 
 HERE = Path(__file__).parent / "constant_time"
-KERNELS = Path(ao.__file__).parent / "core" / "kernels"
+KERNELS = Path(ao.__file__).parent / "core" / "mac" / "kernels"
 FAULT = 99
 
 

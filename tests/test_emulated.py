@@ -16,7 +16,7 @@ from test_flow_hash import check_shown
 import tcpao_fast
 
 HERE = Path(__file__).parent / "emulated"
-KERNELS = Path(tcpao_fast.__file__).parent / "core" / "kernels"
+KERNELS = Path(tcpao_fast.__file__).parent / "core" / "mac" / "kernels"
 LENGTHS = (*range(301), 576, 1448, 1471, 1480, 4096, 9215, 9216)
 MACS = (
     lambda key, text: hmac.digest(key, text, "sha1"),

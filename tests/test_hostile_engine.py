@@ -401,8 +401,8 @@ def test_more_interfaces_than_anybody_has(tmp_path):
 
 def test_a_capture_full_of_strangers(tmp_path):
     """Connections beyond those that are reported one by one are added up."""
-    from tcpao_fast.capture import verify as module
     from tcpao_fast.core.wire.pcap_write import pcap_header, pcap_records
+    from tcpao_fast.report import results as module
 
     count = module.MOST_REPORTED + 5000
     buffer, offsets, lengths = flood(count, 1, True)

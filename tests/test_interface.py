@@ -40,10 +40,10 @@ def test_another_cython_module(tmp_path):
 
     assert cython
     (tmp_path / "theirs.pyx").write_text(SOURCE)
-    core = Path(tcpao_fast.__file__).parent / "core"
+    core = Path(tcpao_fast.__file__).parent / "core" / "mac"
     module = tmp_path / f"theirs{sysconfig.get_config_var('EXT_SUFFIX')}"
     subprocess.run(
-        [sys.executable, "-m", "cython", "-3", "theirs.pyx", "-I", str(core.parent.parent)],
+        [sys.executable, "-m", "cython", "-3", "theirs.pyx", "-I", str(core.parent.parent.parent)],
         cwd=tmp_path,
         check=True,
     )

@@ -109,7 +109,7 @@ class TestContents:
 class TestTimeLines:
     def test_every_segment_is_counted_once(self, capture):
         from tcpao_fast.engine import Engine
-        from tcpao_fast.jobs.verify import verify_into
+        from tcpao_fast.jobs.stream import verify_into
 
         engine, lines = Engine(capture.keys), TimeLines()
         report, _ = verify_into(engine, [capture.path], [lines])
@@ -148,7 +148,7 @@ class TestTimeLines:
         """The same lines, however the capture is cut into chunks."""
         from tcpao_fast.capture import reader
         from tcpao_fast.engine import Engine
-        from tcpao_fast.jobs.verify import verify_into
+        from tcpao_fast.jobs.stream import verify_into
 
         capture = named_capture("rotation")
         found = []

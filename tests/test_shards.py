@@ -244,8 +244,8 @@ class TestTally:
 
 def test_connections_that_are_forgotten_are_reported(key, tmp_path, monkeypatch):
     """More connections than the engine remembers: each is in the report all the same."""
-    from tcpao_fast.capture import verify as module
     from tcpao_fast.core.wire.pcap_write import pcap_header, pcap_records
+    from tcpao_fast.jobs import verify as module
 
     signed = ao.Engine([key]).sign(*scale.handshakes(0, 300), 101)
     path = tmp_path / "many.pcap"

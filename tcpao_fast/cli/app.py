@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from tcpao_fast import __version__
 from tcpao_fast.cli.completion import completion_command
 from tcpao_fast.cli.diagnose import diagnose_command
 from tcpao_fast.cli.kernels import kernels_command
@@ -17,6 +16,7 @@ from tcpao_fast.cli.sign import sign_command
 from tcpao_fast.cli.strip import strip_command
 from tcpao_fast.cli.verify import verify_command
 from tcpao_fast.errors import TcpAoError
+from tcpao_fast.version import __version__
 
 INTERRUPTED = 130
 

@@ -27,9 +27,9 @@ from rich.progress import (
 from tcpao_fast.capture.output import require_distinct
 from tcpao_fast.capture.reader import STANDARD_STREAM
 from tcpao_fast.errors import KeyFileError
-from tcpao_fast.jobs.rewrite import RewriteReport
 from tcpao_fast.keys import KeyChain
 from tcpao_fast.keys.files import load_keys
+from tcpao_fast.report.results import RewriteReport
 from tcpao_fast.report.text import print_rewrite
 
 F = TypeVar("F", bound=Callable[..., Any])

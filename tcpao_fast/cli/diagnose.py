@@ -16,7 +16,7 @@ from tcpao_fast.cli.common import (
     quiet_option,
     threads_option,
 )
-from tcpao_fast.diagnose import diagnose_capture
+from tcpao_fast.jobs.diagnose import diagnose_capture
 from tcpao_fast.keys import KeyChain
 from tcpao_fast.report.text import print_diagnosis
 

@@ -13,8 +13,8 @@ from tcpao_fast.cli.common import (
     refuse_key_file_as,
     threads_option,
 )
+from tcpao_fast.jobs.report import report_capture
 from tcpao_fast.keys import KeyChain
-from tcpao_fast.report.html import report_capture
 
 
 @click.command("report", short_help="Write what captures show as one HTML page.")

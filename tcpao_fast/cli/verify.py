@@ -19,8 +19,9 @@ from tcpao_fast.cli.common import (
     threads_option,
 )
 from tcpao_fast.errors import CaptureError
-from tcpao_fast.jobs.verify import MOST_SEARCHED, CaptureReport, Interrupted, verify_capture
+from tcpao_fast.jobs.verify import MOST_SEARCHED, verify_capture
 from tcpao_fast.keys import KeyChain
+from tcpao_fast.report.results import CaptureReport, Interrupted
 from tcpao_fast.report.text import print_capture
 
 SHOWN_CONNECTIONS = 50

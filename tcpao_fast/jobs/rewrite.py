@@ -1,68 +1,19 @@
-"""Captures rewritten: `sign_capture` and `strip_capture`."""
+"""The jobs of ``tcpao sign`` and ``tcpao strip``."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
 
 from tcpao_fast.capture.output import require_distinct
 from tcpao_fast.capture.reader import CaptureReader, Chunk
 from tcpao_fast.capture.writer import PcapWriter
 from tcpao_fast.engine import Engine, Rewritten, strip
 from tcpao_fast.engine.policy import Policy
-from tcpao_fast.jobs.verify import PathLike, Progress
+from tcpao_fast.jobs.stream import PathLike, Progress
 from tcpao_fast.keys import MasterKey
-
-
-@dataclass(frozen=True, slots=True)
-class RewriteReport:
-    """What became of the records of a capture.
-
-    Attributes
-    ----------
-    capture, output : str
-        The files.
-    records : int
-        Records read, and written.
-    segments : int
-        TCP segments among them.
-    done : int
-        Segments signed, or stripped.
-    left : dict of str to int
-        Why other segments were left as they were (`SignOutcome` names), and how many.
-    action : str
-        ``"signed"`` or ``"stripped"``.
-    """
-
-    capture: str
-    output: str
-    records: int
-    segments: int
-    done: int
-    left: dict[str, int]
-    action: str
-
-    @property
-    def exit_status(self) -> int:
-        """0 every segment was signed (stripped: where it had an option), else 3."""
-        left = sum(self.left.values())
-        if self.action == "stripped":
-            left -= self.left.get("no_option", 0)
-        return 0 if self.done and not left else 3
-
-    def as_dict(self) -> dict[str, Any]:
-        """The object that ``tcpao sign --json`` and ``tcpao strip --json`` print."""
-        return {
-            "capture": self.capture,
-            "output": self.output,
-            "records": self.records,
-            "segments": self.segments,
-            self.action: self.done,
-            "left": self.left,
-        }
+from tcpao_fast.report.results import RewriteReport
 
 
 def _rewrite(

@@ -2,83 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime, timezone
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from tcpao_fast.capture.isns import IsnsLike
-from tcpao_fast.capture.output import OutputFile, require_distinct
-from tcpao_fast.diagnose import Diagnosis, Finding, diagnose_with
+from tcpao_fast.diagnose import Finding
 from tcpao_fast.engine import Engine
-from tcpao_fast.engine.policy import Policy
 from tcpao_fast.engine.verdicts import BAD, MEANINGS, SEGMENT_VERDICTS, UNDECIDED, Verdict
 from tcpao_fast.errors import MissingExtraError
-from tcpao_fast.jobs.verify import ConnectionReport, PathLike, Progress, as_paths
-from tcpao_fast.keys import MasterKey
 from tcpao_fast.report.plot import time_line_svg
-from tcpao_fast.report.timeline import TimeLine, TimeLines, rotations
+from tcpao_fast.report.results import ConnectionReport, Diagnosis
+from tcpao_fast.report.timeline import TimeLine, rotations
 from tcpao_fast.text import endpoint_text
 
 #: Connections in the table, and such with a time line.
 LISTED, SHOWN = 1000, 100
 
 
-def report_capture(
-    path: PathLike | Sequence[PathLike],
-    chain: Iterable[MasterKey],
-    output: PathLike,
-    *,
-    policy: Policy | None = None,
-    threads: int = 1,
-    progress: Progress | None = None,
-    packet_filter: str | None = None,
-    isns: IsnsLike | None = None,
-) -> Diagnosis:
-    """Verify and diagnose captures, and write what was found as one HTML page.
-
-    The page has a summary, the connections (those with what is wrong first) and, for the first
-    hundred, a time line: segments good and bad, the key that each side signs with, who asked for
-    another one and when the other side followed, since when an old key is not used, SNE steps.
-
-    Parameters
-    ----------
-    path, chain, policy, threads, progress, packet_filter, isns
-        As for `verify_capture`.
-    output : path-like
-        ``-`` is standard output.
-
-    Raises
-    ------
-    MissingExtraError
-        matplotlib or jinja2 is not there: ``pip install 'tcpao-fast[report]'``.
-    CaptureError, InvalidArgumentError, StateError
-        As for `verify_capture`; no page is written.
-    """
-    template = _template()
-    lines = TimeLines()
-    require_distinct([output], as_paths(path))
-    file = OutputFile(output)  # first: what cannot be written is told before the work
-    try:
-        engine, diagnosis = diagnose_with(
-            path,
-            chain,
-            [lines],
-            policy=policy,
-            threads=threads,
-            progress=progress,
-            packet_filter=packet_filter,
-            isns=isns,
-        )
-        file.put(template.render(_page(engine, diagnosis, lines.lines)).encode())
-        file.commit()
-    finally:
-        file.discard()
-    return diagnosis
-
-
-def _template() -> Any:
+def require_template() -> Any:
+    """The page's template, or the error that says what is missing."""
     try:
         import jinja2
     except ImportError as error:
@@ -108,13 +52,18 @@ def _kind(names: Iterable[str]) -> str:
     return "bad" if found & BAD else "undecided" if found & UNDECIDED else "good"
 
 
+def html_page(engine: Engine, diagnosis: Diagnosis, lines: dict[int, TimeLine]) -> str:
+    """The page of a diagnosis, with the time lines of connections by their numbers."""
+    return str(require_template().render(_page(engine, diagnosis, lines)))
+
+
 def _page(
     engine: Engine,
     diagnosis: Diagnosis,
     lines: dict[int, TimeLine],
 ) -> dict[str, Any]:
     """What the template shows."""
-    from tcpao_fast import __version__
+    from tcpao_fast.version import __version__
 
     report = diagnosis.report
     rank = {"bad": 0, "undecided": 1, "good": 2}

@@ -10,13 +10,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from tcpao_fast.diagnose import Diagnosis, Rank
+from tcpao_fast.diagnose import Rank
 from tcpao_fast.diagnose.isn_search import SearchReport
 from tcpao_fast.engine.verdicts import BAD, MEANINGS, SEGMENT_VERDICTS, UNDECIDED, Verdict
-from tcpao_fast.jobs.rewrite import RewriteReport
-from tcpao_fast.jobs.verify import CaptureReport, ConnectionReport
 from tcpao_fast.keys import KeyChain, MasterKey
 from tcpao_fast.keys.lint import LintFinding
+from tcpao_fast.report.results import CaptureReport, ConnectionReport, Diagnosis, RewriteReport
 from tcpao_fast.text import endpoint_text
 
 LEFT = {

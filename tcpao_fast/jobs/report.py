@@ -1,0 +1,68 @@
+"""The job of ``tcpao report``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from tcpao_fast.capture.isns import IsnsLike
+from tcpao_fast.capture.output import OutputFile, require_distinct
+from tcpao_fast.engine.policy import Policy
+from tcpao_fast.jobs.diagnose import diagnose_with
+from tcpao_fast.jobs.stream import PathLike, Progress, as_paths
+from tcpao_fast.keys import MasterKey
+from tcpao_fast.report.html import html_page, require_template
+from tcpao_fast.report.results import Diagnosis
+from tcpao_fast.report.timeline import TimeLines
+
+
+def report_capture(
+    path: PathLike | Sequence[PathLike],
+    chain: Iterable[MasterKey],
+    output: PathLike,
+    *,
+    policy: Policy | None = None,
+    threads: int = 1,
+    progress: Progress | None = None,
+    packet_filter: str | None = None,
+    isns: IsnsLike | None = None,
+) -> Diagnosis:
+    """Verify and diagnose captures, and write what was found as one HTML page.
+
+    The page has a summary, the connections (those with what is wrong first) and, for the first
+    hundred, a time line: segments good and bad, the key that each side signs with, who asked for
+    another one and when the other side followed, since when an old key is not used, SNE steps.
+
+    Parameters
+    ----------
+    path, chain, policy, threads, progress, packet_filter, isns
+        As for `verify_capture`.
+    output : path-like
+        ``-`` is standard output.
+
+    Raises
+    ------
+    MissingExtraError
+        matplotlib or jinja2 is not there: ``pip install 'tcpao-fast[report]'``.
+    CaptureError, InvalidArgumentError, StateError
+        As for `verify_capture`; no page is written.
+    """
+    require_template()
+    lines = TimeLines()
+    require_distinct([output], as_paths(path))
+    file = OutputFile(output)  # first: what cannot be written is told before the work
+    try:
+        engine, diagnosis = diagnose_with(
+            path,
+            chain,
+            [lines],
+            policy=policy,
+            threads=threads,
+            progress=progress,
+            packet_filter=packet_filter,
+            isns=isns,
+        )
+        file.put(html_page(engine, diagnosis, lines.lines).encode())
+        file.commit()
+    finally:
+        file.discard()
+    return diagnosis

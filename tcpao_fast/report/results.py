@@ -1,0 +1,330 @@
+"""What was found in captures, or done with them: counts, by connection, and exit statuses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tcpao_fast.capture.reader import (
+    CHUNK_RECORDS,
+)
+from tcpao_fast.core.flow.tally import NOTHING_BAD, Tally
+from tcpao_fast.diagnose.findings import Finding, Rank
+from tcpao_fast.diagnose.isn_search import SearchReport
+from tcpao_fast.engine import Engine, VerifyResult
+from tcpao_fast.engine.connections import endpoint_of, reached_sne, sides
+from tcpao_fast.engine.verdicts import BAD, SEGMENT_VERDICTS, UNDECIDED, Verdict
+from tcpao_fast.text import endpoint_text
+
+_NAMES = [verdict.name for verdict in Verdict]
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionReport:
+    """What was found of one connection.
+
+    Attributes
+    ----------
+    id : int
+        As in `VerifyResult.connection`.
+    client, server : (str, int)
+        Address and port; the client sent the SYN (without one: the side with the higher port).
+    vrf : int
+        VLAN ID; 0 without.
+    counts : dict of str to int
+        How many segments got each verdict; those that occur.
+    keys : tuple of str
+        Labels of the keys that good segments carried.
+    sne : dict of str to (int or None)
+        The SNE that each side has reached; None where nothing was proved.
+    first_bad : int or None
+        The first record, as Wireshark counts (from 1, through all captures), with a verdict of
+        `tcpao_fast.engine.verdicts.BAD`.
+    """
+
+    id: int
+    client: tuple[str, int]
+    server: tuple[str, int]
+    vrf: int
+    counts: dict[str, int]
+    keys: tuple[str, ...]
+    sne: dict[str, int | None]
+    first_bad: int | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The form of ``tcpao verify --json``."""
+        return {
+            "client": endpoint_text(*self.client),
+            "server": endpoint_text(*self.server),
+            "vrf": self.vrf,
+            "verdicts": self.counts,
+            "keys": list(self.keys),
+            "sne": self.sne,
+            "first_bad": self.first_bad,
+        }
+
+
+#: Connections that are reported one by one.
+MOST_REPORTED = 40_000
+
+
+@dataclass(frozen=True, slots=True)
+class OtherConnections:
+    """Connections that are not reported one by one, all together: there were more than are.
+
+    Those without a good segment are the first that are not.
+
+    Attributes
+    ----------
+    connections : int
+        How many; one that was forgotten and came back counts again.
+    counts : dict of str to int
+        How many of their segments got each verdict; those that occur.
+    first_bad : int or None
+        As in `ConnectionReport`.
+    """
+
+    connections: int
+    counts: dict[str, int]
+    first_bad: int | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The form of ``tcpao verify --json``."""
+        return {
+            "connections": self.connections,
+            "verdicts": self.counts,
+            "first_bad": self.first_bad,
+        }
+
+
+@dataclass(slots=True)
+class CaptureReport:
+    """What was found in one or several captures.
+
+    Attributes
+    ----------
+    captures : list of str
+        The files.
+    records, segments, signed : int
+        Records read; TCP segments among them; segments with a (sound) TCP-AO option.
+    counts : dict of str to int
+        How many segments got each verdict; all names are there.
+    connections : list of ConnectionReport
+        In the order in which they were first seen, up to `MOST_REPORTED` (and ``max_connections``).
+        Built when it is asked for.
+    others : OtherConnections or None
+        What was found of all other connections.
+    search : SearchReport or None
+        What came of ``search_isn``.
+    warnings : list of str
+        What was not as it should be and did not end the run.
+    """
+
+    captures: list[str] = field(default_factory=list)
+    records: int = 0
+    segments: int = 0
+    signed: int = 0
+    counts: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys((v.name for v in SEGMENT_VERDICTS), 0)
+    )
+    search: SearchReport | None = None
+    warnings: list[str] = field(default_factory=list)
+    _tally: ConnectionTally | None = field(default=None, repr=False)
+    _built: tuple[list[ConnectionReport], OtherConnections | None] | None = field(
+        default=None, repr=False
+    )
+
+    def _build(self) -> tuple[list[ConnectionReport], OtherConnections | None]:
+        if self._built is None:  # many want the counts alone
+            self._built = ([], None) if self._tally is None else self._tally.report()
+            self._tally = None
+        return self._built
+
+    @property
+    def connections(self) -> list[ConnectionReport]:
+        """What was found of each connection."""
+        return self._build()[0]
+
+    @property
+    def others(self) -> OtherConnections | None:
+        """What was found of those that are not reported one by one."""
+        return self._build()[1]
+
+    @property
+    def exit_status(self) -> int:
+        """0 everything signed is good, 1 something is bad, 3 undecided or nothing was signed."""
+        if any(self.counts[v.name] for v in BAD):
+            return 1
+        if any(self.counts[v.name] for v in UNDECIDED):
+            return 3
+        return 0 if self.counts["good"] or self.counts["md5_good"] else 3
+
+    def as_dict(self) -> dict[str, Any]:
+        """The object that ``tcpao verify --json`` prints."""
+        found: dict[str, Any] = {} if self.search is None else {"search": self.search.as_dict()}
+        return {
+            "captures": self.captures,
+            "records": self.records,
+            "segments": self.segments,
+            "signed": self.signed,
+            "verdicts": self.counts,
+            "connections": [connection.as_dict() for connection in self.connections],
+            **({} if self.others is None else {"others": self.others.as_dict()}),
+            **found,
+        }
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C in the middle of captures.
+
+    Attributes
+    ----------
+    report : CaptureReport or None
+        What was found before it.
+    """
+
+    report: CaptureReport | None = None
+
+
+class ConnectionTally:
+    """Adds up chunks by connection, in memory that does not grow beyond its limit."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.tally = Tally(BAD, MOST_REPORTED)
+        self._labels = [key.label for key in engine.keys]
+        self._noted: dict[int, dict[str, Any]] = {}
+        self._known = 0  # proved connections below this number are noted
+        self._safe = engine.max_connections // engine.threads - 2 * CHUNK_RECORDS
+
+    def add(self, numbers: npt.NDArray[np.int64], result: VerifyResult) -> None:
+        """Results of one chunk, whose records have these numbers."""
+        self.tally.add(numbers, result.connection, result.verdict, result.key)
+        top = int(result.connection.max(initial=-1)) + 1
+        if top > max(self._known, self._safe) and len(self._noted) < MOST_REPORTED:
+            # the engine may soon forget some: note who they are while it surely remembers
+            rows = self.engine.connection_rows(self._known, proved=True)
+            self._noted.update((row["id"], row) for row in rows)
+            self._known = top
+
+    def report(self) -> tuple[list[ConnectionReport], OtherConnections | None]:
+        """The reports, and what is known of all others together."""
+        ids, counts, first_bad, keys = self.tally.rows()
+        other_counts, other_first = self.tally.others()
+        others = self.tally.other_connections
+        rows = self._noted
+        followed = set(ids.tolist())
+        rows.update((row["id"], row) for row in self.engine.connection_rows(only=followed))
+        found = []
+        for number, its_counts, its_first, its_keys in zip(
+            ids.tolist(), counts.tolist(), first_bad.tolist(), keys, strict=True
+        ):
+            row = rows.pop(number, None)
+            if row is None:  # the engine has forgotten who it was
+                others += 1
+                other_counts = other_counts + np.array(its_counts)
+                other_first = min(other_first, its_first)
+                continue
+            client, server = (endpoint_of(row, side) for side in sides(row))
+            found.append(
+                ConnectionReport(
+                    id=number,
+                    client=client,
+                    server=server,
+                    vrf=row["vrf"],
+                    counts=_named(its_counts),
+                    keys=tuple(self._labels[i] for i in sorted(its_keys)),
+                    sne=dict(zip(("client", "server"), reached_sne(row), strict=True)),
+                    first_bad=None if its_first == NOTHING_BAD else its_first,
+                )
+            )
+        if not others:
+            return found, None
+        first = None if other_first == NOTHING_BAD else other_first
+        return found, OtherConnections(others, _named(other_counts.tolist()), first)
+
+
+def _named(counts: list[int]) -> dict[str, int]:
+    return {name: count for name, count in zip(_NAMES, counts, strict=True) if count}
+
+
+@dataclass(frozen=True, slots=True)
+class RewriteReport:
+    """What became of the records of a capture.
+
+    Attributes
+    ----------
+    capture, output : str
+        The files.
+    records : int
+        Records read, and written.
+    segments : int
+        TCP segments among them.
+    done : int
+        Segments signed, or stripped.
+    left : dict of str to int
+        Why other segments were left as they were (`SignOutcome` names), and how many.
+    action : str
+        ``"signed"`` or ``"stripped"``.
+    """
+
+    capture: str
+    output: str
+    records: int
+    segments: int
+    done: int
+    left: dict[str, int]
+    action: str
+
+    @property
+    def exit_status(self) -> int:
+        """0 every segment was signed (stripped: where it had an option), else 3."""
+        left = sum(self.left.values())
+        if self.action == "stripped":
+            left -= self.left.get("no_option", 0)
+        return 0 if self.done and not left else 3
+
+    def as_dict(self) -> dict[str, Any]:
+        """The object that ``tcpao sign --json`` and ``tcpao strip --json`` print."""
+        return {
+            "capture": self.capture,
+            "output": self.output,
+            "records": self.records,
+            "segments": self.segments,
+            self.action: self.done,
+            "left": self.left,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What `diagnose_capture` found.
+
+    Attributes
+    ----------
+    findings : list of Finding
+        Worst first.
+    report : CaptureReport
+        What `verify_capture` says of the same captures.
+    left_out : int
+        Connections with segments that are not good, of which nothing was kept to look at (the
+        first 2,000 are looked at).
+    """
+
+    findings: list[Finding]
+    report: CaptureReport
+    left_out: int
+
+    @property
+    def exit_status(self) -> int:
+        """1 a finding, 3 only such that nothing could be decided; without: as of `report`."""
+        if not self.findings:
+            return self.report.exit_status
+        return 3 if all(one.rank is Rank.undecided for one in self.findings) else 1
+
+    def as_list(self) -> list[dict[str, Any]]:
+        """What ``tcpao diagnose --json`` prints."""
+        return [one.as_dict() for one in self.findings]
