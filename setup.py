@@ -1,6 +1,7 @@
 """The extension modules and their C files; everything else is in pyproject.toml."""
 
 import os
+import sys
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -14,6 +15,9 @@ COMPILE = ["-std=c11", "-O3", "-fvisibility=hidden"]
 if os.environ.get("TCPAO_FAST_WERROR"):  # CI: our C and what Cython makes of our modules
     COMPILE += ["-Wall", "-Wextra", "-Werror"]
 LINK = []
+SHARED = "tcpao_fast.core.cython_shared"  # memory views and what else all modules have in common
+if not {"TCPAO_FAST_DEBUG", "TCPAO_FAST_SANITIZE"} & set(os.environ) and sys.platform == "linux":
+    LINK += ["-Wl,-s"]  # Python's own flags ask for debug information: five sixths of a module
 DEBUG = bool(os.environ.get("TCPAO_FAST_DEBUG"))  # Cython's own checks
 if sanitizers := os.environ.get("TCPAO_FAST_SANITIZE"):  # such as address,undefined
     COMPILE += ["-g", "-O1", f"-fsanitize={sanitizers}", "-fno-sanitize-recover=undefined"]
@@ -35,7 +39,16 @@ def extension(source: Path) -> Extension:
 
 setup(
     ext_modules=cythonize(
-        [extension(source) for source in sorted(CORE.rglob("*.pyx"))],
+        [
+            *(extension(source) for source in sorted(CORE.rglob("*.pyx"))),
+            Extension(
+                SHARED,
+                [f"{SHARED.replace('.', '/')}.c"],
+                extra_compile_args=COMPILE,
+                extra_link_args=LINK,
+            ),
+        ],
+        shared_utility_qualified_name=SHARED,
         compiler_directives={
             "language_level": 3,
             "boundscheck": DEBUG,

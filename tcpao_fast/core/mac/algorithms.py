@@ -13,9 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from cryptography.hazmat.primitives.ciphers.algorithms import AES
-from cryptography.hazmat.primitives.cmac import CMAC
-
 from tcpao_fast.errors import MissingExtraError, UnknownAlgorithmError
 
 # Which compiled kernel computes the MAC: the numbers of core/kernels/kernels.h.
@@ -81,6 +78,10 @@ def _bits(length: int) -> bytes:
 
 
 def _cmac(key: bytes, message: bytes) -> bytes:
+    # late: not every program has such a key
+    from cryptography.hazmat.primitives.ciphers.algorithms import AES
+    from cryptography.hazmat.primitives.cmac import CMAC
+
     mac = CMAC(AES(key))
     mac.update(message)
     return mac.finalize()
