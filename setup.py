@@ -16,12 +16,12 @@ if os.environ.get("TCPAO_FAST_WERROR"):  # CI: our C and what Cython makes of ou
     COMPILE += ["-Wall", "-Wextra", "-Werror"]
 LINK = []
 SHARED = "tcpao_fast.core.cython_shared"  # memory views and what else all modules have in common
-if not {"TCPAO_FAST_DEBUG", "TCPAO_FAST_SANITIZE"} & set(os.environ) and sys.platform == "linux":
-    LINK += ["-Wl,-s"]  # Python's own flags ask for debug information: five sixths of a module
 DEBUG = bool(os.environ.get("TCPAO_FAST_DEBUG"))  # Cython's own checks
 if sanitizers := os.environ.get("TCPAO_FAST_SANITIZE"):  # such as address,undefined
     COMPILE += ["-g", "-O1", f"-fsanitize={sanitizers}", "-fno-sanitize-recover=undefined"]
     LINK += [f"-fsanitize={sanitizers}"]
+elif not DEBUG and sys.platform == "linux":
+    LINK += ["-Wl,-s"]  # Python's own flags ask for debug information, most of a module's size
 
 
 def extension(source: Path) -> Extension:

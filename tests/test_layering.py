@@ -125,3 +125,12 @@ def test_public_names_are_documented():
         thing = getattr(ao, name)
         if name != "__version__":
             assert thing.__doc__ and len(thing.__doc__) > 20, name
+
+
+def test_the_page_on_the_design_names_what_is_there():
+    page = (PACKAGE.parent / "docs" / "design.md").read_text()
+    folders = "core|keys|engine|endpoint|capture|diagnose|report|jobs|cli"
+    names = set(re.findall(rf"(?:`|^ *)((?:{folders})/[\w/]+)", page, re.MULTILINE))
+    assert len(names) > 20
+    for name in names:
+        assert list((PACKAGE / name).parent.glob(f"{(PACKAGE / name).name}*")), name

@@ -13,7 +13,7 @@ from tcpao_fast.keys import MasterKey
 from tcpao_fast.text import endpoint_text
 
 STATE_VERSION = 1
-#: What a MAC proved of an incarnation, by the numbers of core/connections.
+#: What a MAC proved of an incarnation, by the numbers of core/flow/connections.
 _PROOFS = ("none", "syn", "both")
 
 

@@ -10,7 +10,7 @@ from tcpao_fast.engine.policy import Policy
 from tcpao_fast.jobs.diagnose import diagnose_with
 from tcpao_fast.jobs.stream import PathLike, Progress, as_paths
 from tcpao_fast.keys import MasterKey
-from tcpao_fast.report.html import html_page, require_template
+from tcpao_fast.report.html import html_page, page_template
 from tcpao_fast.report.results import Diagnosis
 from tcpao_fast.report.timeline import TimeLines
 
@@ -46,7 +46,7 @@ def report_capture(
     CaptureError, InvalidArgumentError, StateError
         As for `verify_capture`; no page is written.
     """
-    require_template()
+    template = page_template()
     lines = TimeLines()
     require_distinct([output], as_paths(path))
     file = OutputFile(output)  # first: what cannot be written is told before the work
@@ -61,7 +61,7 @@ def report_capture(
             packet_filter=packet_filter,
             isns=isns,
         )
-        file.put(html_page(engine, diagnosis, lines.lines).encode())
+        file.put(html_page(template, engine, diagnosis, lines.lines).encode())
         file.commit()
     finally:
         file.discard()

@@ -7,10 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from tcpao_fast.capture.filter import PacketFilter
-from tcpao_fast.capture.reader import (
-    CaptureReader,
-    Chunk,
-)
+from tcpao_fast.capture.reader import CaptureReader, Chunk
 from tcpao_fast.engine import Engine, VerifyResult
 from tcpao_fast.errors import CaptureError, InvalidArgumentError
 from tcpao_fast.report.results import CaptureReport, ConnectionTally, Interrupted

@@ -21,7 +21,7 @@ from tcpao_fast.text import endpoint_text
 LISTED, SHOWN = 1000, 100
 
 
-def require_template() -> Any:
+def page_template() -> Any:
     """The page's template, or the error that says what is missing."""
     try:
         import jinja2
@@ -52,9 +52,11 @@ def _kind(names: Iterable[str]) -> str:
     return "bad" if found & BAD else "undecided" if found & UNDECIDED else "good"
 
 
-def html_page(engine: Engine, diagnosis: Diagnosis, lines: dict[int, TimeLine]) -> str:
-    """The page of a diagnosis, with the time lines of connections by their numbers."""
-    return str(require_template().render(_page(engine, diagnosis, lines)))
+def html_page(
+    template: Any, engine: Engine, diagnosis: Diagnosis, lines: dict[int, TimeLine]
+) -> str:
+    """The page of a diagnosis by `page_template`; `lines` are time lines by connection number."""
+    return str(template.render(_page(engine, diagnosis, lines)))
 
 
 def _page(

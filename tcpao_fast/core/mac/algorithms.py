@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from tcpao_fast.errors import MissingExtraError, UnknownAlgorithmError
 
-# Which compiled kernel computes the MAC: the numbers of core/kernels/kernels.h.
+# Which compiled kernel computes the MAC: the numbers of core/mac/kernels/kernels.h.
 HMAC_SHA1, AES_CMAC, HMAC_SHA256, MD5 = range(4)
 LIBRARY = 4
 
