@@ -36,7 +36,7 @@ from scale import scale  # noqa: E402
 from traffic import ALGORITHMS, Traffic  # noqa: E402
 
 import tcpao_fast as ao  # noqa: E402
-from tcpao_fast.core.batch.one import OneSegment  # noqa: E402
+from tcpao_fast.core.batch.one import ParsedSegment  # noqa: E402
 from tcpao_fast.core.mac.mac import active_kernels  # noqa: E402
 from tcpao_fast.core.wire.pcap_write import pcap_header, pcap_records  # noqa: E402
 
@@ -146,7 +146,7 @@ class FlowWork:
 
     def mac_work(self):
         """What the MACs of these segments cover, as naked messages."""
-        texts = [OneSegment(frame).message() for frame in self.frames(len(self.offsets))]
+        texts = [ParsedSegment(frame).message() for frame in self.frames(len(self.offsets))]
         lengths = np.array([len(text) for text in texts], np.int64)
         return MacWork(
             self.algorithm, self.traffic_keys, np.frombuffer(b"".join(texts), np.uint8),

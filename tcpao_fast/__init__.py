@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from tcpao_fast.core.flow.traffic_keys import derive_traffic_keys
 from tcpao_fast.core.mac.mac import TrafficKeys, kernels, mac_batch
+from tcpao_fast.core.wire.records import Records
 from tcpao_fast.engine import Engine, InplaceResult, Rewritten, VerifyResult, strip
 from tcpao_fast.engine.counters import Counters, KeyCounters, snmp_counters
 from tcpao_fast.engine.events import Event, Tracer
@@ -38,6 +39,7 @@ from tcpao_fast.keys import KeyChain, MasterKey
 from tcpao_fast.version import __version__
 
 if TYPE_CHECKING:
+    from tcpao_fast.capture.reader import CaptureReader
     from tcpao_fast.diagnose import Finding
     from tcpao_fast.endpoint import (
         AoInfo,
@@ -60,6 +62,7 @@ __all__ = [
     "AlreadyConnectedError",
     "AoInfo",
     "CaptureError",
+    "CaptureReader",
     "CaptureReport",
     "Connection",
     "ConnectionReport",
@@ -92,6 +95,7 @@ __all__ = [
     "NotConnectedError",
     "Outcome",
     "Policy",
+    "Records",
     "RepairModeError",
     "RepairState",
     "RewriteReport",
@@ -124,6 +128,7 @@ __all__ = [
 #: Where names are that not every program wants: imported when they are first asked for.
 _LATER = {
     "AoInfo": "tcpao_fast.endpoint",
+    "CaptureReader": "tcpao_fast.capture.reader",
     "CaptureReport": "tcpao_fast.report.results",
     "Connection": "tcpao_fast.endpoint",
     "ConnectionReport": "tcpao_fast.report.results",

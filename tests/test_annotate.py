@@ -119,7 +119,7 @@ def test_after_an_error_nothing_is_left(tmp_path, monkeypatch):
     def fail(*_):
         raise RuntimeError("in the middle")
 
-    monkeypatch.setattr("tcpao_fast.jobs.stream.verify_chunk", fail)
+    monkeypatch.setattr("tcpao_fast.report.results.ConnectionTally.add", fail)
     with pytest.raises(RuntimeError):
         ao.verify_capture(MIXED, [], annotate=tmp_path / "a.pcapng", output=tmp_path / "r.csv")
     with pytest.raises(ao.CaptureError, match="No such file"):

@@ -9,7 +9,7 @@ from guard import GuardedPages
 from wire import ACK, PSH, SYN, checksum, records, tcp_packet
 
 import tcpao_fast as ao
-from tcpao_fast.core.batch.sign import add_up
+from tcpao_fast.core.wire.rewrite import add_up
 
 CLIENT, SERVER = ("10.0.0.1", 40000), ("10.0.0.2", 179)
 

@@ -410,7 +410,7 @@ def test_a_capture_full_of_strangers(tmp_path):
     path = tmp_path / "flood.pcap"
     path.write_bytes(
         pcap_header(RAW_IP, 65535, False, False)
-        + bytes(pcap_records(*opened, opened[2], np.zeros(3, np.int64), False, False))
+        + bytes(pcap_records(*opened, opened.lengths, np.zeros(3, np.int64), False, False))
         + bytes(pcap_records(buffer, offsets, lengths, lengths, np.zeros(count, np.int64), False,
                              False))
     )  # fmt: skip

@@ -11,7 +11,7 @@ from wire import ACK, PSH, pcap
 import tcpao_fast as ao
 from tcpao_fast.capture.isns import read_isns
 from tcpao_fast.cli.app import tcpao
-from tcpao_fast.core.batch.one import OneSegment
+from tcpao_fast.core.batch.one import ParsedSegment
 from tcpao_fast.engine import candidates
 from tcpao_fast.engine.candidates import search_isns
 
@@ -209,7 +209,7 @@ class TestSearched:
             ao.verify_capture("-", [key], search_isn=3)
 
     def test_negative(self, key):
-        segment = OneSegment(middle(key)[0])
+        segment = ParsedSegment(middle(key)[0])
         with pytest.raises(ao.InvalidArgumentError, match="reach"):
             search_isns(
                 segment, key.algorithm, key.secret,

@@ -23,7 +23,7 @@ ROOMS = [
 #: The core's modules in the order in which a batch travels, with what they stand on.
 STAGES = [
     "wire.segment", "mac.kernels", "wire.records", "wire.filter",
-    "wire.scan", "wire.pcap_write", "wire.parse", "wire.fragments",
+    "wire.scan", "wire.pcap_write", "wire.parse", "wire.fragments", "wire.rewrite",
     "keys.mkt", "mac.hypothesis", "mac.messages", "mac.algorithms", "mac.mac",
     "flow.sne", "flow.connections", "flow.traffic_keys", "flow.verdict", "flow.tally",
     "batch.shard", "batch.pipeline", "batch.sign", "batch.one",

@@ -7,7 +7,7 @@ import reference
 from ends import ACK, SYN
 
 import tcpao_fast as ao
-from tcpao_fast.endpoint.option import stripped
+from tcpao_fast.core.batch.one import ParsedSegment
 
 SYN_ACK = SYN | ACK
 CLIENT, SERVER = "10.0.0.1", "10.0.0.2"
@@ -55,7 +55,7 @@ class Hosts:
         if packet.source == b"\x0a\0\0\x02":
             here, there = (SERVER, packet.ports[0]), (CLIENT, packet.ports[1])
         sender, receiver = self.endpoint(here, there), self.endpoint(there, here)
-        assert without_checksum(sender.sign(stripped(ip))) == without_checksum(ip)
+        assert without_checksum(sender.sign(ParsedSegment(ip).strip())) == without_checksum(ip)
         if receiver.state in GONE:
             return
         outcome = receiver.process(ip)

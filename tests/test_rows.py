@@ -209,7 +209,7 @@ def test_after_an_error_nothing_is_left(form, tmp_path, monkeypatch):
     def fail(*_):
         raise RuntimeError("in the middle")
 
-    monkeypatch.setattr("tcpao_fast.jobs.stream.verify_chunk", fail)
+    monkeypatch.setattr("tcpao_fast.report.results.ConnectionTally.add", fail)
     with pytest.raises(RuntimeError, match="middle"):
         ao.verify_capture(MIXED, [], output=tmp_path / f"rows.{form}")
     assert not list(tmp_path.iterdir())

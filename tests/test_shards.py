@@ -109,17 +109,19 @@ def test_signing_of_many_link_types_does_not_depend_on_threads(key, stream):
 
 @pytest.mark.parametrize("threads", [2, 5])
 def test_signing_in_place_does_not_depend_on_threads(key, threads):
-    signed = [np.array(part) for part in ao.Engine([key]).sign(*scale.handshakes(0, 400), 101)]
+    signed = ao.Engine([key]).sign(*scale.handshakes(0, 400), 101)
     buffers = []
     for n in (1, threads):
-        blank = signed[0].copy()
-        for at, length in zip(signed[1], signed[2], strict=True):
+        blank = signed.buffer.copy()
+        for at, length in zip(signed.offsets, signed.lengths, strict=True):
             blank[at + length - 12 : at + length] = 0
-        result = ao.Engine([key], threads=n).sign_inplace(blank, signed[1], signed[2], 101)
+        result = ao.Engine([key], threads=n).sign_inplace(
+            blank, signed.offsets, signed.lengths, 101
+        )
         assert result.counts == {"signed": 1200}
         buffers.append((bytes(blank), result.connection.tolist()))
     assert buffers[0] == buffers[1]
-    assert buffers[0][0] == bytes(signed[0])
+    assert buffers[0][0] == bytes(signed.buffer)
 
 
 def test_state_goes_to_the_shard_of_its_flow(key, stream):
@@ -252,7 +254,7 @@ def test_connections_that_are_forgotten_are_reported(key, tmp_path, monkeypatch)
     stamps = np.zeros(900, np.int64)
     path.write_bytes(
         pcap_header(101, 65535, False, False)
-        + bytes(pcap_records(*signed, signed[2], stamps, False, False))
+        + bytes(pcap_records(*signed, signed.lengths, stamps, False, False))
     )
     monkeypatch.setattr("tcpao_fast.capture.reader.CHUNK_RECORDS", 30)
     monkeypatch.setattr(module, "Engine", lambda *args: ao.Engine(*args, max_connections=64))

@@ -11,7 +11,7 @@ from reference import Packet
 from wire import records
 
 import tcpao_fast as ao
-from tcpao_fast.core.batch.one import OneSegment
+from tcpao_fast.core.batch.one import ParsedSegment
 
 RAW_IP = 101
 
@@ -102,7 +102,7 @@ def test_traffic_key(v):
 
 @pytest.mark.parametrize("v", ALL, ids=lambda v: v["id"])
 def test_mac(v):
-    text = OneSegment(v["packet"], RAW_IP).message(0, v["exclude"])
+    text = ParsedSegment(v["packet"], RAW_IP).message(0, v["exclude"])
     keys = ao.TrafficKeys(v["algorithm"], np.frombuffer(v["traffic_key"], np.uint8)[None, :])
     macs = ao.mac_batch(keys, [0], text, [0], [len(text)])
     assert bytes(macs[0])[: len(v["mac"])] == v["mac"]

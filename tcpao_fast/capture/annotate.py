@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from tcpao_fast.capture.output import OutputFile
-from tcpao_fast.capture.reader import Chunk
 from tcpao_fast.core.wire.pcap_write import pcapng_interface, pcapng_packets, pcapng_section
 from tcpao_fast.engine import VerifyResult
 from tcpao_fast.engine.verdicts import MEANINGS, Verdict
@@ -53,9 +52,10 @@ class AnnotatedCapture:
         self._output = OutputFile(path, form="pcapng")
         self._output.put(pcapng_section())
 
-    def add(self, name: str, before: int, chunk: Chunk, result: VerifyResult) -> None:
-        """Append one chunk with its verdicts."""
-        linktypes, which = np.unique(chunk.linktypes, return_inverse=True)
+    def add(self, result: VerifyResult) -> None:
+        """Append some records with their verdicts."""
+        records = result.records
+        linktypes, which = np.unique(records.linktypes, return_inverse=True)
         for linktype in linktypes.tolist():
             if linktype not in self._interfaces:
                 self._interfaces[linktype] = len(self._interfaces)
@@ -65,11 +65,11 @@ class AnnotatedCapture:
         )
         self._output.put(
             pcapng_packets(
-                chunk.buffer,
-                chunk.offsets,
-                chunk.lengths,
-                chunk.wire_lengths,
-                chunk.timestamps,
+                records.buffer,
+                records.offsets,
+                records.lengths,
+                records.wire_lengths,
+                records.timestamps,
                 numbers[which] if len(numbers) else np.zeros(0, np.int32),
                 self._comment_of(result),
                 self._texts,

@@ -5,14 +5,13 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 from contextlib import suppress
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from tcpao_fast.capture.reader import Chunk
 from tcpao_fast.core.wire.filter import choose
+from tcpao_fast.core.wire.records import Records
 from tcpao_fast.errors import InvalidArgumentError, MissingExtraError
 
 #: Where `find_library` finds nothing: it asks tools that need not be there.
@@ -102,33 +101,23 @@ class PacketFilter:
             self._programs[linktype] = program
         return self._programs[linktype]
 
-    def choose(self, chunk: Chunk) -> Chunk:
-        """The records of a chunk that the expression takes.
+    def choose(self, records: Records) -> Records:
+        """Those of the records that the expression takes.
 
         Raises
         ------
         InvalidArgumentError
-            The expression means nothing for a link type of the chunk.
+            The expression means nothing for a link type of the records.
         """
-        records = chunk.records()
-        taken = np.zeros(len(chunk.offsets), bool)
+        linktypes = records.linktypes
+        taken = np.zeros(len(records), bool)
         function = ctypes.cast(self._library.bpf_filter, ctypes.c_void_p).value or 0
-        for linktype in np.unique(chunk.linktypes).tolist():
-            rows = np.flatnonzero(chunk.linktypes == linktype)
+        for linktype in np.unique(linktypes).tolist():
+            rows = np.flatnonzero(linktypes == linktype)
             program = self._program(_dlt(linktype))
             if program.instructions:
                 taken[rows] = choose(records.subset(rows), function, program.instructions)
-        if taken.all():
-            return chunk
-        return replace(
-            chunk,
-            numbers=chunk.numbers[taken],
-            offsets=chunk.offsets[taken],
-            lengths=chunk.lengths[taken],
-            wire_lengths=chunk.wire_lengths[taken],
-            timestamps=chunk.timestamps[taken],
-            linktypes=chunk.linktypes[taken],
-        )
+        return records if taken.all() else records.subset(np.flatnonzero(taken))
 
 
 def _dlt(linktype: int) -> int:

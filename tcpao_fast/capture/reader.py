@@ -9,13 +9,11 @@ import select
 import stat
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 
 from tcpao_fast.capture.compression import decompressed, what_is_wrong
 from tcpao_fast.core.wire.records import Records
@@ -31,50 +29,6 @@ WINDOW = 4 << 20
 
 STANDARD_STREAM = "-"
 _MADV_POPULATE_READ = 22  # Linux's; the mmap module does not name it
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Some consecutive records of a capture.
-
-    Attributes
-    ----------
-    buffer : buffer protocol
-        What the offsets count in; valid until the next chunk is asked for.
-    numbers : int64[n]
-        Of the records in their capture, from 1 as Wireshark counts.
-    offsets, lengths, wire_lengths : int64[n]
-        In bytes; `wire_lengths` before the snap length cut.
-    timestamps : int64[n]
-        Nanoseconds since 1970, -1 where the file has none.
-    linktypes : int32[n]
-    read : int
-        Bytes of the file up to the chunk's end.
-    """
-
-    buffer: Any
-    numbers: npt.NDArray[np.int64]
-    offsets: npt.NDArray[np.int64]
-    lengths: npt.NDArray[np.int64]
-    wire_lengths: npt.NDArray[np.int64]
-    timestamps: npt.NDArray[np.int64]
-    linktypes: npt.NDArray[np.int32]
-    read: int
-
-    def records(self) -> Records:
-        """As the core's stages take them."""
-        return Records(
-            self.buffer,
-            self.offsets,
-            self.lengths,
-            self.linktypes,
-            self.timestamps,
-            self.wire_lengths,
-        )
-
-
-def _numbers(first: int, columns: tuple[npt.NDArray[Any], ...]) -> npt.NDArray[np.int64]:
-    return np.arange(first + 1, first + 1 + len(columns[0]))
 
 
 def _populate(data: mmap.mmap, start: int, end: int) -> None:
@@ -100,8 +54,8 @@ def _first_timestamp(path: str | os.PathLike[str]) -> tuple[bool, int]:
     """Whether a capture has no packet, and else the time of its first."""
     try:
         with CaptureReader(path) as reader:
-            for chunk in reader:
-                return False, int(chunk.timestamps[0])
+            for records in reader:
+                return False, int(records.timestamps[0])
     except (CaptureError, MissingExtraError):
         pass
     return True, 0
@@ -116,18 +70,25 @@ def _has_more(file: BinaryIO) -> bool:
 
 
 class CaptureReader:
-    """A capture, chunk by chunk, in constant memory.
+    """A capture, some consecutive records at a time, in constant memory.
+
+    Iterating yields `Records`, numbered as Wireshark numbers them. Their buffer is valid until the
+    next ones are asked for.
 
     Parameters
     ----------
     path : path-like
         ``-`` is standard input, read as it grows. gzip and Zstandard are looked through.
+    preceding : int
+        How many records came before this capture, in a stream of several.
 
     Attributes
     ----------
     path : str
     size : int or None
         Bytes of the file; None where that is not known.
+    read : int
+        Bytes of the file up to the end of the records that were yielded last.
     scanner : Scanner
         Says the format, byte order and precision, once the first chunk was read.
 
@@ -138,8 +99,11 @@ class CaptureReader:
         damage were given.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], preceding: int = 0) -> None:
         self.path = os.fspath(path)
+        self.read = 0
+        self._preceding = preceding
+        self._passed = 0  # records yielded
         self.scanner = Scanner()
         self.size: int | None = None
         self._map: mmap.mmap | None = None
@@ -191,12 +155,30 @@ class CaptureReader:
         if self.path != STANDARD_STREAM:
             self._file.close()
 
-    def __iter__(self) -> Iterator[Chunk]:
+    def __iter__(self) -> Iterator[Records]:
         chunks = self._stream() if self._map is None else self._mapped(self._map)
         yield from chunks
 
-    def _mapped(self, data: mmap.mmap) -> Iterator[Chunk]:
-        at = first = dropped = 0
+    def _records(self, buffer: Any, columns: tuple[Any, ...], read: int) -> Records:
+        """The columns of a scan as records, which end at byte `read` of the file."""
+        offsets, lengths, wire_lengths, timestamps, linktypes = columns
+        first = self._passed
+        self._passed += len(offsets)
+        self.read = read
+        return Records(
+            buffer,
+            offsets,
+            lengths,
+            linktypes,
+            timestamps,
+            wire_lengths,
+            numbers=np.arange(first + 1, self._passed + 1),
+            source=self.path,
+            preceding=self._preceding,
+        )
+
+    def _mapped(self, data: mmap.mmap) -> Iterator[Records]:
+        at = dropped = 0
         while True:
             limit = min(at + CHUNK_BYTES, len(data))
             _populate(data, at, limit)
@@ -210,8 +192,7 @@ class CaptureReader:
                 )
             window.release()
             if len(columns[0]):
-                yield Chunk(data, _numbers(first, columns), *columns, end)
-            first += len(columns[0])
+                yield self._records(data, columns, end)
             if self.scanner.damage is not None:
                 raise CaptureError(self.path, self.scanner.damage, self.scanner.damage_at)
             if end == len(data):
@@ -248,9 +229,9 @@ class CaptureReader:
                 break
         return b"".join(pieces), None
 
-    def _stream(self) -> Iterator[Chunk]:
+    def _stream(self) -> Iterator[Records]:
         kept = b""
-        passed = first = 0
+        passed = 0
         while True:
             more, broken = self._read()
             window = kept + more
@@ -260,8 +241,7 @@ class CaptureReader:
                 columns, end = self.scanner.scan(window, at, CHUNK_RECORDS, last)
                 if len(columns[0]):
                     read = self._file.tell() if self.size else passed + end
-                    yield Chunk(window, _numbers(first, columns), *columns, read)
-                first += len(columns[0])
+                    yield self._records(window, columns, read)
                 if self.scanner.damage is not None:
                     raise CaptureError(
                         self.path, self.scanner.damage, passed + self.scanner.damage_at

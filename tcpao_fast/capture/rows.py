@@ -15,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tcpao_fast.capture.output import OutputFile
-from tcpao_fast.capture.reader import STANDARD_STREAM, Chunk
-from tcpao_fast.core.wire.parse import parse_records
+from tcpao_fast.capture.reader import STANDARD_STREAM
 from tcpao_fast.engine import VerifyResult
 from tcpao_fast.engine.events import flag_letters
 from tcpao_fast.engine.verdicts import Verdict
@@ -57,20 +56,20 @@ _VERDICTS = [verdict.name for verdict in Verdict]
 _FLAGS = [flag_letters(flags) for flags in range(256)]
 
 
-def columns_of(name: str, chunk: Chunk, result: VerifyResult, labels: Sequence[str]) -> Columns:
-    """The rows of one chunk of a capture: of each column a list."""
+def columns_of(result: VerifyResult, labels: Sequence[str]) -> Columns:
+    """The rows of some records of a capture: of each column a list."""
     at = np.flatnonzero(result.verdict != Verdict.not_tcp)
-    records = chunk.records()
-    rows = parse_records(records.subset(at))
+    records = result.records
+    rows = result.segments[at]
     has_ports = (rows["source_port"] != 0) | (rows["destination_port"] != 0)
     whole = (rows["kind"] == _SEGMENT) | (rows["kind"] == _MALFORMED)
     signed = (rows["kind"] == _SEGMENT) & (rows["auth"] == 1)
     key = result.key[at]
     payload = rows["length"].astype(np.int64) - rows["header_length"]
     return {
-        "time": [stamp if stamp >= 0 else None for stamp in chunk.timestamps[at].tolist()],
-        "file": [name] * len(at),
-        "number": chunk.numbers[at].tolist(),
+        "time": [stamp if stamp >= 0 else None for stamp in records.timestamps[at].tolist()],
+        "file": [records.source] * len(at),
+        "number": records.numbers[at].tolist(),
         "source": _addresses(rows, "source"),
         "source_port": _where(has_ports, rows["source_port"]),
         "destination": _addresses(rows, "destination"),
@@ -171,9 +170,9 @@ class RowWriter:
             self._output.discard()
             raise
 
-    def add(self, name: str, before: int, chunk: Chunk, result: VerifyResult) -> None:
-        """Append the rows of one chunk of the capture `name`."""
-        columns = columns_of(name, chunk, result, self._labels)
+    def add(self, result: VerifyResult) -> None:
+        """Append the rows of some records."""
+        columns = columns_of(result, self._labels)
         self._format.add({field: columns[field] for field in self._fields})
 
     def commit(self) -> None:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 from types import TracebackType
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tcpao_fast.capture.output import OutputFile
-from tcpao_fast.capture.reader import Chunk
 from tcpao_fast.core.wire.pcap_write import pcap_header, pcap_records
+from tcpao_fast.core.wire.records import Records
 from tcpao_fast.core.wire.scan import Scanner
+from tcpao_fast.engine import Rewritten
 from tcpao_fast.errors import CaptureError
 
 #: What tcpdump writes for "everything".
@@ -60,12 +59,10 @@ class PcapWriter:
     def write(
         self,
         like: Scanner,
-        chunk: Chunk,
-        buffer: Any,
-        offsets: npt.NDArray[np.int64],
-        lengths: npt.NDArray[np.int64],
+        records: Records,
+        rewritten: Rewritten,
     ) -> None:
-        """Append what became of the records of `chunk`, which a capture scanned by `like` holds.
+        """Append what became of `records`, which a capture scanned by `like` holds.
 
         The file has the byte order and precision of that capture; nanoseconds if it is pcapng.
 
@@ -74,30 +71,31 @@ class PcapWriter:
         CaptureError
             Records of another link type than the first one's (pcap holds one), or the disk is full.
         """
-        self._begin(like, chunk)
-        others = np.flatnonzero(chunk.linktypes != self._linktype)
+        self._begin(like, records)
+        others = np.flatnonzero(records.linktypes != self._linktype)
         if len(others):
             raise CaptureError(
                 self.path,
-                f"record {chunk.numbers[others[0]]} has link type "
-                f"{int(chunk.linktypes[others[0]])}, the first has {self._linktype}; "
+                f"record {records.numbers[others[0]]} has link type "
+                f"{int(records.linktypes[others[0]])}, the first has {self._linktype}; "
                 "a pcap file holds one: split the capture by interface",
             )
+        lengths = rewritten.lengths
         if len(lengths):
             self._snap_length = max(self._snap_length, int(lengths.max()))
         self._output.put(
             pcap_records(
-                buffer,
-                offsets,
+                rewritten.buffer,
+                rewritten.offsets,
                 lengths,
-                chunk.wire_lengths + (lengths - chunk.lengths),
-                chunk.timestamps,
+                records.wire_lengths + (lengths - records.lengths),
+                records.timestamps,
                 self._nanoseconds,
                 self._big_endian,
             )
         )
 
-    def _begin(self, like: Scanner, chunk: Chunk | None) -> None:
+    def _begin(self, like: Scanner, records: Records | None) -> None:
         if self._like is not None:
             return
         self._like = like
@@ -107,7 +105,7 @@ class PcapWriter:
         if like.format == "pcap":
             self._linktype = like.linktype
         else:
-            self._linktype = int(chunk.linktypes[0]) if chunk is not None else 1
+            self._linktype = int(records.linktypes[0]) if records is not None else 1
         self._output.put(self._header())
 
     def _header(self) -> bytes:

@@ -14,9 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tcpao_fast.capture.reader import Chunk
-from tcpao_fast.core.batch.one import OneSegment
-from tcpao_fast.core.wire.parse import parse_records
+from tcpao_fast.core.batch.one import ParsedSegment
 from tcpao_fast.engine import VerifyResult
 from tcpao_fast.engine.verdicts import BAD, UNDECIDED, Verdict
 from tcpao_fast.text import address_text, endpoint_text
@@ -52,7 +50,7 @@ class Sample:
         Of its packet, counted through all captures from 1.
     direction : int
         Which end sent it: index into `Connection.ends`.
-    segment : OneSegment
+    segment : ParsedSegment
         From its (innermost) IP header on.
     verdict : Verdict
     key : int
@@ -63,7 +61,7 @@ class Sample:
 
     number: int
     direction: int
-    segment: OneSegment
+    segment: ParsedSegment
     verdict: Verdict
     key: int
     sne: int
@@ -170,8 +168,72 @@ class ConnectionEvidence:
         return 0 if self.ends[0][1] >= self.ends[1][1] else 1
 
 
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The segments of some records that are looked at: of each column an entry a segment.
+
+    Attributes
+    ----------
+    result : VerifyResult
+    at : int64[n]
+        Which record each is.
+    segments : n rows of `tcpao_fast.core.wire.parse.DTYPE`
+    connection, direction : int64[n]
+    verdict : uint8[n]
+    numbers : int64[n]
+        Of its packet, counted through all captures from 1.
+    """
+
+    result: VerifyResult
+    at: npt.NDArray[np.int64]
+    segments: npt.NDArray[np.void]
+    connection: npt.NDArray[np.int64]
+    direction: npt.NDArray[np.int64]
+    verdict: npt.NDArray[np.uint8]
+    numbers: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, result: VerifyResult, at: npt.NDArray[np.int64]) -> _Rows:
+        """Those of these records."""
+        segments = result.segments[at]
+        return cls(
+            result,
+            at,
+            segments,
+            result.connection[at],
+            directions(segments),
+            result.verdict[at],
+            result.records.preceding + result.records.numbers[at],
+        )
+
+    def payload(self) -> npt.NDArray[np.int64]:
+        """Bytes of each payload."""
+        length: npt.NDArray[np.int64] = self.segments["length"].astype(np.int64)
+        length -= self.segments["header_length"]
+        return length
+
+    def repeats(self, connection: int, direction: int, seq: int, number: int) -> int:
+        """How many segments with this SEQ come behind packet `number`."""
+        again = (self.connection == connection) & (self.direction == direction)
+        again &= (self.segments["seq"] == seq) & (self.numbers > number)
+        return int(again.sum())
+
+    def header(self, i: int) -> bytes:
+        """The TCP header of the i-th."""
+        row = self.segments[i]
+        start = int(row["tcp_offset"])
+        return self._data(i)[start : start + int(row["header_length"])]
+
+    def packet(self, i: int) -> bytes:
+        """The packet of the i-th, from its innermost IP header on."""
+        return self._data(i)[int(self.segments[i]["ip_offset"]) :]
+
+    def _data(self, i: int) -> bytes:
+        return self.result.records.data(int(self.at[i]))
+
+
 class EvidenceCollector:
-    """Gathers evidence, chunk by chunk, beside verification."""
+    """Gathers evidence beside verification."""
 
     def __init__(self) -> None:
         self._counts = np.zeros((0, 2, _COUNTED), np.int64)
@@ -184,47 +246,33 @@ class EvidenceCollector:
         self._handshakes: dict[int, list[Handshake]] = {}
         self._watch: dict[tuple[int, int, int], list[Any]] = {}
 
-    def add(self, name: str, before: int, chunk: Chunk, result: VerifyResult) -> None:
-        """Look at one chunk; `before` records came before the capture it is from."""
+    def add(self, result: VerifyResult) -> None:
+        """Look at some records."""
         at = np.flatnonzero((result.verdict != Verdict.not_tcp) & (result.connection >= 0))
         if not len(at):
             return
-        records = chunk.records()
-        rows = parse_records(records.subset(at))
-        there = (rows["source_port"] != 0) | (rows["destination_port"] != 0)
         beyond = result.connection[at] >= MAX_COUNTED
         bad = beyond & _TROUBLE[result.verdict[at]]
         if bad.any():
             top = int(result.connection[at][bad].max()) + 1
             self._beyond = max(self._beyond, top - MAX_COUNTED)
-        there &= ~beyond
-        at, rows = at[there], rows[there]
-        connection = result.connection[at].astype(np.int64)
-        verdict = result.verdict[at]
-        direction = directions(rows)
-        self._grow(int(connection.max(initial=-1)) + 1)
-        self._count(connection, direction, verdict, rows)
-        numbers = before + chunk.numbers[at]
-        self._note_handshakes(chunk, at, rows, connection, direction, verdict, numbers)
-        self._watch_repeats(rows, connection, direction, numbers)
-        self._note_dubious(chunk, at, rows, connection, direction, verdict, numbers)
-        trouble = np.flatnonzero(_TROUBLE[verdict])
-        with_syn = (rows["flags"] & _SYN) // _SYN
+        ports = result.segments[["source_port", "destination_port"]][at]
+        there = (ports["source_port"] != 0) | (ports["destination_port"] != 0)
+        rows = _Rows.of(result, at[there & ~beyond])
+        self._grow(int(rows.connection.max(initial=-1)) + 1)
+        self._count(rows)
+        self._note_handshakes(rows)
+        self._watch_repeats(rows)
+        self._note_dubious(rows)
+        trouble = np.flatnonzero(_TROUBLE[rows.verdict])
+        with_syn = (rows.segments["flags"] & _SYN) // _SYN
         for start in range(0, len(trouble), 256):
             some = trouble[start : start + 256]
-            some = some[
-                self._wanted[connection[some], direction[some], with_syn[some], verdict[some]]
+            wanted = self._wanted[
+                rows.connection[some], rows.direction[some], with_syn[some], rows.verdict[some]
             ]
-            for i in some.tolist():
-                self._keep(
-                    chunk,
-                    int(at[i]),
-                    rows[i],
-                    int(connection[i]),
-                    int(direction[i]),
-                    int(numbers[i]),
-                    result,
-                )
+            for i in some[wanted].tolist():
+                self._keep(rows, i)
 
     def _grow(self, top: int) -> None:
         known = len(self._counts)
@@ -237,101 +285,65 @@ class EvidenceCollector:
             setattr(self, name, np.concatenate((old, grown)))
         self._wanted = np.concatenate((self._wanted, np.ones((more, 2, 2, _COUNTED), bool)))
 
-    def _count(
-        self,
-        connection: npt.NDArray[np.int64],
-        direction: npt.NDArray[np.int64],
-        verdict: npt.NDArray[np.uint8],
-        rows: npt.NDArray[np.void],
-    ) -> None:
-        np.add.at(self._counts, (connection, direction, verdict), 1)
-        np.add.at(self._options, (connection, direction, np.minimum(rows["auth"], 2)), 1)
-        payload = rows["length"].astype(np.int64) - rows["header_length"]
-        np.maximum.at(self._largest, (connection, direction), payload)
+    def _count(self, rows: _Rows) -> None:
+        where = rows.connection, rows.direction
+        np.add.at(self._counts, (*where, rows.verdict), 1)
+        np.add.at(self._options, (*where, np.minimum(rows.segments["auth"], 2)), 1)
+        np.maximum.at(self._largest, where, rows.payload())
 
-    def _note_handshakes(
-        self,
-        chunk: Chunk,
-        at: npt.NDArray[np.int64],
-        rows: npt.NDArray[np.void],
-        connection: npt.NDArray[np.int64],
-        direction: npt.NDArray[np.int64],
-        verdict: npt.NDArray[np.uint8],
-        numbers: npt.NDArray[np.int64],
-    ) -> None:
-        syns = np.flatnonzero(
-            ((rows["flags"] & _SYN) != 0) & (rows["kind"] == 1) & (connection < MAX_HANDSHAKES)
-        )
-        for i in syns.tolist():
-            noted = self._handshakes.setdefault(int(connection[i]), [])
+    def _note_handshakes(self, rows: _Rows) -> None:
+        with_syn = (rows.segments["flags"] & _SYN) != 0
+        whole = rows.segments["kind"] == 1
+        for i in np.flatnonzero(with_syn & whole & (rows.connection < MAX_HANDSHAKES)).tolist():
+            connection, direction = int(rows.connection[i]), int(rows.direction[i])
+            noted = self._handshakes.setdefault(connection, [])
             if len(noted) >= 16:
                 continue
-            row = rows[i]
-            start = int(chunk.offsets[at[i]]) + int(row["tcp_offset"])
-            header = bytes(memoryview(chunk.buffer)[start : start + int(row["header_length"])])
+            row = rows.segments[i]
             is_answer = bool(row["flags"] & _ACK)
-            again = any(one.direction == direction[i] for one in noted)
-            if again and verdict[i] == Verdict.good:
-                self._evidence_of(int(connection[i]), row)  # perhaps it is never answered
+            again = any(one.direction == direction for one in noted)
+            if again and rows.verdict[i] == Verdict.good:
+                self._evidence_of(connection, row)  # perhaps it is never answered
             noted.append(
                 Handshake(
-                    int(numbers[i]),
-                    int(direction[i]),
+                    int(rows.numbers[i]),
+                    direction,
                     int(row["seq"]),
                     (int(row["ack"]) - 1) & 0xFFFFFFFF if is_answer else None,
-                    mss_of(header),
+                    mss_of(rows.header(i)),
                     int(row["rnext_key_id"]) if row["auth"] == _AO else None,
-                    Verdict(verdict[i]),
+                    Verdict(rows.verdict[i]),
                 )
             )
 
-    def _watch_repeats(
-        self,
-        rows: npt.NDArray[np.void],
-        connection: npt.NDArray[np.int64],
-        direction: npt.NDArray[np.int64],
-        numbers: npt.NDArray[np.int64],
-    ) -> None:
-        for (one, side, seq), noted in self._watch.items():
-            again = (connection == one) & (direction == side) & (rows["seq"] == seq)
-            noted[2] += int((again & (numbers > noted[0])).sum())
+    def _watch_repeats(self, rows: _Rows) -> None:
+        for (connection, direction, seq), noted in self._watch.items():
+            noted[2] += rows.repeats(connection, direction, seq, noted[0])
 
-    def _note_dubious(
-        self,
-        chunk: Chunk,
-        at: npt.NDArray[np.int64],
-        rows: npt.NDArray[np.void],
-        connection: npt.NDArray[np.int64],
-        direction: npt.NDArray[np.int64],
-        verdict: npt.NDArray[np.uint8],
-        numbers: npt.NDArray[np.int64],
-    ) -> None:
+    def _note_dubious(self, rows: _Rows) -> None:
         """Good segments that Linux's receiving side is known to drop."""
-        good = np.flatnonzero((verdict == Verdict.good) & (rows["kind"] == 1))
-        octets = np.frombuffer(chunk.buffer, np.uint8)
-        place = chunk.offsets[at[good]] + rows["tcp_offset"][good]
+        good = np.flatnonzero((rows.verdict == Verdict.good) & (rows.segments["kind"] == 1))
+        records = rows.result.records
+        octets = np.frombuffer(records.buffer, np.uint8)
+        place = records.offsets[rows.at[good]] + rows.segments["tcp_offset"][good]
         unsummed = (octets[place + 16] == 0) & (octets[place + 17] == 0)
-        payload = rows["length"][good].astype(np.int64) - rows["header_length"][good]
-        starts = (rows["seq"][good] == 0) & (payload > 0)
+        starts = (rows.segments["seq"][good] == 0) & (rows.payload()[good] > 0)
         for i in good[unsummed | starts].tolist():
             if len(self._watch) >= MAX_WATCHED:
                 return
-            one, side, seq = int(connection[i]), int(direction[i]), int(rows["seq"][i])
+            connection, direction = int(rows.connection[i]), int(rows.direction[i])
+            seq, number = int(rows.segments["seq"][i]), int(rows.numbers[i])
             why = "checksum"
             if seq == 0 and starts[np.searchsorted(good, i)]:
-                isns = [h.isn for h in self._handshakes.get(one, ()) if h.direction == side]
-                if 0xFFFFFFFF not in isns:
+                handshakes = self._handshakes.get(connection, ())
+                if 0xFFFFFFFF not in [one.isn for one in handshakes if one.direction == direction]:
                     continue
                 why = "isn"
-            if (one, side, seq) in self._watch:
+            if (connection, direction, seq) in self._watch:
                 continue
-            again = (connection == one) & (direction == side) & (rows["seq"] == seq)
-            self._watch[one, side, seq] = [
-                int(numbers[i]),
-                why,
-                int((again & (numbers > numbers[i])).sum()),
-            ]
-            self._evidence_of(one, rows[i])
+            repeats = rows.repeats(connection, direction, seq, number)
+            self._watch[connection, direction, seq] = [number, why, repeats]
+            self._evidence_of(connection, rows.segments[i])
 
     def _evidence_of(self, connection: int, row: Any) -> ConnectionEvidence | None:
         known = self._known.get(connection)
@@ -352,21 +364,14 @@ class EvidenceCollector:
             )
         return known
 
-    def _keep(
-        self,
-        chunk: Chunk,
-        at: int,
-        row: Any,
-        connection: int,
-        direction: int,
-        number: int,
-        result: VerifyResult,
-    ) -> None:
+    def _keep(self, rows: _Rows, i: int) -> None:
+        connection, direction = int(rows.connection[i]), int(rows.direction[i])
+        number, row = int(rows.numbers[i]), rows.segments[i]
         known = self._evidence_of(connection, row)
         if known is None:
             self._wanted[connection] = False
             return
-        verdict = Verdict(result.verdict[at])
+        verdict = Verdict(rows.verdict[i])
         known.first.setdefault(verdict, number)
         with_syn = bool(row["flags"] & _SYN)
         if row["kind"] != 1:  # there is nothing to try
@@ -381,17 +386,15 @@ class EvidenceCollector:
         )
         if alike + 1 >= (SYNS if with_syn else OTHERS):
             self._wanted[connection, direction, int(with_syn), verdict] = False
-        start = int(chunk.offsets[at]) + int(row["ip_offset"])
-        end = int(chunk.offsets[at] + chunk.lengths[at])
-        packet = bytes(memoryview(chunk.buffer)[start:end])
+        at = rows.at[i]
         known.samples.append(
             Sample(
                 number,
                 direction,
-                OneSegment(packet, _RAW_IP),
+                ParsedSegment(rows.packet(i), _RAW_IP),
                 verdict,
-                int(result.key[at]),
-                int(result.sne[at]),
+                int(rows.result.key[at]),
+                int(rows.result.sne[at]),
             )
         )
 

@@ -5,20 +5,20 @@ Checksums are not mended: a MAC does not cover them.
 
 from __future__ import annotations
 
-from tcpao_fast.core.batch.one import OneSegment
+from tcpao_fast.core.batch.one import ParsedSegment
 
 _RAW_IP = 101
 _LARGEST_HEADER = 60
 
 
-def header_of(segment: OneSegment) -> bytes:
+def header_of(segment: ParsedSegment) -> bytes:
     """The TCP header."""
     packet = segment.packet
     at = _tcp_offset(segment, packet)
     return packet[at : at + segment.header_length]
 
 
-def _tcp_offset(segment: OneSegment, packet: bytes) -> int:
+def _tcp_offset(segment: ParsedSegment, packet: bytes) -> int:
     """Where TCP begins in a raw IP packet."""
     if segment.version == 4:
         return 4 * (packet[0] & 15)
@@ -27,12 +27,12 @@ def _tcp_offset(segment: OneSegment, packet: bytes) -> int:
 
 
 def with_ends(
-    segment: OneSegment,
+    segment: ParsedSegment,
     source: bytes,
     source_port: int,
     destination: bytes,
     destination_port: int,
-) -> OneSegment | None:
+) -> ParsedSegment | None:
     """The packet with other addresses and ports; None where its IP version is another."""
     size = 16 if segment.version == 6 else 4
     if len(source) != size or len(destination) != size:
@@ -42,10 +42,10 @@ def with_ends(
     changed[at : at + 2 * size] = source + destination
     at = _tcp_offset(segment, segment.packet)
     changed[at : at + 4] = source_port.to_bytes(2, "big") + destination_port.to_bytes(2, "big")
-    return OneSegment(bytes(changed), _RAW_IP)
+    return ParsedSegment(bytes(changed), _RAW_IP)
 
 
-def with_options(segment: OneSegment, options: list[tuple[int, bytes]]) -> OneSegment | None:
+def with_options(segment: ParsedSegment, options: list[tuple[int, bytes]]) -> ParsedSegment | None:
     """The packet with other TCP options; None where they do not fit, or are as they were."""
     packet = segment.packet
     at = _tcp_offset(segment, packet)
@@ -61,5 +61,5 @@ def with_options(segment: OneSegment, options: list[tuple[int, bytes]]) -> OneSe
     if not 0 < length < 1 << 16:
         return None
     changed[place : place + 2] = length.to_bytes(2, "big")
-    found = OneSegment(bytes(changed), _RAW_IP)
+    found = ParsedSegment(bytes(changed), _RAW_IP)
     return found if found.whole and found.auth else None

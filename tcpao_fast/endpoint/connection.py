@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import ip_address
 
-from tcpao_fast.core.batch.one import OneSegment
+from tcpao_fast.core.batch.one import ParsedSegment
 from tcpao_fast.core.flow.sne import extend_position
 from tcpao_fast.endpoint.calls import Ao
 from tcpao_fast.endpoint.inbound import Arrival, Endpoint
@@ -18,7 +18,6 @@ from tcpao_fast.endpoint.option import (
     TCP_MD5,
     signed_ao,
     signed_md5,
-    stripped,
 )
 from tcpao_fast.endpoint.uapi import ACK, FIN, RST, SYN, SYN_ACK, DropReason, Outcome, State
 from tcpao_fast.engine.events import Tracer
@@ -85,7 +84,7 @@ class RepairState:
 class Request:
     """A handshake in progress (Linux's ``request_sock``).
 
-    `auth` is how its SYN was signed (`OneSegment.auth`; 0 also where it was passed unverified),
+    `auth` is how its SYN was signed (`ParsedSegment.auth`; 0 also where it was passed unverified),
     `option` what it had; `key_id` and `rnext_key_id` are the SYN's; `sent_length` is how many
     numbers the SYN-ACK takes.
     """
@@ -141,7 +140,7 @@ class Connection(Endpoint):
     ) -> None:
         super().__init__(local, policy, vrf, State.CLOSED, snmp, trace)
         self._remote: End | None = None
-        self._signed_with = NO_AUTH  # what connect() settled: OneSegment.auth
+        self._signed_with = NO_AUTH  # what connect() settled: ParsedSegment.auth
         self._snt_isn: int | None = None
         self._rcv_isn: int | None = None
         self._snd_una = SequenceExtender()
@@ -266,7 +265,7 @@ class Connection(Endpoint):
         )
 
     def _adopt(
-        self, request: Request, entries: list[SocketKey], ao: Ao | None, segment: OneSegment
+        self, request: Request, entries: list[SocketKey], ao: Ao | None, segment: ParsedSegment
     ) -> None:
         """Become the connection that a handshake made, with copies of these keys, the preferred
         one first; `segment` is the handshake's last.
@@ -363,7 +362,7 @@ class Connection(Endpoint):
         Outcome
         """
         packet = bytes(packet)
-        segment = OneSegment(packet, RAW_IP)
+        segment = ParsedSegment(packet, RAW_IP)
         if self._remote is None or not self._is_ours(segment, vrf):
             return Outcome(False, Verdict.not_tcp, DropReason.NO_SOCKET)
         outcome = self._inbound(self._arrival(segment, now))
@@ -372,9 +371,9 @@ class Connection(Endpoint):
         verified = outcome.verdict in (Verdict.good, Verdict.md5_good)
         if verified or (self._ao is None and self._signed_with == NO_AUTH):
             self._received(segment, verified)
-        return replace(outcome, packet=stripped(packet) if segment.auth else packet)
+        return outcome.with_packet(segment.strip() if segment.auth else packet)
 
-    def _is_ours(self, segment: OneSegment, vrf: int | None) -> bool:
+    def _is_ours(self, segment: ParsedSegment, vrf: int | None) -> bool:
         assert self._remote is not None
         return (
             segment.source == self._remote[0].packed
@@ -384,7 +383,7 @@ class Connection(Endpoint):
             and vrf in (None, self.vrf)
         )
 
-    def _arrival(self, segment: OneSegment, now: datetime | None) -> Arrival:
+    def _arrival(self, segment: ParsedSegment, now: datetime | None) -> Arrival:
         """A segment with the ISNs and the SNE that the state of the connection gives it."""
         assert self._remote is not None
         ends = segment, self._local, self._remote, self.vrf or 0, now
@@ -398,7 +397,7 @@ class Connection(Endpoint):
         says_its_isn = segment.flags & (SYN | RST)
         return Arrival(*ends, (segment.seq if says_its_isn else 0, own), 0)
 
-    def _received(self, segment: OneSegment, verified: bool) -> None:
+    def _received(self, segment: ParsedSegment, verified: bool) -> None:
         """Move state by a segment that is good, or on a connection that is unsigned throughout."""
         if self._state is State.SYN_SENT:
             self._received_in_syn_sent(segment, verified)
@@ -428,7 +427,7 @@ class Connection(Endpoint):
         if segment.flags & FIN:
             self._state = _AFTER_FIN_RECEIVED.get(self._state, self._state)
 
-    def _received_in_syn_sent(self, segment: OneSegment, verified: bool) -> None:
+    def _received_in_syn_sent(self, segment: ParsedSegment, verified: bool) -> None:
         if segment.flags & RST:
             if verified:
                 self._state = State.CLOSED
@@ -444,7 +443,7 @@ class Connection(Endpoint):
         if segment.flags & ACK and self.policy.rnext_on_syn_ack and segment.auth == TCP_AO:
             self._follow_rnext(segment)
 
-    def _advance_received(self, segment: OneSegment) -> None:
+    def _advance_received(self, segment: ParsedSegment) -> None:
         before = self._rcv.position >> 32
         flags = bool(segment.flags & SYN) + bool(segment.flags & FIN)
         self._rcv.accept(segment.seq, segment.payload_length + flags)
@@ -452,7 +451,7 @@ class Connection(Endpoint):
         if after != before and self._ao is not None:
             self._emit("tcp_ao_rcv_sne_update", segment, self.vrf or 0, sne=after)
 
-    def _acknowledge(self, segment: OneSegment) -> bool:
+    def _acknowledge(self, segment: ParsedSegment) -> bool:
         """Whether a segment acknowledges what was sent, no more; snd_una then moves up to there."""
         position = extend_position(self._snd_una.position, segment.ack)
         if not (self._snt_isn or 0) < position <= self._snd_nxt.position:
@@ -464,7 +463,7 @@ class Connection(Endpoint):
             self._emit("tcp_ao_snd_sne_update", segment, self.vrf or 0, sne=after)
         return True
 
-    def _follow_rnext(self, segment: OneSegment) -> None:
+    def _follow_rnext(self, segment: ParsedSegment) -> None:
         """The peer asks for a key: sign with it from now on, if it is there (RFC 5925 7.5 e)."""
         ao = self._ao
         if ao is None or ao.current is None or ao.current.key.send_id == segment.rnext_key_id:
@@ -517,13 +516,13 @@ class Connection(Endpoint):
         packet: bytes,
         isns: tuple[int, int],
         sne: int,
-        segment: OneSegment,
+        segment: ParsedSegment,
         now: datetime | None,
     ) -> bytes:
         assert self._remote is not None
         if self._signed_with == TCP_MD5:
             entry = self._keys.matching(self._local, self._remote, self.vrf or 0, tcp_md5=True)
-            return signed_md5(packet, entry[0].key) if entry else packet
+            return signed_md5(segment, entry[0]) if entry else packet
         if self._ao is None or self._ao.current is None or self._ao.rnext is None:
             return packet
         current, rnext = self._ao.current, self._ao.rnext
@@ -532,10 +531,10 @@ class Connection(Endpoint):
         if keys is None or segment.flags & SYN_ACK == SYN:
             keys = traffic_keys(current.key, self._local, self._remote, isns, outbound=True)
         return signed_ao(
-            packet, keys, current.key, sne, current.key.send_id or 0, rnext.key.recv_id or 0
+            segment, keys, current, sne, current.key.send_id or 0, rnext.key.recv_id or 0
         )
 
-    def _check_ours(self, segment: OneSegment) -> None:
+    def _check_ours(self, segment: ParsedSegment) -> None:
         assert self._remote is not None
         ends = (
             (segment.source, segment.source_port),
@@ -550,7 +549,7 @@ class Connection(Endpoint):
                 f"packet goes from {found}; this connection from {self.local} to {self.remote}"
             )
 
-    def _sending_isns(self, segment: OneSegment) -> tuple[tuple[int, int], int]:
+    def _sending_isns(self, segment: ParsedSegment) -> tuple[tuple[int, int], int]:
         """ISNs and SNE to sign a segment with."""
         if segment.flags & SYN:
             if self._snt_isn is None:
@@ -570,7 +569,7 @@ class Connection(Endpoint):
         position = extend_position(self._snd_nxt.position, segment.seq)
         return (self._snt_isn, self._rcv_isn), max(position, 0) >> 32
 
-    def _sent(self, segment: OneSegment) -> None:
+    def _sent(self, segment: ParsedSegment) -> None:
         if segment.flags & RST:
             self._state = State.CLOSED
             return

@@ -6,17 +6,16 @@ assembled, its traffic key derived and its MAC computed by the stages of `tcpao_
 
 from __future__ import annotations
 
-import hmac
 from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import ip_address
 from typing import Any
 
-from tcpao_fast.core.batch.one import OneSegment
+from tcpao_fast.core.batch.one import ParsedSegment
 from tcpao_fast.core.mac.mac import TrafficKeys
 from tcpao_fast.endpoint.calls import KeyedEndpoint
 from tcpao_fast.endpoint.keyring import End, SocketKey, traffic_keys
-from tcpao_fast.endpoint.option import NO_AUTH, RAW_IP, TCP_AO, TCP_MD5, ao_mac, md5_digest
+from tcpao_fast.endpoint.option import NO_AUTH, RAW_IP, TCP_AO, TCP_MD5, is_good_ao
 from tcpao_fast.endpoint.uapi import SYN, SYN_ACK, DropReason, Outcome, State
 from tcpao_fast.engine.counters import snmp_counters
 from tcpao_fast.engine.events import Event, Tracer, flag_letters
@@ -27,7 +26,7 @@ from tcpao_fast.keys import MasterKey
 from tcpao_fast.keys.addresses import AddressAndPort
 from tcpao_fast.keys.lifetimes import covers, moment_ns
 
-KIND_SEGMENT, KIND_CUT, KIND_MALFORMED = 1, 2, 3  # OneSegment.kind
+KIND_SEGMENT, KIND_CUT, KIND_MALFORMED = 1, 2, 3  # ParsedSegment.kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +36,10 @@ class Arrival:
     `isns` (the sender's, the receiver's) and `sne` are what it is verified under; an SNE of None
     says that there is no such position.  `is_other`: the traffic key is the connection's own, for
     segments without SYN.  `handshake` is what the SYN of a handshake in progress had
-    (`OneSegment.auth`).
+    (`ParsedSegment.auth`).
     """
 
-    segment: OneSegment
+    segment: ParsedSegment
     local: End
     remote: End
     vrf: int
@@ -79,7 +78,7 @@ class Endpoint(KeyedEndpoint):
 
     # -- the verdict on a segment -------------------------------------------------------------
 
-    def _emit(self, name: str, segment: OneSegment, vrf: int, **fields: int | None) -> None:
+    def _emit(self, name: str, segment: ParsedSegment, vrf: int, **fields: int | None) -> None:
         """An event about a segment; nothing where nobody asks."""
         if self.trace is None or not self.trace.wants(name):
             return
@@ -124,7 +123,7 @@ class Endpoint(KeyedEndpoint):
             return self._inbound_unsigned(arrival)
         return self._inbound_md5(arrival) if auth == TCP_MD5 else self._inbound_ao(arrival)
 
-    def _auth(self, segment: OneSegment) -> int | None:
+    def _auth(self, segment: ParsedSegment) -> int | None:
         """What a segment is signed with; None where its options are broken."""
         if segment.kind == KIND_MALFORMED:
             return None
@@ -190,7 +189,7 @@ class Endpoint(KeyedEndpoint):
                 DropReason.TCP_MD5UNEXPECTED,
             )
         entry, segment = found[0], arrival.segment
-        if not hmac.compare_digest(md5_digest(entry.key, segment), segment.mac):
+        if not segment.verify(entry.md5_keys()):
             entry.bad += 1
             return self._drop(
                 arrival,
@@ -261,8 +260,7 @@ class Endpoint(KeyedEndpoint):
         if arrival.sne is None:
             return False
         keys = self._receive_keys(arrival, entry)
-        mac = ao_mac(keys, entry.key, arrival.segment, arrival.sne, outbound=False)
-        return hmac.compare_digest(mac, arrival.segment.mac)
+        return is_good_ao(arrival.segment, keys, entry, arrival.sne)
 
     def _receive_keys(self, arrival: Arrival, entry: SocketKey) -> TrafficKeys:
         """The traffic key that a segment is verified with."""
@@ -272,8 +270,8 @@ class Endpoint(KeyedEndpoint):
 
     # -- the way out --------------------------------------------------------------------------
 
-    def _outgoing(self, packet: bytes) -> OneSegment:
-        segment = OneSegment(packet, RAW_IP)
+    def _outgoing(self, packet: bytes) -> ParsedSegment:
+        segment = ParsedSegment(packet, RAW_IP)
         if not segment.whole:
             raise InvalidArgumentError("packet is not a raw IP packet with a whole TCP segment")
         return segment

@@ -54,9 +54,16 @@ class SocketKey:
     receive: TrafficKeys | None = field(default=None, repr=False)
     send: TrafficKeys | None = field(default=None, repr=False)
 
+    def md5_keys(self) -> TrafficKeys:
+        """A TCP-MD5 key, which is its own traffic key in both directions."""
+        if self.send is None:
+            raw = np.frombuffer(self.key.secret, np.uint8)[None, :]
+            self.send = TrafficKeys(self.key.algorithm, raw)
+        return self.send
+
 
 def nat_of(key: MasterKey, *, outbound: bool) -> int:
-    """Which sides of a segment count as zero (RFC 6978), as `OneSegment.message` takes it."""
+    """Which sides of a segment count as zero (RFC 6978), as `ParsedSegment.message` takes it."""
     near, far = (1, 2) if outbound else (2, 1)
     return key.local_nat * near | key.remote_nat * far
 

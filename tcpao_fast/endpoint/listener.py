@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from ipaddress import ip_address
 
-from tcpao_fast.core.batch.one import OneSegment
+from tcpao_fast.core.batch.one import ParsedSegment
 from tcpao_fast.core.flow.sne import extend_position
 from tcpao_fast.endpoint.connection import Connection, Request
 from tcpao_fast.endpoint.inbound import Arrival, Endpoint
@@ -19,7 +19,6 @@ from tcpao_fast.endpoint.option import (
     TCP_MD5,
     signed_ao,
     signed_md5,
-    stripped,
 )
 from tcpao_fast.endpoint.uapi import ACK, RST, SYN, SYN_ACK, DropReason, Outcome, State
 from tcpao_fast.engine.counters import Counters
@@ -103,7 +102,7 @@ class Listener(Endpoint):
         Outcome
         """
         packet = bytes(packet)
-        segment = OneSegment(packet, RAW_IP)
+        segment = ParsedSegment(packet, RAW_IP)
         if not self._is_ours(segment, vrf):
             return Outcome(False, Verdict.not_tcp, DropReason.NO_SOCKET)
         source = segment.source, segment.source_port
@@ -134,10 +133,10 @@ class Listener(Endpoint):
                     return Outcome(False, outcome.verdict, DropReason.LISTEN_OVERFLOW)
                 self._end(peer)
                 self._complete(peer, request, segment)
-        return replace(outcome, packet=stripped(packet) if segment.auth else packet)
+        return outcome.with_packet(segment.strip() if segment.auth else packet)
 
     def _arrival(
-        self, segment: OneSegment, vrf: int, now: datetime | None, request: Request | None
+        self, segment: ParsedSegment, vrf: int, now: datetime | None, request: Request | None
     ) -> Arrival:
         """A segment with the ISNs and the SNE that a listener verifies it under."""
         local = ip_address(segment.destination), segment.destination_port
@@ -180,7 +179,7 @@ class Listener(Endpoint):
             for peer in [peer for peer in requests if peer[:2] == (address.packed, port)]:
                 del requests[peer]
 
-    def _is_ours(self, segment: OneSegment, vrf: int) -> bool:
+    def _is_ours(self, segment: ParsedSegment, vrf: int) -> bool:
         address, port = self._local
         if address.is_unspecified:  # "::" is for IPv4 too, as in Linux
             is_here = segment.version in (4, address.version)
@@ -188,7 +187,7 @@ class Listener(Endpoint):
             is_here = segment.destination == address.packed
         return is_here and segment.destination_port == port and self.vrf in (None, vrf)
 
-    def _complete(self, peer: Peer, request: Request, segment: OneSegment) -> None:
+    def _complete(self, peer: Peer, request: Request, segment: ParsedSegment) -> None:
         """Make the connection: it copies the keys for its peer, and its counters begin at 0."""
         connection = Connection(
             (request.local[0], request.local[1]),
@@ -280,7 +279,7 @@ class Listener(Endpoint):
         packet: bytes,
         request: Request,
         snt_isn: int,
-        segment: OneSegment,
+        segment: ParsedSegment,
         now: datetime | None,
     ) -> bytes:
         ends = request.local, request.remote
@@ -288,7 +287,7 @@ class Listener(Endpoint):
             found = self._keys.matching(*ends, request.vrf, tcp_md5=True)
             if not found:
                 raise KeyRejectedError(f"no TCP-MD5 key is left for {request.remote[0]}")
-            return signed_md5(packet, found[0].key)
+            return signed_md5(segment, found[0])
         if request.auth != TCP_AO:
             return packet
         found = self._keys.matching(*ends, request.vrf, send_id=request.rnext_key_id)
@@ -308,7 +307,7 @@ class Listener(Endpoint):
         self._check_lifetime(key, now)
         keys = traffic_keys(key, *ends, (snt_isn, request.rcv_isn), outbound=True)
         sne = extend_position(snt_isn, segment.seq) >> 32
-        return signed_ao(packet, keys, key, max(sne, 0), request.rnext_key_id, request.key_id)
+        return signed_ao(segment, keys, found[0], max(sne, 0), request.rnext_key_id, request.key_id)
 
 
 def _request_of(arrival: Arrival, auth: int, rcv_isn: int) -> Request:
@@ -329,7 +328,7 @@ def _minus(seq: int, step: int) -> int:
     return (seq - step) & 0xFFFFFFFF
 
 
-def _completes(segment: OneSegment, request: Request) -> bool:
+def _completes(segment: ParsedSegment, request: Request) -> bool:
     """Whether an ACK acknowledges the SYN-ACK, its data included at most."""
     if request.snt_isn is None:
         return False

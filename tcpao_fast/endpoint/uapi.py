@@ -91,6 +91,10 @@ class Outcome:
     key: MasterKey | None = None
     warning: str | None = None
 
+    def with_packet(self, packet: bytes) -> Outcome:
+        """The same of a segment that TCP gets to see as `packet`."""
+        return Outcome(self.accepted, self.verdict, self.reason, packet, self.key, self.warning)
+
 
 @dataclass(frozen=True, slots=True)
 class AoInfo:

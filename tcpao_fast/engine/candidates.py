@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from tcpao_fast.core.batch.one import OneSegment, context_between
+from tcpao_fast.core.batch.one import ParsedSegment, context_between
 from tcpao_fast.core.flow.traffic_keys import derive_traffic_keys
 from tcpao_fast.core.mac.algorithms import find
 from tcpao_fast.core.mac.mac import TrafficKeys, mac_batch
@@ -40,7 +40,7 @@ class Statement:
 
     Attributes
     ----------
-    segment : OneSegment
+    segment : ParsedSegment
         As it may have left its sender, which need not be as it was captured.
     algorithm : str
     secret : bytes
@@ -57,7 +57,7 @@ class Statement:
         Bytes at the end of the options that the MAC leaves out, although the header counts them.
     """
 
-    segment: OneSegment
+    segment: ParsedSegment
     algorithm: str
     secret: bytes = field(repr=False)
     isn_source: int = 0
@@ -93,7 +93,7 @@ def first_sne(isn: int, seq: int) -> int:
     return (isn + ((seq - isn) & _MASK)) >> 32
 
 
-def nat_of(key: MasterKey, segment: OneSegment) -> int:
+def nat_of(key: MasterKey, segment: ParsedSegment) -> int:
     """Which sides of a segment a key takes as zero (RFC 6978): 1 the source, 2 the destination."""
     if not key.local_nat and not key.remote_nat:
         return 0
@@ -101,7 +101,7 @@ def nat_of(key: MasterKey, segment: OneSegment) -> int:
     return nat if is_from_local(key, segment) else (nat >> 1 | nat << 1) & 3
 
 
-def is_from_local(key: MasterKey, segment: OneSegment) -> bool:
+def is_from_local(key: MasterKey, segment: ParsedSegment) -> bool:
     """Whether a segment is from a key's local side; where addresses do not say, the KeyID does."""
     one = segment
     ends = (one.source, one.source_port, one.destination, one.destination_port)
@@ -205,7 +205,7 @@ class IsnSearch:
 
 
 def search_isns(
-    segment: OneSegment,
+    segment: ParsedSegment,
     algorithm: str,
     secret: bytes,
     *,
@@ -227,7 +227,7 @@ def search_isns(
 
     Parameters
     ----------
-    segment : OneSegment
+    segment : ParsedSegment
         A whole segment with TCP-AO and without SYN.
     algorithm : str
     secret : bytes

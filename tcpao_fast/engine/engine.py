@@ -11,16 +11,16 @@ import numpy.typing as npt
 from tcpao_fast.core.batch.pipeline import Pipeline
 from tcpao_fast.core.batch.shard import Shard
 from tcpao_fast.core.batch.sign import sign, sign_inplace
-from tcpao_fast.core.batch.sign import strip as strip_records
 from tcpao_fast.core.flow.connections import ConnectionTable
 from tcpao_fast.core.flow.traffic_keys import KeyTable
 from tcpao_fast.core.mac.algorithms import find
 from tcpao_fast.core.wire.records import Records
+from tcpao_fast.core.wire.rewrite import strip as strip_records
 from tcpao_fast.engine.connections import describe_connection
 from tcpao_fast.engine.counters import KeyCounters, snmp_of
 from tcpao_fast.engine.events import Tracer
 from tcpao_fast.engine.policy import Policy
-from tcpao_fast.engine.results import InplaceResult, Rewritten, VerifyResult, outcome_counts
+from tcpao_fast.engine.results import InplaceResult, Rewritten, VerifyResult
 from tcpao_fast.engine.state import STATE_VERSION, known_keys, record_of, restorable
 from tcpao_fast.engine.trace import emit_events
 from tcpao_fast.engine.verdicts import SEGMENT_VERDICTS
@@ -137,9 +137,9 @@ class Engine:
 
     def verify(
         self,
-        buffer: Buffer,
-        offsets: Integers,
-        lengths: Integers,
+        buffer: Buffer | Records,
+        offsets: Integers | None = None,
+        lengths: Integers | None = None,
         linktype: int | Integers = 1,
         timestamps: Integers | None = None,
         *,
@@ -150,8 +150,9 @@ class Engine:
 
         Parameters
         ----------
-        buffer : buffer protocol, contiguous bytes
-            Never copied.
+        buffer : Records, or buffer protocol, contiguous bytes
+            Never copied. `Records` say all that the other parameters but `final` do, which are left
+            out then.
         offsets, lengths : int64[n] (lengths also int32[n])
             Where each record begins and how many bytes of it were captured.
         linktype : int or int32[n]
@@ -183,7 +184,8 @@ class Engine:
         the process is safe and every verdict one of `Verdict`, though it speaks of bytes that may
         never have stood there together. `offsets` and `lengths` are copied before they are checked.
         """
-        records = Records(buffer, offsets, lengths, linktype, timestamps, wire_lengths)
+        given = (buffer, offsets, lengths, linktype, timestamps, wire_lengths)
+        records = _records(*given)
         with self.lock:
             self._begin()
             verdict, key, connection, sne, tally, happened = self._pipeline.verify(
@@ -194,16 +196,27 @@ class Engine:
             for name, count in counts.items():
                 if count:
                     self.counts[name] += count
-        result = VerifyResult(verdict, key, connection, sne, counts, numbers[-1])
+        kept = buffer if isinstance(buffer, Records) else given
+        result = VerifyResult(verdict, key, connection, sne, counts, numbers[-1], kept)
         if self.trace is not None and happened is not None:
             emit_events(self.trace, self.keys, result, happened, records)
         return result
 
+    def flush(self) -> VerifyResult:
+        """Give up IP fragments that calls of `verify` with ``final=False`` have kept.
+
+        Returns
+        -------
+        VerifyResult
+            Without records; its `counts` have those that were given up as ``truncated``.
+        """
+        return self.verify(b"", (), ())
+
     def sign(
         self,
-        buffer: Buffer,
-        offsets: Integers,
-        lengths: Integers,
+        buffer: Buffer | Records,
+        offsets: Integers | None = None,
+        lengths: Integers | None = None,
         linktype: int | Integers = 1,
         timestamps: Integers | None = None,
         *,
@@ -227,23 +240,23 @@ class Engine:
         Returns
         -------
         Rewritten
-            Unpacks to ``buffer, offsets, lengths``.
+            Iterates as ``buffer, offsets, lengths``.
 
         Raises
         ------
         InvalidArgumentError
             As for `verify`.
         """
-        records = Records(buffer, offsets, lengths, linktype, timestamps, wire_lengths)
+        records = _records(buffer, offsets, lengths, linktype, timestamps, wire_lengths)
         with self.lock:
             self._begin()
-            return Rewritten._make(*sign(self._pipeline, records))
+            return Rewritten(*sign(self._pipeline, records))
 
     def sign_inplace(
         self,
-        buffer: Buffer,
-        offsets: Integers,
-        lengths: Integers,
+        buffer: Buffer | Records,
+        offsets: Integers | None = None,
+        lengths: Integers | None = None,
         linktype: int | Integers = 1,
         timestamps: Integers | None = None,
         *,
@@ -257,7 +270,7 @@ class Engine:
 
         Parameters
         ----------
-        buffer : writable buffer protocol, contiguous bytes
+        buffer : writable Records, or writable buffer protocol, contiguous bytes
         offsets, lengths, linktype, timestamps, wire_lengths
             As for `verify`.
 
@@ -270,13 +283,13 @@ class Engine:
         InvalidArgumentError
             As for `verify`, and for a read-only buffer.
         """
-        records = Records(
+        records = _records(
             buffer, offsets, lengths, linktype, timestamps, wire_lengths, writable=True
         )
         with self.lock:
             self._begin()
             outcome, key, connection = sign_inplace(self._pipeline, records)
-        return InplaceResult(outcome, outcome_counts(outcome, "signed"), key, connection)
+        return InplaceResult(outcome, key, connection)
 
     @property
     def snmp(self) -> dict[str, int]:
@@ -403,10 +416,34 @@ class Engine:
         return list(unmatched)
 
 
+def _records(
+    buffer: Buffer | Records,
+    offsets: Integers | None,
+    lengths: Integers | None,
+    linktype: int | Integers,
+    timestamps: Integers | None,
+    wire_lengths: Integers | None,
+    *,
+    writable: bool = False,
+) -> Records:
+    """The records of a call, which says them as one object or piece by piece."""
+    if not isinstance(buffer, Records):
+        if offsets is None or lengths is None:
+            raise InvalidArgumentError("offsets and lengths are needed beside a buffer")
+        return Records(buffer, offsets, lengths, linktype, timestamps, wire_lengths, writable)
+    others = (offsets, lengths, timestamps, wire_lengths)
+    alone = isinstance(linktype, int) and linktype == 1
+    if not alone or any(one is not None for one in others):
+        raise InvalidArgumentError("buffer is Records: offsets and the others go without saying")
+    if writable and not buffer.writable:
+        raise InvalidArgumentError("records are not writable: make them with writable=True")
+    return buffer
+
+
 def strip(
-    buffer: Buffer,
-    offsets: Integers,
-    lengths: Integers,
+    buffer: Buffer | Records,
+    offsets: Integers | None = None,
+    lengths: Integers | None = None,
     linktype: int | Integers = 1,
     *,
     wire_lengths: Integers | None = None,
@@ -421,12 +458,12 @@ def strip(
     Returns
     -------
     Rewritten
-        ``outcome`` is 0 (`SignOutcome.stripped`) where an option was removed.
+        ``outcome`` is `SignOutcome.stripped` where an option was removed.
 
     Raises
     ------
     InvalidArgumentError
         As for `Engine.verify`.
     """
-    records = Records(buffer, offsets, lengths, linktype, None, wire_lengths)
-    return Rewritten._make(*strip_records(records), done="stripped")
+    records = _records(buffer, offsets, lengths, linktype, None, wire_lengths)
+    return Rewritten(*strip_records(records))

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tcpao_fast.core.wire.parse import parse_records
+from tcpao_fast.core.wire.records import Records
 from tcpao_fast.engine.verdicts import SignOutcome
+from tcpao_fast.errors import InvalidArgumentError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class VerifyResult:
     """What `Engine.verify` found, one entry a record.
 
@@ -28,6 +34,11 @@ class VerifyResult:
         How many segments got each verdict; all names but ``not_tcp`` are there.
     signed : int
         How many segments have a (sound) TCP-AO option.
+
+    Notes
+    -----
+    A result refers to the buffer that was verified for as long as it lives, for `records` and
+    `segments`; a pickled one leaves that behind.
     """
 
     verdict: npt.NDArray[np.uint8]
@@ -36,10 +47,43 @@ class VerifyResult:
     sne: npt.NDArray[np.uint32]
     counts: dict[str, int]
     signed: int
+    _given: Records | tuple[Any, ...] | None = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def records(self) -> Records:
+        """The records that were verified.
+
+        Raises
+        ------
+        InvalidArgumentError
+            The result was pickled, or the buffer is no longer what it was.
+        """
+        if self._given is None:
+            raise InvalidArgumentError("the result was pickled: it has no records")
+        return self._given if isinstance(self._given, Records) else Records(*self._given)
+
+    @cached_property
+    def segments(self) -> npt.NDArray[np.void]:
+        """Each record parsed: n rows of `tcpao_fast.core.wire.parse.DTYPE`, parsed when they are
+        first asked for.
+        """
+        return parse_records(self.records)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            "verdict": self.verdict,
+            "key": self.key,
+            "connection": self.connection,
+            "sne": self.sne,
+            "counts": self.counts,
+            "signed": self.signed,
+            "_given": None,
+        }
 
 
-class Rewritten(tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.int64]]):
-    """Rewritten records: ``buffer, offsets, lengths``, ready for `Engine.verify`.
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """Rewritten records, ready for `Engine.verify`: iterating yields buffer, offsets and lengths.
 
     Attributes
     ----------
@@ -49,49 +93,24 @@ class Rewritten(tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[
         As many as went in, in the same order.
     outcome : uint8[n]
         `SignOutcome` of each record.
-    counts : dict of str to int
-        How many records had each outcome; only those that occur.
     key, connection : int64[n] or None
         Index into `Engine.keys` and the connection's number, -1 without; None from `strip`.
     """
 
+    buffer: npt.NDArray[np.uint8]
+    offsets: npt.NDArray[np.int64]
+    lengths: npt.NDArray[np.int64]
     outcome: npt.NDArray[np.uint8]
-    counts: dict[str, int]
-    key: npt.NDArray[np.int32] | None
-    connection: npt.NDArray[np.int64] | None
+    key: npt.NDArray[np.int32] | None = None
+    connection: npt.NDArray[np.int64] | None = None
 
-    @classmethod
-    def _make(
-        cls,
-        buffer: npt.NDArray[np.uint8],
-        offsets: npt.NDArray[np.int64],
-        lengths: npt.NDArray[np.int64],
-        outcome: npt.NDArray[np.uint8],
-        key: npt.NDArray[np.int32] | None = None,
-        connection: npt.NDArray[np.int64] | None = None,
-        done: str = "signed",
-    ) -> Rewritten:
-        self = cls((buffer, offsets, lengths))
-        self.outcome = outcome
-        self.counts = outcome_counts(outcome, done)
-        self.key = key
-        self.connection = connection
-        return self
+    def __iter__(self) -> Iterator[npt.NDArray[Any]]:
+        return iter((self.buffer, self.offsets, self.lengths))
 
     @property
-    def buffer(self) -> npt.NDArray[np.uint8]:
-        """The records' bytes."""
-        return self[0]
-
-    @property
-    def offsets(self) -> npt.NDArray[np.int64]:
-        """Where each record begins in `buffer`."""
-        return self[1]
-
-    @property
-    def lengths(self) -> npt.NDArray[np.int64]:
-        """Bytes of each record."""
-        return self[2]
+    def counts(self) -> dict[str, int]:
+        """How many records had each outcome; only those that occur."""
+        return outcome_counts(self.outcome)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,23 +121,21 @@ class InplaceResult:
     ----------
     outcome : uint8[n]
         `SignOutcome` of each record.
-    counts : dict of str to int
-        How many records had each outcome; only those that occur.
     key, connection : int64[n]
         Index into `Engine.keys` and the connection's number, -1 without.
     """
 
     outcome: npt.NDArray[np.uint8]
-    counts: dict[str, int]
     key: npt.NDArray[np.int32]
     connection: npt.NDArray[np.int64]
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many records had each outcome; only those that occur."""
+        return outcome_counts(self.outcome)
 
-def outcome_counts(outcome: npt.NDArray[np.uint8], done: str) -> dict[str, int]:
-    """How many records had each outcome; `done` names the first."""
+
+def outcome_counts(outcome: npt.NDArray[np.uint8]) -> dict[str, int]:
+    """How many records had each outcome; only those that occur."""
     numbers = np.bincount(outcome, minlength=len(SignOutcome))
-    return {
-        done if value is SignOutcome.signed else value.name: int(numbers[value])
-        for value in SignOutcome
-        if numbers[value]
-    }
+    return {one.name: int(numbers[one]) for one in SignOutcome if numbers[one]}

@@ -93,8 +93,6 @@ class SignOutcome(IntEnum):
 
     #: The option was inserted or filled in.
     signed = 0
-    #: The option was removed (`strip`).
-    stripped = 0
     #: Not a TCP segment.
     not_tcp = 1
     #: No key matches the connection.
@@ -121,3 +119,5 @@ class SignOutcome(IntEnum):
     ipsec = 12
     #: More headers around it than are looked after (20 with a length or a checksum).
     too_many_headers = 13
+    #: The option was removed (`strip`).
+    stripped = 14

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 from tcpao_fast.capture.output import require_distinct
-from tcpao_fast.capture.reader import CaptureReader, Chunk
+from tcpao_fast.capture.reader import CaptureReader
 from tcpao_fast.capture.writer import PcapWriter
+from tcpao_fast.core.wire.records import Records
 from tcpao_fast.engine import Engine, Rewritten, strip
 from tcpao_fast.engine.policy import Policy
 from tcpao_fast.jobs.stream import PathLike, Progress
@@ -20,30 +21,27 @@ def _rewrite(
     source: PathLike,
     target: PathLike,
     action: str,
-    work: Callable[[Chunk], Rewritten],
+    work: Callable[[Records], Rewritten],
     progress: Progress | None,
 ) -> RewriteReport:
     counts: Counter[str] = Counter()
-    records = 0
     require_distinct([target], [source])
     with CaptureReader(source) as reader, PcapWriter(target) as writer:
-        for chunk in reader:
-            rewritten = work(chunk)
+        for records in reader:
+            rewritten = work(records)
             counts.update(rewritten.counts)
-            records += len(chunk.offsets)
-            writer.write(
-                reader.scanner, chunk, rewritten.buffer, rewritten.offsets, rewritten.lengths
-            )
+            writer.write(reader.scanner, records, rewritten)
             if progress is not None:
-                progress(reader.path, chunk.read, reader.size)
+                progress(reader.path, reader.read, reader.size)
         writer.commit(reader.scanner)
+    total = counts.total()
     other = counts.pop("not_tcp", 0)
     done = counts.pop(action, 0)
     return RewriteReport(
         capture=os.fspath(source),
         output=os.fspath(target),
-        records=records,
-        segments=records - other,
+        records=total,
+        segments=total - other,
         done=done,
         left=dict(counts),
         action=action,
@@ -82,18 +80,7 @@ def sign_capture(
         `path_out` ends in .pcapng, .gz or .zst: pcap is written, not compressed.
     """
     engine = Engine(chain, policy, threads)
-
-    def work(chunk: Chunk) -> Rewritten:
-        return engine.sign(
-            chunk.buffer,
-            chunk.offsets,
-            chunk.lengths,
-            chunk.linktypes,
-            chunk.timestamps,
-            wire_lengths=chunk.wire_lengths,
-        )
-
-    return _rewrite(path_in, path_out, "signed", work, progress)
+    return _rewrite(path_in, path_out, "signed", engine.sign, progress)
 
 
 def strip_capture(
@@ -103,14 +90,4 @@ def strip_capture(
 
     Parameters and errors are those of `sign_capture`.
     """
-
-    def work(chunk: Chunk) -> Rewritten:
-        return strip(
-            chunk.buffer,
-            chunk.offsets,
-            chunk.lengths,
-            chunk.linktypes,
-            wire_lengths=chunk.wire_lengths,
-        )
-
-    return _rewrite(path_in, path_out, "stripped", work, progress)
+    return _rewrite(path_in, path_out, "stripped", strip, progress)

@@ -1,4 +1,4 @@
-"""Captures through an engine, chunk by chunk, into whatever takes results."""
+"""Captures through an engine, into whatever takes results."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from tcpao_fast.capture.filter import PacketFilter
-from tcpao_fast.capture.reader import CaptureReader, Chunk
+from tcpao_fast.capture.reader import CaptureReader
+from tcpao_fast.core.wire.records import Records
 from tcpao_fast.engine import Engine, VerifyResult
 from tcpao_fast.errors import CaptureError, InvalidArgumentError
 from tcpao_fast.report.results import CaptureReport, ConnectionTally, Interrupted
@@ -35,24 +36,11 @@ def as_paths(path: PathLike | Sequence[PathLike]) -> list[PathLike]:
     return paths
 
 
-def verify_chunk(engine: Engine, chunk: Chunk) -> VerifyResult:
-    """One chunk of a capture through the engine; fragments may go on in the next."""
-    return engine.verify(
-        chunk.buffer,
-        chunk.offsets,
-        chunk.lengths,
-        chunk.linktypes,
-        chunk.timestamps,
-        wire_lengths=chunk.wire_lengths,
-        final=False,
-    )
-
-
 class Sink(Protocol):
-    """Where results go, chunk by chunk."""
+    """Where results go."""
 
-    def add(self, name: str, before: int, chunk: Chunk, result: VerifyResult) -> None:
-        """One chunk of the capture `name`; `before` records came before that capture."""
+    def add(self, result: VerifyResult) -> None:
+        """Some consecutive records of a capture with their verdicts."""
 
 
 def verify_into(
@@ -74,40 +62,39 @@ def verify_into(
     damage: CaptureError | Interrupted | None = None
     for path in paths:
         name = os.fspath(path)
-        before = report.records
-        chunks = _chunks(path, report, progress)
+        stream = _records(path, report, progress)
         while damage is None:
             try:
-                chunk = next(chunks, None)
-                if chunk is None:
+                records = next(stream, None)
+                if records is None:
                     break
                 if packets is not None:
-                    chunk = packets.choose(chunk)
-                result = verify_chunk(engine, chunk)
+                    records = packets.choose(records)
+                result = engine.verify(records, final=False)
                 report.signed += result.signed
-                tally.add(before + chunk.numbers, result)
+                tally.add(result)
                 for sink in sinks:
-                    sink.add(name, before, chunk, result)
+                    sink.add(result)
             except CaptureError as error:
                 if error.path != name:  # an output's
                     raise
                 damage = error
             except KeyboardInterrupt:
                 damage = Interrupted()
-    engine.verify(b"", [], [])  # fragments that are still incomplete are given up
+    engine.flush()
     report.counts = dict(engine.counts)
     report.segments = sum(report.counts.values())
     report._tally = tally
     return report, damage
 
 
-def _chunks(path: PathLike, report: CaptureReport, progress: Progress | None) -> Iterator[Chunk]:
-    """The chunks of a capture, which the report and the progress count."""
-    with CaptureReader(path) as reader:
+def _records(path: PathLike, report: CaptureReport, progress: Progress | None) -> Iterator[Records]:
+    """The records of a capture, which the report and the progress count."""
+    with CaptureReader(path, report.records) as reader:
         report.captures.append(reader.path)
-        for chunk in reader:
-            count = len(chunk.offsets)
-            yield chunk
+        for records in reader:
+            count = len(records)
+            yield records
             report.records += count
             if progress is not None:
-                progress(reader.path, chunk.read, reader.size)
+                progress(reader.path, reader.read, reader.size)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tcpao_fast.capture.reader import (
     CHUNK_RECORDS,
@@ -200,8 +199,10 @@ class ConnectionTally:
         self._known = 0  # proved connections below this number are noted
         self._safe = engine.max_connections // engine.threads - 2 * CHUNK_RECORDS
 
-    def add(self, numbers: npt.NDArray[np.int64], result: VerifyResult) -> None:
-        """Results of one chunk, whose records have these numbers."""
+    def add(self, result: VerifyResult) -> None:
+        """Count the segments of some records."""
+        records = result.records
+        numbers = records.preceding + records.numbers
         self.tally.add(numbers, result.connection, result.verdict, result.key)
         top = int(result.connection.max(initial=-1)) + 1
         if top > max(self._known, self._safe) and len(self._noted) < MOST_REPORTED:

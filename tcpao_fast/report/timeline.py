@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from tcpao_fast.capture.reader import Chunk
-from tcpao_fast.core.wire.parse import parse_records
 from tcpao_fast.diagnose.evidence import directions
 from tcpao_fast.engine import VerifyResult
 from tcpao_fast.engine.verdicts import BAD, UNDECIDED, Verdict
@@ -134,8 +132,8 @@ class TimeLines:
     def __init__(self) -> None:
         self.lines: dict[int, TimeLine] = {}
 
-    def add(self, name: str, before: int, chunk: Chunk, result: VerifyResult) -> None:
-        """Look at one chunk; `before` records came before the capture it is from."""
+    def add(self, result: VerifyResult) -> None:
+        """Look at some records."""
         at = np.flatnonzero(
             (result.verdict != Verdict.not_tcp)
             & (result.connection >= 0)
@@ -143,16 +141,16 @@ class TimeLines:
         )
         if not len(at):
             return
-        records = chunk.records()
+        records = result.records
         at = at[np.argsort(result.connection[at], kind="stable")]
-        rows = parse_records(records.subset(at))
+        rows = result.segments[at]
         connection = result.connection[at]
         starts = np.flatnonzero(np.concatenate(([True], connection[1:] != connection[:-1])))
         direction = directions(rows)
-        times = chunk.timestamps[at]
+        times = records.timestamps[at]
         classes = _CLASS[result.verdict[at]]
         good = result.verdict[at] == Verdict.good
-        numbers = before + chunk.numbers[at]
+        numbers = records.preceding + records.numbers[at]
         columns = {
             "key": result.key[at].astype(np.int64),
             "asks": rows["rnext_key_id"].astype(np.int64),

@@ -110,7 +110,8 @@ def main(targets: tuple[str, ...], seconds: float, seed: int, finds: str, guided
         if process == 0:
             try:
                 os._exit((guided_child if guided else child)(target, seconds, seed, folder))
-            finally:
+            except BaseException:
+                traceback.print_exc()
                 os._exit(9)
         status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
         if status:

@@ -1,5 +1,7 @@
 from typing import Any
 
+from tcpao_fast.core.mac.mac import TrafficKeys
+
 def context_between(
     source: bytes,
     source_port: int,
@@ -10,7 +12,7 @@ def context_between(
     nat: int = 0,
 ) -> bytes: ...
 
-class OneSegment:
+class ParsedSegment:
     kind: int
     auth: int
     whole: bool
@@ -32,3 +34,21 @@ class OneSegment:
     mac: bytes
     def __init__(self, frame: Any, linktype: int = 101) -> None: ...
     def message(self, sne: int = 0, exclude_options: bool = False, nat: int = 0) -> bytes: ...
+    def verify(
+        self,
+        traffic_keys: TrafficKeys,
+        sne: int = 0,
+        exclude_options: bool = False,
+        nat: int = 0,
+    ) -> bool: ...
+    def sign(
+        self,
+        traffic_keys: TrafficKeys,
+        mac_length: int,
+        key_id: int = 0,
+        rnext_key_id: int = 0,
+        sne: int = 0,
+        exclude_options: bool = False,
+        nat: int = 0,
+    ) -> tuple[int, bytes | None]: ...
+    def strip(self) -> bytes: ...

@@ -2,12 +2,31 @@
 capture must first find out."""
 
 cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.string cimport memcpy
 
-from tcpao_fast.core.wire.records cimport Records
-from tcpao_fast.core.mac.messages cimport MAX_PREFIX, ao_prefix, context, md5_prefix
-from tcpao_fast.core.wire.parse cimport parse_frame
-from tcpao_fast.core.wire.segment cimport AUTH_AO, AUTH_NONE, KIND_SEGMENT, Segment, between
+from tcpao_fast.core.wire.rewrite cimport (
+    ALREADY_SIGNED,
+    MAX_GROWTH,
+    OPTION_AO,
+    OPTION_MD5,
+    POSSIBLE,
+    SIGNED,
+    Outcome,
+    aligned,
+    check_room,
+    check_segment,
+    insert_option,
+    remove_option,
+    set_checksums,
+)
+from tcpao_fast.core.mac.kernels cimport TCPAO_MD5, tcpao_equal
+from tcpao_fast.core.mac.mac cimport TrafficKeys
+from tcpao_fast.core.mac.messages cimport DIGEST, MAX_PREFIX, SCRATCH, ao_prefix, context, md5_prefix
+from tcpao_fast.core.wire.parse cimport Layers, parse_frame
+from tcpao_fast.core.wire.segment cimport AUTH_AO, AUTH_MD5, AUTH_NONE, KIND_SEGMENT, Segment, between
 
 from tcpao_fast.errors import InvalidArgumentError
 
@@ -36,7 +55,7 @@ def context_between(const uint8_t[::1] source, uint16_t source_port, const uint8
 
 
 @cython.final
-cdef class OneSegment:
+cdef class ParsedSegment:
     """A parsed frame.
 
     Parameters
@@ -71,13 +90,24 @@ cdef class OneSegment:
         As the option has it.
     """
 
-    cdef Records records
+    cdef Py_buffer view
+    cdef const uint8_t *frame
+    cdef size_t size
     cdef Segment segment
+    cdef Layers layers
 
     def __cinit__(self, frame, int linktype=101):
-        self.records = Records(frame, [0], [memoryview(frame).nbytes], linktype)
-        parse_frame(self.records.start(0), self.records.length(0), self.records.length(0), linktype,
-                    &self.segment, NULL)
+        try:
+            PyObject_GetBuffer(frame, &self.view, PyBUF_SIMPLE)
+        except (TypeError, BufferError, ValueError):
+            raise InvalidArgumentError(
+                f"frame is a {type(frame).__name__}; it must be contiguous bytes") from None
+        self.frame = <const uint8_t *>self.view.buf
+        self.size = self.view.len
+        parse_frame(self.frame, self.size, self.size, linktype, &self.segment, &self.layers)
+
+    def __dealloc__(self):
+        PyBuffer_Release(&self.view)
 
     @property
     def kind(self):
@@ -97,7 +127,7 @@ cdef class OneSegment:
 
     @property
     def packet(self):
-        cdef const uint8_t *end = self.records.start(0) + self.records.length(0)
+        cdef const uint8_t *end = self.frame + self.size
         if self.segment.ip == NULL:
             return b""
         return self.segment.ip[:end - self.segment.ip]
@@ -197,9 +227,121 @@ cdef class OneSegment:
         cdef uint8_t prefix[MAX_PREFIX]
         cdef size_t length
         self.require()
-        if self.segment.auth == AUTH_AO:
-            length = ao_prefix(&self.segment, sne, exclude_options, nat, prefix)
-        else:
-            length = md5_prefix(&self.segment, prefix)
+        length = self.prefix(&self.segment, sne, exclude_options, nat, prefix)
         body = self.segment.tcp[self.segment.header_length:self.segment.length]
         return prefix[:length] + body
+
+    cdef inline size_t prefix(self, const Segment *segment, uint32_t sne, bint exclude_options,
+                              uint8_t nat, uint8_t *out) noexcept:
+        if segment.auth == AUTH_AO:
+            return ao_prefix(segment, sne, exclude_options, nat, out)
+        return md5_prefix(segment, out)
+
+    cdef int mac_into(self, const Segment *segment, TrafficKeys keys, uint32_t sne,
+                      bint exclude_options, uint8_t nat, uint8_t *out) except -1:
+        """The MAC of a segment with an option (this one, or its copy with one), to `out`."""
+        cdef uint8_t scratch[SCRATCH]
+        cdef size_t length
+        if (keys.kernel == TCPAO_MD5) != (segment.auth == AUTH_MD5):
+            raise InvalidArgumentError("traffic_keys are not for the segment's option")
+        length = self.prefix(segment, sne, exclude_options, nat, scratch)
+        return keys.mac_into(0, scratch, length, segment.tcp + segment.header_length,
+                             segment.length - segment.header_length, out)
+
+    def verify(self, TrafficKeys traffic_keys not None, uint32_t sne=0, bint exclude_options=False,
+               uint8_t nat=0):
+        """Whether the option's MAC is the one of the first of `traffic_keys`, compared in constant
+        time.
+
+        Parameters
+        ----------
+        traffic_keys : TrafficKeys
+        sne, exclude_options, nat
+            As for `message`.
+
+        Returns
+        -------
+        bool
+
+        Raises
+        ------
+        InvalidArgumentError
+            Not a whole segment with an option, or keys for the other kind of option.
+        """
+        cdef uint8_t mac[DIGEST]
+        cdef int skip = 4 if self.segment.auth == AUTH_AO else 2
+        cdef int length = self.segment.auth_length - skip
+        self.require()
+        if length > traffic_keys.algorithm.digest_length:
+            return False
+        self.mac_into(&self.segment, traffic_keys, sne, exclude_options, nat, mac)
+        return bool(tcpao_equal(mac, self.segment.tcp + self.segment.auth_offset + skip, length))
+
+    def sign(self, TrafficKeys traffic_keys not None, int mac_length, uint8_t key_id=0,
+             uint8_t rnext_key_id=0, uint32_t sne=0, bint exclude_options=False, uint8_t nat=0):
+        """The packet with a TCP-AO or TCP-MD5 option first among its options, signed with the first of
+        `traffic_keys`; data offset, lengths and checksums around it are right.
+
+        Parameters
+        ----------
+        traffic_keys : TrafficKeys
+            Those of TCP-MD5 make it a TCP-MD5 option.
+        mac_length : int
+            Bytes of the MAC; 16 for TCP-MD5.
+        key_id, rnext_key_id : int
+            TCP-MD5 has none.
+        sne, exclude_options, nat
+            As for `message`.
+
+        Returns
+        -------
+        int, bytes or None
+            A `SignOutcome`, and where it is `signed` the packet.
+
+        Raises
+        ------
+        InvalidArgumentError
+            There is no option with so long a MAC.
+        """
+        cdef Segment signed = self.segment
+        cdef bint is_md5 = traffic_keys.kernel == TCPAO_MD5
+        cdef int skip = 2 if is_md5 else 4
+        cdef uint8_t mac[DIGEST]
+        cdef Outcome outcome
+        cdef uint8_t *to
+        cdef const uint8_t *frame = self.frame
+        cdef size_t length = self.size
+        if not 0 <= mac_length <= MAX_GROWTH - 4 or (is_md5 and mac_length != 16) or (
+                mac_length > traffic_keys.algorithm.digest_length):
+            raise InvalidArgumentError(f"mac_length is {mac_length}; no such option has a MAC of that")
+        outcome = check_segment(&self.segment)
+        if outcome == POSSIBLE and self.segment.auth != AUTH_NONE:
+            outcome = ALREADY_SIGNED
+        if outcome == POSSIBLE:
+            outcome = check_room(frame, &self.segment, &self.layers, aligned(skip + mac_length))
+        if outcome != POSSIBLE:
+            return outcome, None
+        packet = PyBytes_FromStringAndSize(NULL, length + aligned(skip + mac_length))
+        to = <uint8_t *>PyBytes_AS_STRING(packet)
+        insert_option(frame, length, &self.layers, OPTION_MD5 if is_md5 else OPTION_AO,
+                      skip + mac_length, key_id, rnext_key_id, to, &signed)
+        self.mac_into(&signed, traffic_keys, sne, exclude_options, nat, mac)
+        memcpy(<uint8_t *>signed.tcp + signed.auth_offset + skip, mac, mac_length)
+        set_checksums(to, &self.layers, &signed, True)
+        return <int>SIGNED, packet
+
+    def strip(self):
+        """The packet without its TCP-AO or TCP-MD5 option, lengths and checksums right; as it is where
+        it has none.
+
+        Returns
+        -------
+        bytes
+        """
+        cdef Segment segment = self.segment
+        cdef Outcome outcome
+        cdef size_t length = self.size
+        cdef bytes packet = PyBytes_FromStringAndSize(NULL, length + 4)
+        length = remove_option(self.frame, length, &self.layers,
+                               <uint8_t *>PyBytes_AS_STRING(packet), &segment, &outcome)
+        return packet[:length]

@@ -11,7 +11,7 @@ import numpy as np
 from tcpao_fast.core.mac.hypothesis cimport ASKED_FOR_KEY as _ASKED_FOR_KEY
 from tcpao_fast.core.mac.hypothesis cimport STEPPED_SNE as _STEPPED_SNE
 from tcpao_fast.core.wire.segment cimport Segment, between
-from tcpao_fast.core.batch.shard cimport Columns, Shard, choose_shard, require_addresses, shard_of
+from tcpao_fast.core.batch.shard cimport Columns, Shard, choose_shard, require_addresses
 from tcpao_fast.core.flow.verdict cimport VERDICT_COUNT, VERDICT_NOT_TCP, VERDICT_TRUNCATED
 
 ASKED_FOR_KEY = _ASKED_FOR_KEY      # bits of `Results.happened`
@@ -120,26 +120,6 @@ cdef class Pipeline:
             self.next_id += 1
         return 0
 
-    def settle(self, ids, shards):
-        """The numbers of connections that have provisional ids.
-
-        Parameters
-        ----------
-        ids : int64[n], changed
-        shards : list of (int64[]): the indices in `ids` of each shard
-        """
-        cdef int64_t[::1] identity = ids
-        cdef const int64_t[::1] rows
-        cdef Shard shard
-        cdef Py_ssize_t i
-        self.number_connections()
-        for shard, indices in zip(self.shards, shards):
-            rows = indices
-            for i in range(len(rows)):
-                if identity[rows[i]] < -1:
-                    identity[rows[i]] = shard.connections.fresh[-2 - identity[rows[i]]].number
-            shard.connections.fresh_count = 0
-
     cdef list parts_for(self, Py_ssize_t rows, bint tracing):
         """Memory for each shard's results, kept from call to call: new memory is paged in slowly."""
         if tracing:
@@ -226,16 +206,6 @@ cdef class Pipeline:
         for shard in self.shards:
             shard.add_key_tally(total)
         return total
-
-    def shards_of(self, Records records not None):
-        """The indices of each shard's records, fragments not joined: list of int64[]."""
-        cdef Py_ssize_t i
-        shards = np.empty(records.count, np.uint16)
-        cdef uint16_t[::1] out = shards
-        with nogil:
-            for i in range(records.count):
-                out[i] = shard_of(records, i, self.threads)
-        return [np.flatnonzero(shards == number) for number in range(self.threads)]
 
     def connection_rows(self, int64_t first_id=0, bint whole=False, bint proved=False, only=None):
         """As `Shard.connection_rows`, of all shards."""

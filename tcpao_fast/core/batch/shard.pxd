@@ -54,7 +54,8 @@ cdef class Shard:
     cdef Py_ssize_t wanted                # how many derivations
     cdef int reserve_layers(self) except -1 nogil
     cdef int open_batch(self, Py_ssize_t count) except -1 nogil
-    cdef Py_ssize_t fill(self, Records records, Py_ssize_t *at, int64_t rows_seen) except -1 nogil
+    cdef Py_ssize_t fill(self, Records records, Py_ssize_t *at, int64_t rows_seen,
+                         Layers *layers) except -1 nogil
     cdef int verify_batch(self, Py_ssize_t count, bint tracing) except -1 nogil
     cdef void judge_batch(self, Py_ssize_t count) noexcept nogil
     cdef void key_row(self, const Segment *segment, Hypothesis *row) noexcept nogil
@@ -73,6 +74,5 @@ cdef class Shard:
     cdef dict describe(self, const Incarnation *it)
     cdef int32_t restore_one(self, int32_t connection, int direction, one) except -2
 
-cdef uint16_t shard_of(Records records, Py_ssize_t i, uint32_t shards) noexcept nogil
 cdef uint16_t choose_shard(const Segment *segment, uint32_t shards) noexcept nogil
 cdef int require_addresses(int version, const uint8_t[::1] low, const uint8_t[::1] high) except -1

@@ -93,14 +93,6 @@ cdef inline bint elsewhere(Records records, Py_ssize_t i, uint16_t number, uint3
                shards) != number
 
 
-cdef uint16_t shard_of(Records records, Py_ssize_t i, uint32_t shards) noexcept nogil:
-    """The shard of a record, where fragments are not joined."""
-    cdef Segment segment
-    parse_frame(records.start(i), records.length(i), records.wire_length(i), records.linktype(i),
-                &segment, NULL)
-    return choose_shard(&segment, shards)
-
-
 cdef int require_addresses(int version, const uint8_t[::1] low, const uint8_t[::1] high) except -1:
     cdef Py_ssize_t size = 16 if version == 6 else 4
     if version not in (4, 6) or low.shape[0] != size or high.shape[0] != size:
@@ -173,9 +165,11 @@ cdef class Shard:
 
     # -- the stages over a batch ------------------------------------------------------------------
 
-    cdef Py_ssize_t fill(self, Records records, Py_ssize_t *at, int64_t rows_seen) except -1 nogil:
+    cdef Py_ssize_t fill(self, Records records, Py_ssize_t *at, int64_t rows_seen,
+                         Layers *layers) except -1 nogil:
         """Stages `parse` and `fragments`: take this shard's records from `at` on into the batch,
-        until it is full.  Returns how many; `at` is where to go on."""
+        until it is full.  Returns how many; `at` is where to go on.  With `layers` the headers around
+        each segment are noted there and fragments are not joined: for whoever signs."""
         cdef Py_ssize_t i = at[0], n = 0
         cdef Segment *segment
         while n < self.batch_rows and i < records.count:
@@ -187,8 +181,8 @@ cdef class Shard:
                 continue
             segment = &self.segments[n]
             parse_frame(records.start(i), records.length(i), records.wire_length(i),
-                        records.linktype(i), segment, NULL)
-            if segment.kind == KIND_FRAGMENT:
+                        records.linktype(i), segment, NULL if layers == NULL else &layers[n])
+            if segment.kind == KIND_FRAGMENT and layers == NULL:
                 self.has_fragments = True
                 with gil:               # every shard joins all fragments: whose they are shows then
                     self.fragments.add(segment, rows_seen + i, records.timestamp(i))
@@ -366,7 +360,7 @@ cdef class Shard:
         cdef Py_ssize_t at = 0, done = 0, count
         memset(self.tally, 0, sizeof(self.tally))
         while at < records.count:
-            count = self.fill(records, &at, rows_seen)
+            count = self.fill(records, &at, rows_seen, NULL)
             if count:
                 self.verify_batch(count, out.happened != NULL)
                 self.report(count, done, out)

@@ -1,76 +1,59 @@
-"""The way back: TCP-AO (or TCP-MD5) options inserted, filled in, or removed.
+"""Signing: which key and which ISNs each record gets, and the MACs of a batch written into it.
 
 Signing believes what it is given: the ISNs of an unsigned capture are those that its SYNs state.
 Every record comes out either signed with lengths and checksums right, or just as it was.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
 
 import numpy as np
 
 from tcpao_fast.core.wire.records cimport Records
+from tcpao_fast.core.wire.rewrite cimport (
+    ALREADY_SIGNED,
+    MAX_GROWTH,
+    MD5_OPTION_LENGTH,
+    MISSING_ISN,
+    NO_KEY,
+    NO_OPTION,
+    NOT_TCP,
+    OPTION_AO,
+    OPTION_MD5,
+    POSSIBLE,
+    SIGNED,
+    TOO_MANY_HEADERS,
+    WRONG_MAC_LENGTH,
+    Outcome,
+    aligned,
+    check_room,
+    check_segment,
+    insert_option,
+    set_checksums,
+)
 from tcpao_fast.core.flow.connections cimport NONE, Connection, Incarnation, advance
 from tcpao_fast.core.mac.hypothesis cimport CHECK_AO, CHECK_MD5, CHECK_NOTHING, Hypothesis
-from tcpao_fast.core.mac.kernels cimport TCPAO_MD5, tcpao_add_up
+from tcpao_fast.core.mac.kernels cimport TCPAO_MD5
 from tcpao_fast.core.mac.messages cimport DIGEST
 from tcpao_fast.core.keys.mkt cimport Mkt, matches, within
-from tcpao_fast.core.wire.parse cimport (
-    LAYER_8023,
-    LAYER_AH,
-    LAYER_GRE,
-    LAYER_IPV4,
-    LAYER_IPV6,
-    LAYER_PPPOE,
-    Layer,
-    Layers,
-    parse_frame,
-)
 from tcpao_fast.core.batch.pipeline cimport Pipeline
 from tcpao_fast.core.wire.segment cimport (
     AUTH_AO,
     AUTH_MD5,
     AUTH_NONE,
     FLAG_ACK,
-    KIND_CUT,
-    KIND_FRAGMENT,
-    KIND_MALFORMED,
-    KIND_NOT_TCP,
     Segment,
     is_syn,
     is_syn_ack,
-    put16,
 )
 from tcpao_fast.core.batch.shard cimport Shard
 from tcpao_fast.core.flow.sne cimport extend
 
 from tcpao_fast.core.wire.records import require_separate
-from tcpao_fast.errors import InvalidArgumentError
 
 cdef enum:
-    MAX_HEADER = 60           # of TCP
-    MAX_GROWTH = 40
-    MAX_8023 = 1500           # what is more is an EtherType
     MAX_SYN_DATA = 1 << 16
-    KIND_AO = 29              # option kinds
-    KIND_MD5 = 19
-
-cdef enum Outcome:
-    SIGNED = 0                # for `strip`: the option is gone
-    NOT_TCP = 1
-    NO_KEY = 2
-    MISSING_ISN = 3
-    NO_OPTION_SPACE = 4
-    ALREADY_SIGNED = 5
-    NO_OPTION = 6
-    WRONG_MAC_LENGTH = 7
-    TRUNCATED = 8
-    MALFORMED = 9
-    FRAGMENT = 10
-    TOO_LONG = 11
-    IPSEC = 12
-    TOO_MANY_HEADERS = 13
-
 
 # -- which ISNs and which key -------------------------------------------------------------------
 
@@ -151,19 +134,6 @@ cdef int32_t choose_key(Shard shard, Hypothesis *row, const Segment *segment,
     return shard.keys.to_send(segment, connection, row.direction, timestamp, forward)
 
 
-cdef Outcome unfit(const Segment *segment) noexcept nogil:
-    """Why a record cannot be worked on, or SIGNED if it can."""
-    if segment.kind == KIND_NOT_TCP:
-        return NOT_TCP
-    if segment.kind == KIND_FRAGMENT:
-        return FRAGMENT
-    if segment.kind == KIND_MALFORMED:
-        return MALFORMED
-    if segment.kind == KIND_CUT or segment.captured < segment.length:
-        return TRUNCATED
-    return SIGNED
-
-
 cdef void note_initiator(Shard shard, Hypothesis *row, const Segment *segment) noexcept nogil:
     if is_syn(segment):
         shard.connections.connections[row.connection].initiator = row.direction
@@ -171,230 +141,122 @@ cdef void note_initiator(Shard shard, Hypothesis *row, const Segment *segment) n
         shard.connections.connections[row.connection].initiator = 1 - row.direction
 
 
-# -- headers and checksums ----------------------------------------------------------------------
+# -- what becomes of a record -------------------------------------------------------------------
 
-def add_up(const uint8_t[::1] data not None, uint64_t total=0):
-    """The ones' complement sum of bytes (RFC 1071), continued from `total` below 2^48, for tests."""
-    if total >> 48:
-        raise InvalidArgumentError(f"total is {total}; it must be below 2^48")
-    return tcpao_add_up(&data[0] if data.shape[0] else NULL, data.shape[0], total)
+cdef struct Plan:
+    bint forward              # the key is used from its local side to its remote one
+    bint keep_ids             # the option's KeyIDs stay as they are
 
 
-cdef void mend_checksums(uint8_t *frame, const Layers *layers, const Segment *segment,
-                         bint signed) noexcept nogil:
-    """Compute the TCP checksum anew, and those of GRE around it: innermost first, as outer ones cover
-    inner ones.
+cdef struct Output:
+    # a shard's rewritten records, an entry a row; `buffer` is NULL where they are signed in place
+    uint8_t *buffer
+    int64_t used              # bytes of it
+    Py_ssize_t rows
+    int64_t *origin           # the record that each row is
+    int64_t *offset
+    int64_t *length
+    uint8_t *outcome
+    int32_t *mkt
+    int64_t *connection
 
-    A `signed` segment never gets 0x0000, which Linux takes for a checksum that is still to be
-    filled in and drops the segment; 0xFFFF is the same sum (RFC 1071).
-    """
-    cdef uint8_t *tcp = <uint8_t *>segment.tcp
-    cdef uint8_t *start
-    cdef size_t size = 16 if segment.version == 6 else 4
-    cdef uint64_t total = 6 + (segment.length >> 16) + (segment.length & 0xFFFF)
-    cdef uint32_t checksum, i = layers.count
-    put16(tcp + 16, 0)
-    total = tcpao_add_up(segment.source, size, total)
-    total = tcpao_add_up(segment.destination, size, total)
-    checksum = ~tcpao_add_up(tcp, segment.length, total) & 0xFFFF
-    put16(tcp + 16, 0xFFFF if signed and checksum == 0 else checksum)
-    while i:
-        i -= 1
-        if layers.layer[i].kind == LAYER_GRE:
-            start = frame + layers.layer[i].start
-            put16(start + 4, 0)
-            put16(start + 4, ~tcpao_add_up(start, tcp + segment.length - start, 0) & 0xFFFF)
-
-
-cdef Outcome resizable(const uint8_t *frame, const Layers *layers, const Segment *segment,
-                       int growth) noexcept nogil:
-    """Why the headers around a segment cannot hold `growth` bytes more, or SIGNED if they can."""
-    cdef const Layer *layer
-    cdef const uint8_t *end = segment.tcp + segment.length
-    cdef uint32_t i
-    cdef bint too_long = False, ipsec = False
-    if layers.incomplete:
-        return TOO_MANY_HEADERS
-    for i in range(layers.count):
-        layer = &layers.layer[i]
-        if layer.kind == LAYER_AH:
-            ipsec = True
-        if layer.kind == LAYER_GRE or layer.field == 0:    # 0: left open by segmentation offload
-            continue
-        if layer.kind == LAYER_8023 or layer.kind == LAYER_PPPOE:
-            # the parser does not ask these: does what they announce hold the segment?
-            if frame + layer.start + 2 + layer.field < end:
-                return MALFORMED
-        too_long |= layer.field + growth > (MAX_8023 if layer.kind == LAYER_8023 else 0xFFFF)
-    if too_long:
-        return TOO_LONG
-    return IPSEC if ipsec else SIGNED
-
-
-cdef void resize(uint8_t *frame, const Layers *layers, int growth) noexcept nogil:
-    """Write the lengths of the headers around a segment that has grown, and IPv4's checksums."""
-    cdef const Layer *layer
-    cdef uint8_t *start
-    cdef uint32_t i
-    for i in range(layers.count):
-        layer = &layers.layer[i]
-        start = frame + layer.start
-        if layer.kind == LAYER_8023 or layer.kind == LAYER_PPPOE:
-            if layer.field:
-                put16(start, layer.field + growth)
-        elif layer.kind == LAYER_IPV4:
-            put16(start + 2, layer.field + growth if layer.field else 0)
-            put16(start + 10, 0)
-            put16(start + 10, ~tcpao_add_up(start, layer.size, 0) & 0xFFFF)
-        elif layer.kind == LAYER_IPV6 and layer.field:
-            put16(start + 4, layer.field + growth)
-
-
-cdef void move(Segment *segment, Py_ssize_t distance) noexcept nogil:
-    """The segment is now in a copy of its record."""
-    segment.ip += distance
-    segment.tcp += distance
-    segment.source += distance
-    segment.destination += distance
-
-
-# -- the three operations -----------------------------------------------------------------------
 
 cdef inline int option_length(const Mkt *mkt) noexcept nogil:
-    return 18 if mkt.kernel == TCPAO_MD5 else 4 + mkt.mac_length
+    return MD5_OPTION_LENGTH if mkt.kernel == TCPAO_MD5 else 4 + mkt.mac_length
 
 
-cdef inline int aligned(int length) noexcept nogil:
-    """The option with the NOPs that align it."""
-    return (length + 3) // 4 * 4
+cdef inline Outcome check(Hypothesis *row, const Mkt *mkt, Outcome found) noexcept nogil:
+    """Ask for the MAC of a row if nothing forbids it."""
+    if found != POSSIBLE:
+        return found
+    row.check = CHECK_MD5 if mkt.kernel == TCPAO_MD5 else CHECK_AO
+    return SIGNED
 
 
-cdef void write_option(uint8_t *to, uint8_t kind, int length, uint8_t key_id,
-                       uint8_t rnext_key_id) noexcept nogil:
-    """The option with its MAC zeroed and NOPs where Linux has them: behind it, for TCP-MD5 before
-    it.  TCP-MD5's has no IDs."""
-    memset(to, 1, aligned(length))
-    if kind == KIND_MD5:
-        to += aligned(length) - length
-    memset(to, 0, length)
-    to[0] = kind
-    to[1] = <uint8_t>length
-    if kind == KIND_AO:
-        to[2] = key_id
-        to[3] = rnext_key_id
-
-
-cdef Outcome lacks_room(const uint8_t *frame, const Segment *segment, const Layers *layers,
-                        int growth) noexcept nogil:
-    """Why a header cannot grow, or SIGNED if it can."""
-    if segment.header_length + growth > MAX_HEADER:
-        return NO_OPTION_SPACE
-    return resizable(frame, layers, segment, growth)
-
-
-cdef Outcome plan(Shard shard, Records records, Py_ssize_t i, Py_ssize_t at,
-                  bint *forward) noexcept nogil:
-    """Decide on row i of the batch (record `at`) whether and with what an option is inserted."""
+cdef Outcome plan_new(Shard shard, Records records, Py_ssize_t i, Plan *plan) noexcept nogil:
+    """Decide for row i of the batch whether an option is inserted, and with which key."""
     cdef const Segment *segment = &shard.segments[i]
     cdef Hypothesis *row = &shard.rows[i]
-    cdef Outcome why = unfit(segment)
-    row.mkt = row.traffic_key = row.incarnation = NONE
-    if row.connection != NONE:
-        note_initiator(shard, row, segment)
-    if why != SIGNED:
-        return why
+    cdef const Mkt *mkt
+    cdef Outcome found
     if segment.auth != AUTH_NONE:
         return ALREADY_SIGNED
-    row.mkt = choose_key(shard, row, segment, records.timestamp(at), forward)
+    row.mkt = choose_key(shard, row, segment, shard.timestamps[i], &plan.forward)
     if row.mkt == NONE:
         return NO_KEY
-    why = lacks_room(records.start(at), segment, &shard.layers[i],
-                     aligned(option_length(&shard.keys.mkts[row.mkt])))
-    if shard.keys.mkts[row.mkt].kernel == TCPAO_MD5:
-        row.check = CHECK_MD5 if why == SIGNED else CHECK_NOTHING
-        return why
+    mkt = &shard.keys.mkts[row.mkt]
+    found = check_room(records.start(shard.origins[i]), segment, &shard.layers[i],
+                       aligned(option_length(mkt)))
     # the ISNs are learned even from a segment that has no room for the option
-    if not expects(shard, row, segment):
-        return MISSING_ISN if why == SIGNED else why
-    row.check = CHECK_AO if why == SIGNED else CHECK_NOTHING
-    return why
+    if mkt.kernel != TCPAO_MD5 and not expects(shard, row, segment):
+        return MISSING_ISN if found == POSSIBLE else found
+    return check(row, mkt, found)
 
 
-cdef Outcome plan_inplace(Shard shard, Records records, Py_ssize_t i, Py_ssize_t at,
-                          bint *forward, bint *keep_ids) noexcept nogil:
-    """Decide on row i of the batch (record `at`) with what its option is filled in."""
+cdef Outcome plan_inplace(Shard shard, Records records, Py_ssize_t i, Plan *plan) noexcept nogil:
+    """Decide for row i of the batch with which key its option is filled in."""
     cdef const Segment *segment = &shard.segments[i]
     cdef Hypothesis *row = &shard.rows[i]
-    cdef int32_t found[2]
-    cdef Outcome why = unfit(segment)
-    cdef int64_t timestamp = records.timestamp(at)
-    row.mkt = row.traffic_key = row.incarnation = NONE
-    if row.connection != NONE:
-        note_initiator(shard, row, segment)
-    if why != SIGNED:
-        return why
+    cdef const Mkt *mkt
+    cdef int32_t candidates[2]
+    cdef Outcome found = POSSIBLE
     if segment.auth == AUTH_NONE:
         return NO_OPTION
     if segment.auth == AUTH_MD5:
         shard.keys.look_up(segment, row.connection)
         row.mkt = shard.connections.asides[row.connection].md5_key
-        if row.mkt == NONE:
-            return NO_KEY
-        if shard.layers[i].incomplete:
-            return TOO_MANY_HEADERS
-        row.check = CHECK_MD5
-        return SIGNED
-    keep_ids[0] = True
-    if shard.keys.candidates(segment, row.connection, row.direction, -1, found):
-        row.mkt = found[0]
+    elif shard.keys.candidates(segment, row.connection, row.direction, -1, candidates):
+        row.mkt = candidates[0]
     else:
-        keep_ids[0] = False
-        row.mkt = choose_key(shard, row, segment, timestamp, forward)
-    if row.mkt == NONE or shard.keys.mkts[row.mkt].kernel == TCPAO_MD5:
+        plan.keep_ids = False
+        row.mkt = choose_key(shard, row, segment, shard.timestamps[i], &plan.forward)
+    if row.mkt == NONE or (segment.auth == AUTH_MD5) != (shard.keys.mkts[row.mkt].kernel == TCPAO_MD5):
         row.mkt = NONE
         return NO_KEY
-    if segment.auth_length - 4 != shard.keys.mkts[row.mkt].mac_length:
-        why = WRONG_MAC_LENGTH
+    mkt = &shard.keys.mkts[row.mkt]
+    if segment.auth_length != option_length(mkt):
+        found = WRONG_MAC_LENGTH
     elif shard.layers[i].incomplete:             # one may be a GRE header with a checksum
-        why = TOO_MANY_HEADERS
-    if not expects(shard, row, segment):
-        return MISSING_ISN if why == SIGNED else why
-    row.check = CHECK_AO if why == SIGNED else CHECK_NOTHING
-    return why
+        found = TOO_MANY_HEADERS
+    if segment.auth == AUTH_AO and not expects(shard, row, segment):
+        return MISSING_ISN if found == POSSIBLE else found
+    return check(row, mkt, found)
 
 
-cdef int open_batch(Shard shard, Records records, Py_ssize_t first, Py_ssize_t count,
-                    const int64_t *origins) except -1 nogil:
-    """Parse `count` records from `first` on into the batch, and find their connections."""
-    cdef Py_ssize_t i
-    shard.reserve_layers()
-    for i in range(count):
-        parse_frame(records.start(first + i), records.length(first + i),
-                    records.wire_length(first + i), records.linktype(first + i),
-                    &shard.segments[i], &shard.layers[i])
-        shard.origins[i] = first + i if origins == NULL else origins[first + i]
-    return shard.open_batch(count)
+cdef void write_row(Shard shard, Records records, Py_ssize_t i, const Plan *plan,
+                    Output *out) noexcept nogil:
+    """The option of row i, its MAC still zero, or the record as it is."""
+    cdef Segment *segment = &shard.segments[i]
+    cdef const Hypothesis *row = &shard.rows[i]
+    cdef Py_ssize_t at = shard.origins[i], to = out.rows + i
+    cdef const Mkt *mkt
+    cdef uint8_t *option
+    cdef uint8_t key_id = 0, rnext_key_id = 0
+    if row.check == CHECK_AO:
+        mkt = &shard.keys.mkts[row.mkt]
+        key_id = mkt.send_id if plan.forward else mkt.recv_id
+        rnext_key_id = mkt.recv_id if plan.forward else mkt.send_id
+    if out.buffer != NULL:
+        out.offset[to] = out.used
+        if row.check == CHECK_NOTHING:
+            if records.length(at):
+                memcpy(out.buffer + out.used, records.start(at), records.length(at))
+            out.length[to] = records.length(at)
+        else:
+            out.length[to] = insert_option(
+                records.start(at), records.length(at), &shard.layers[i],
+                OPTION_AO if row.check == CHECK_AO else OPTION_MD5,
+                option_length(&shard.keys.mkts[row.mkt]), key_id, rnext_key_id,
+                out.buffer + out.used, segment)
+        out.used += out.length[to]
+    elif row.check == CHECK_AO and not plan.keep_ids:
+        option = <uint8_t *>segment.tcp + segment.auth_offset
+        option[2] = segment.key_id = key_id
+        option[3] = segment.rnext_key_id = rnext_key_id
 
 
-cdef int write_macs(Shard shard, Py_ssize_t count) except -1 nogil:
-    """Compute the MACs of the rows that have a check, write them where they belong."""
-    cdef Py_ssize_t i
-    cdef const Segment *segment
-    cdef int skip
-    shard.derive_wanted()
-    shard.mac_batch(count)
-    for i in range(count):
-        if shard.rows[i].check == CHECK_NOTHING:
-            continue
-        segment = &shard.segments[i]
-        skip = 4 if segment.auth == AUTH_AO else 2
-        memcpy(<uint8_t *>segment.tcp + segment.auth_offset + skip, shard.macs + DIGEST * i,
-               segment.auth_length - skip)
-    return 0
-
-
-cdef void schedule(Shard shard, Py_ssize_t i) noexcept nogil:
-    """Take row i's traffic key and count the segment as sent."""
+cdef void use_key(Shard shard, Py_ssize_t i) noexcept nogil:
+    """Take row i's traffic key, and move its connection on as if the segment were sent."""
     cdef Hypothesis *row = &shard.rows[i]
     if row.check != CHECK_NOTHING:
         shard.connections.prove(row.connection)
@@ -404,222 +266,157 @@ cdef void schedule(Shard shard, Py_ssize_t i) noexcept nogil:
             advance(&shard.connections.incarnations[row.incarnation], &shard.segments[i], row)
 
 
-cdef size_t insert(const uint8_t *frame, size_t length, const Layers *layers, uint8_t kind, int option,
-                   uint8_t key_id, uint8_t rnext_key_id, uint8_t *to, Segment *segment) noexcept nogil:
-    """Write a frame with an option of so many bytes to `to`, where `segment`, which was in the frame,
-    then lies.  Returns the bytes.  The copy is not parsed: where everything is follows."""
-    cdef size_t before = segment.tcp - frame + 20
-    cdef int growth = aligned(option)
-    memcpy(to, frame, before)
-    write_option(to + before, kind, option, key_id, rnext_key_id)
-    memcpy(to + before + growth, frame + before, length - before)
-    move(segment, to - frame)
-    segment.header_length = <uint8_t>(segment.header_length + growth)
-    segment.length += growth
-    segment.captured += growth
-    segment.auth = AUTH_MD5 if kind == KIND_MD5 else AUTH_AO
-    segment.auth_offset = 20 + (growth - option if kind == KIND_MD5 else 0)
-    segment.auth_length = <uint8_t>option
-    segment.key_id = key_id
-    segment.rnext_key_id = rnext_key_id
-    to[before - 8] = <uint8_t>((to[before - 8] & 0x0F) | segment.header_length << 2)
-    resize(to, layers, growth)
-    return length + growth
-
-
-def with_option(frame, int linktype, uint8_t kind, int length, uint8_t key_id=0,
-                uint8_t rnext_key_id=0):
-    """A copy of one frame with a TCP-AO or TCP-MD5 option first among its options, the MAC zeroed,
-    data offset and IP lengths mended: for `with_mac` to finish.
-
-    Parameters
-    ----------
-    frame : buffer protocol
-    linktype : int
-    kind : int
-        29 or 19.
-    length : int
-        Of the option, kind and length bytes included.
-    key_id, rnext_key_id : int
-        TCP-MD5 has none.
-
-    Returns
-    -------
-    int, bytearray or None
-        A `SignOutcome`, and the copy where it is 0.
-    """
-    cdef Records records = Records(frame, [0], [memoryview(frame).nbytes], linktype)
-    cdef Segment segment
-    cdef Layers layers
-    cdef Outcome why
-    cdef uint8_t[::1] to
-    if kind not in (KIND_AO, KIND_MD5) or not (4 if kind == KIND_AO else 18) <= length <= MAX_GROWTH:
-        raise InvalidArgumentError(f"no option of kind {kind} has {length} bytes")
-    parse_frame(records.start(0), records.length(0), records.length(0), linktype, &segment, &layers)
-    why = unfit(&segment)
-    if why == SIGNED and segment.auth != AUTH_NONE:
-        why = ALREADY_SIGNED
-    if why == SIGNED:
-        why = lacks_room(records.start(0), &segment, &layers, aligned(length))
-    if why != SIGNED:
-        return why, None
-    grown = bytearray(records.length(0) + aligned(length))
-    to = grown
-    insert(records.start(0), records.length(0), &layers, kind, length, key_id, rnext_key_id, &to[0],
-           &segment)
-    return why, grown
-
-
-def with_mac(frame, int linktype, const uint8_t[::1] mac):
-    """Write the MAC into the option of one frame (a bytearray), and mend the checksums over it."""
-    cdef Records records = Records(frame, [0], [len(frame)], linktype, writable=True)
-    cdef Segment segment
-    cdef Layers layers
+cdef int sign_batch(Shard shard, Records records, Py_ssize_t count, Output *out) except -1 nogil:
+    """All stages over a batch that `Shard.fill` has filled."""
+    cdef Py_ssize_t i
+    cdef Plan plan
+    cdef Outcome found
+    cdef const Segment *segment
+    cdef const Hypothesis *row
     cdef int skip
-    parse_frame(records.start(0), records.length(0), records.length(0), linktype, &segment, &layers)
-    skip = 4 if segment.auth == AUTH_AO else 2
-    if unfit(&segment) != SIGNED or segment.auth == AUTH_NONE or (
-            mac is None or mac.shape[0] < segment.auth_length - skip):
-        raise InvalidArgumentError("frame has no option that such a MAC fits")
-    if segment.auth_length > skip:
-        memcpy(<uint8_t *>segment.tcp + segment.auth_offset + skip, &mac[0],
+    shard.open_batch(count)
+    for i in range(count):
+        plan.forward = plan.keep_ids = True
+        found = check_segment(&shard.segments[i])
+        shard.rows[i].mkt = shard.rows[i].traffic_key = shard.rows[i].incarnation = NONE
+        if shard.rows[i].connection != NONE:
+            note_initiator(shard, &shard.rows[i], &shard.segments[i])
+        if found == POSSIBLE:
+            found = (plan_inplace(shard, records, i, &plan) if out.buffer == NULL
+                     else plan_new(shard, records, i, &plan))
+        write_row(shard, records, i, &plan, out)
+        use_key(shard, i)
+        out.origin[out.rows + i] = shard.origins[i]
+        out.outcome[out.rows + i] = <uint8_t>found
+        out.mkt[out.rows + i] = shard.rows[i].mkt
+        out.connection[out.rows + i] = shard.rows[i].id
+    shard.derive_wanted()
+    shard.mac_batch(count)
+    for i in range(count):
+        row = &shard.rows[i]
+        if row.check == CHECK_NOTHING:
+            continue
+        segment = &shard.segments[i]
+        skip = 4 if segment.auth == AUTH_AO else 2
+        memcpy(<uint8_t *>segment.tcp + segment.auth_offset + skip, shard.macs + DIGEST * i,
                segment.auth_length - skip)
-    mend_checksums(records.start(0), &layers, &segment, True)
+        set_checksums(records.start(shard.origins[i]) if out.buffer == NULL
+                      else out.buffer + out.offset[out.rows + i], &shard.layers[i], segment, True)
+    out.rows += count
+    return 0
 
 
-def sign_records(Shard shard not None, Records records not None, origins=None):
-    """Insert options into records whose connections are this shard's; see `sign`.  `origins`: the
-    number of each record, int64[n]."""
-    cdef Py_ssize_t n = records.count, first = 0, count, i, at
-    cdef int64_t total = 0
-    for i in range(n):
+# -- the two operations -------------------------------------------------------------------------
+
+cdef class Results:
+    """What became of a shard's records, an entry a row, and the memory of it."""
+
+    cdef object buffer        # uint8[]: the records; None in place
+    cdef object origin        # int64[n]
+    cdef object offset        # int64[n]
+    cdef object length        # int64[n]
+    cdef object outcome       # uint8[n]
+    cdef object mkt           # int32[n]
+    cdef object connection    # int64[n]
+    cdef Output out
+
+    def __cinit__(self, Py_ssize_t n, Py_ssize_t room=0):
+        cdef int64_t[::1] origin, offset, length, connection
+        cdef uint8_t[::1] buffer, outcome
+        cdef int32_t[::1] mkt
+        # of all this no more is paged in than is written
+        self.origin = origin = np.empty(n, np.int64)
+        self.offset = offset = np.empty(n, np.int64)
+        self.length = length = np.empty(n, np.int64)
+        self.outcome = outcome = np.empty(n, np.uint8)
+        self.mkt = mkt = np.empty(n, np.int32)
+        self.connection = connection = np.empty(n, np.int64)
+        if n:
+            self.out.origin = &origin[0]
+            self.out.offset = &offset[0]
+            self.out.length = &length[0]
+            self.out.outcome = &outcome[0]
+            self.out.mkt = &mkt[0]
+            self.out.connection = &connection[0]
+        if room:
+            self.buffer = buffer = np.empty(room, np.uint8)
+            self.out.buffer = &buffer[0]
+
+
+def sign_part(Shard shard not None, Records records not None, Results results not None):
+    """Sign a shard's records, into the results' buffer or in place."""
+    cdef Py_ssize_t at = 0, count
+    try:
+        with nogil:
+            shard.reserve_layers()
+            while at < records.count:
+                count = shard.fill(records, &at, -1, shard.layers)
+                if count:
+                    sign_batch(shard, records, count, &results.out)
+                shard.end_batch()
+    finally:
+        with nogil:
+            shard.end_batch()
+            shard.leave()
+
+
+cdef Py_ssize_t room_for(Records records) noexcept:
+    """The most bytes that the records have when they are signed; never 0."""
+    cdef Py_ssize_t i, total = 1 + MAX_GROWTH * records.count
+    for i in range(records.count):
         total += records.length(i)
-    buffer = np.empty(total + MAX_GROWTH * n, np.uint8)
-    offsets = np.empty(n, np.int64)
-    lengths = np.empty(n, np.int64)
-    outcomes = np.empty(n, np.uint8)
-    mkts = np.empty(n, np.int32)
-    ids = np.empty(n, np.int64)
-    cdef uint8_t[::1] out = buffer
-    cdef int64_t[::1] offset = offsets
-    cdef int64_t[::1] length = lengths
-    cdef uint8_t[::1] outcome = outcomes
-    cdef int32_t[::1] mkt = mkts
-    cdef int64_t[::1] identity = ids
-    cdef uint8_t *to = &out[0] if total else NULL
-    cdef Hypothesis *row
-    cdef const Mkt *mkt_used
-    cdef bint forward = True
-    cdef Py_ssize_t used = 0
-    cdef const int64_t[::1] numbers
-    cdef const int64_t *number = NULL
-    if origins is not None and n:
-        numbers = origins
-        number = &numbers[0]
-    while first < n:
-        count = min(shard.batch_rows, n - first)
-        try:
+    return total
+
+
+cdef Results run(Pipeline pipeline, Records records, Py_ssize_t room):
+    """Sign in all threads; the results in the order of the records."""
+    cdef Py_ssize_t n = records.count
+    parts = [Results(n, room) for _ in pipeline.shards]
+    pipeline.all_threads(lambda thread: sign_part(pipeline.shards[thread], records, parts[thread]))
+    if pipeline.threads == 1:            # its rows are the records
+        return parts[0]
+    pipeline.number_connections()
+    return gather(pipeline, records, parts, room)
+
+
+cdef Results gather(Pipeline pipeline, Records records, list parts, Py_ssize_t room):
+    """The rows of all shards as one, each where its record is."""
+    cdef Py_ssize_t n = records.count, i, k
+    cdef Results all_rows = Results(n, room), part
+    cdef Output *out = &all_rows.out
+    cdef const Output *rows
+    cdef Shard shard
+    cdef const uint8_t **start = <const uint8_t **>malloc(max(1, n) * sizeof(uint8_t *))
+    if start == NULL:
+        raise MemoryError()
+    try:
+        for i in range(n):                   # what no shard took: its bytes changed meanwhile
+            start[i] = records.start(i)
+            out.length[i] = records.length(i)
+            out.outcome[i] = NOT_TCP
+            out.mkt[i] = out.connection[i] = NONE
+        for shard, part in zip(pipeline.shards, parts):
+            rows = &part.out
+            for k in range(rows.rows):
+                i = rows.origin[k]
+                if rows.buffer != NULL:
+                    start[i] = rows.buffer + rows.offset[k]
+                    out.length[i] = rows.length[k]
+                out.outcome[i] = rows.outcome[k]
+                out.mkt[i] = rows.mkt[k]
+                out.connection[i] = (shard.connections.fresh[-2 - rows.connection[k]].number
+                                     if rows.connection[k] < -1 else rows.connection[k])
+            shard.connections.fresh_count = 0
+        if room:
             with nogil:
-                open_batch(shard, records, first, count, number)
-                for i in range(count):
-                    at = first + i
-                    row = &shard.rows[i]
-                    outcome[at] = plan(shard, records, i, at, &forward)
-                    offset[at] = used
-                    if row.check == CHECK_NOTHING:
-                        if records.length(at):
-                            memcpy(to + used, records.start(at), records.length(at))
-                        length[at] = records.length(at)
-                    else:
-                        mkt_used = &shard.keys.mkts[row.mkt]
-                        length[at] = insert(
-                            records.start(at), records.length(at), &shard.layers[i],
-                            KIND_MD5 if mkt_used.kernel == TCPAO_MD5 else KIND_AO,
-                            option_length(mkt_used),
-                            mkt_used.send_id if forward else mkt_used.recv_id,
-                            mkt_used.recv_id if forward else mkt_used.send_id,
-                            to + used, &shard.segments[i])
-                        schedule(shard, i)
-                    used += length[at]
-                    mkt[at] = row.mkt
-                    identity[at] = row.id
-                write_macs(shard, count)
-                for i in range(count):
-                    if shard.rows[i].check != CHECK_NOTHING:
-                        mend_checksums(to + offset[first + i], &shard.layers[i], &shard.segments[i],
-                                       True)
-        finally:
-            with nogil:
-                shard.end_batch()
-                shard.leave()
-        first += count
-    return buffer[:used], offsets, lengths, outcomes, mkts, ids
-
-
-def sign_records_inplace(Shard shard not None, Records records not None, origins=None):
-    """Fill in options of records whose connections are this shard's; see `sign_inplace`."""
-    cdef Py_ssize_t n = records.count, first = 0, count, i, at
-    outcomes = np.empty(n, np.uint8)
-    mkts = np.empty(n, np.int32)
-    ids = np.empty(n, np.int64)
-    cdef uint8_t[::1] outcome = outcomes
-    cdef int32_t[::1] mkt = mkts
-    cdef int64_t[::1] identity = ids
-    cdef Hypothesis *row
-    cdef Segment *segment
-    cdef uint8_t *option
-    cdef bint forward = True, keep_ids = True
-    cdef const int64_t[::1] numbers
-    cdef const int64_t *number = NULL
-    if origins is not None and n:
-        numbers = origins
-        number = &numbers[0]
-    while first < n:
-        count = min(shard.batch_rows, n - first)
-        try:
-            with nogil:
-                open_batch(shard, records, first, count, number)
-                for i in range(count):
-                    at = first + i
-                    row = &shard.rows[i]
-                    segment = &shard.segments[i]
-                    outcome[at] = plan_inplace(shard, records, i, at, &forward, &keep_ids)
-                    if row.check == CHECK_AO and not keep_ids:
-                        option = <uint8_t *>segment.tcp + segment.auth_offset
-                        option[2] = (shard.keys.mkts[row.mkt].send_id if forward
-                                     else shard.keys.mkts[row.mkt].recv_id)
-                        option[3] = (shard.keys.mkts[row.mkt].recv_id if forward
-                                     else shard.keys.mkts[row.mkt].send_id)
-                        segment.key_id = option[2]
-                        segment.rnext_key_id = option[3]
-                    schedule(shard, i)
-                    mkt[at] = row.mkt
-                    identity[at] = row.id
-                write_macs(shard, count)
-                for i in range(count):
-                    if shard.rows[i].check != CHECK_NOTHING:
-                        mend_checksums(records.start(first + i), &shard.layers[i],
-                                       &shard.segments[i], True)
-        finally:
-            with nogil:
-                shard.end_batch()
-                shard.leave()
-        first += count
-    return outcomes, mkts, ids
-
-
-def by_shard(Pipeline pipeline not None, Records records not None, work):
-    """``work(shard, records)`` of each shard's records, in all threads.
-
-    Returns
-    -------
-    tuple of (list of int64[], list)
-        The rows of each shard, and what `work` gave for them.
-    """
-    rows = pipeline.shards_of(records)
-    done = pipeline.all_threads(
-        lambda thread: work(pipeline.shards[thread], records.subset(rows[thread]), rows[thread]))
-    return rows, done
+                for i in range(n):
+                    out.offset[i] = out.used
+                    if out.length[i]:
+                        memcpy(out.buffer + out.used, start[i], out.length[i])
+                    out.used += out.length[i]
+    finally:
+        free(start)
+    return all_rows
 
 
 def sign(Pipeline pipeline not None, Records records not None):
@@ -630,32 +427,9 @@ def sign(Pipeline pipeline not None, Records records not None):
     tuple of (uint8[m], int64[n], int64[n], uint8[n], int32[n], int64[n])
         Buffer, offsets, lengths, outcomes, MKT indices, connection ids.
     """
-    if pipeline.threads == 1:
-        return sign_records(pipeline.shards[0], records)
-    rows, done = by_shard(pipeline, records, sign_records)
-    cdef Py_ssize_t n = records.count, i
-    starts = np.empty(n, np.int64)          # of each record, in the buffer of its shard
-    columns = [np.empty(n, dtype) for dtype in (np.int64, np.uint8, np.int32, np.int64)]
-    for index, (_, offsets, *found) in zip(rows, done):
-        starts[index] = offsets
-        for column, values in zip(columns, found):
-            column[index] = values
-    lengths, outcomes, mkts, ids = columns
-    pipeline.settle(ids, rows)
-    ends = np.cumsum(lengths)
-    buffer = np.empty(int(lengths.sum()), np.uint8)
-    cdef uint8_t[::1] to = buffer
-    cdef const int64_t[::1] end = ends
-    cdef const int64_t[::1] length = lengths
-    cdef const int64_t[::1] start = starts
-    cdef const uint8_t[::1] source
-    for number in range(pipeline.threads):
-        source = done[number][0]
-        index = rows[number]
-        for i in index:
-            if length[i]:
-                memcpy(&to[end[i] - length[i]], &source[start[i]], length[i])
-    return buffer, ends - lengths, lengths, outcomes, mkts, ids
+    cdef Results done = run(pipeline, records, room_for(records))
+    return (done.buffer[:done.out.used], done.offset, done.length, done.outcome, done.mkt,
+            done.connection)
 
 
 def sign_inplace(Pipeline pipeline not None, Records records not None):
@@ -667,91 +441,5 @@ def sign_inplace(Pipeline pipeline not None, Records records not None):
         Outcomes, MKT indices, connection ids.
     """
     require_separate(records)
-    if pipeline.threads == 1:
-        return sign_records_inplace(pipeline.shards[0], records)
-    rows, done = by_shard(pipeline, records, sign_records_inplace)
-    columns = [np.empty(records.count, dtype) for dtype in (np.uint8, np.int32, np.int64)]
-    for index, found in zip(rows, done):
-        for column, values in zip(columns, found):
-            column[index] = values
-    pipeline.settle(columns[2], rows)
-    return tuple(columns)
-
-
-cdef size_t strip_frame(const uint8_t *frame, size_t length, size_t wire_length, int linktype,
-                        uint8_t *to, Outcome *why) noexcept nogil:
-    """Write a frame without its option to `to`; returns the bytes (as many when it was left)."""
-    cdef Segment segment
-    cdef Layers layers
-    cdef const uint8_t *options           # where they begin in the frame
-    cdef uint32_t start, end, size, kept, padded
-    cdef size_t before
-    cdef int growth
-    parse_frame(frame, length, wire_length, linktype, &segment, &layers)
-    why[0] = unfit(&segment)
-    if why[0] == SIGNED and segment.auth == AUTH_NONE:
-        why[0] = NO_OPTION
-    if why[0] == SIGNED:
-        options = segment.tcp + 20
-        size = segment.header_length - 20
-        start = segment.auth_offset - 20
-        end = start + segment.auth_length
-        # with the option go the NOPs that aligned it, behind it first
-        while (start + size - end) % 4 and end < size and options[end] == 1:
-            end += 1
-        while (start + size - end) % 4 and start > 0 and options[start - 1] == 1:
-            start -= 1
-        kept = start + size - end
-        padded = (kept + 3) // 4 * 4
-        growth = <int>padded - <int>size
-        why[0] = resizable(frame, &layers, &segment, growth)
-    if why[0] != SIGNED:
-        memcpy(to, frame, length)
-        return length
-    before = options - frame
-    memcpy(to, frame, before + start)
-    memcpy(to + before + start, options + end, size - end)
-    memset(to + before + kept, 0, padded - kept)
-    memcpy(to + before + padded, options + size, length - before - size)
-    to[before - 8] = <uint8_t>((to[before - 8] & 0x0F) | (20 + padded) << 2)
-    move(&segment, to - frame)
-    segment.length += growth
-    resize(to, &layers, growth)
-    mend_checksums(to, &layers, &segment, False)
-    return length + growth
-
-
-def strip(Records records not None):
-    """Remove TCP-AO and TCP-MD5 options; see `tcpao_fast.engine.strip`.
-
-    Returns
-    -------
-    tuple of (uint8[m], int64[n], int64[n], uint8[n])
-        Buffer, offsets, lengths, outcomes (0: removed).
-    """
-    cdef Py_ssize_t n = records.count, i
-    cdef int64_t total = 0
-    for i in range(n):
-        total += records.length(i)
-    buffer = np.empty(total + 4 * n, np.uint8)   # removing can cost up to 3 bytes of padding
-    offsets = np.empty(n, np.int64)
-    lengths = np.empty(n, np.int64)
-    outcomes = np.empty(n, np.uint8)
-    cdef uint8_t[::1] out = buffer
-    cdef int64_t[::1] offset = offsets
-    cdef int64_t[::1] length = lengths
-    cdef uint8_t[::1] outcome = outcomes
-    cdef uint8_t *to = &out[0] if total else NULL
-    cdef Outcome why
-    cdef Py_ssize_t used = 0
-    with nogil:
-        for i in range(n):
-            offset[i] = used
-            length[i] = 0
-            outcome[i] = NOT_TCP
-            if records.length(i):
-                length[i] = strip_frame(records.start(i), records.length(i),
-                                        records.wire_length(i), records.linktype(i), to + used, &why)
-                outcome[i] = why
-            used += length[i]
-    return buffer[:used], offsets, lengths, outcomes
+    cdef Results done = run(pipeline, records, 0)
+    return done.outcome, done.mkt, done.connection

@@ -38,7 +38,7 @@ from tcpao_fast.core.mac.kernels cimport (
     tcpao_timing,
     tcpao_wipe,
 )
-from tcpao_fast.core.mac.messages cimport KERNEL_LIBRARY, MAX_SUFFIX, SCRATCH, layout
+from tcpao_fast.core.mac.messages cimport DIGEST, KERNEL_LIBRARY, MAX_SUFFIX, SCRATCH, layout
 
 from tcpao_fast.core.mac.algorithms import find
 from tcpao_fast.core.wire.records import as_column
@@ -273,13 +273,6 @@ cdef class TrafficKeys:
     UnknownAlgorithmError, InvalidArgumentError
     """
 
-    cdef readonly object algorithm
-    cdef readonly Py_ssize_t count
-    cdef uint8_t *prepared
-    cdef size_t stride
-    cdef size_t raw_length
-    cdef int kernel
-
     def __cinit__(self, algorithm, raw):
         cdef const uint8_t[:, ::1] keys
         require_kernels()
@@ -331,9 +324,55 @@ cdef class TrafficKeys:
     def __repr__(self):
         return f"<{self.count} traffic keys for {self.algorithm.name}>"
 
-    def mac(self, index, message):
-        """The MAC of one message (bytes) under one key: `mac_batch` of it, as bytes."""
-        return mac_batch(self, [index], message, [0], [len(message)]).tobytes()
+    cdef int mac_into(self, Py_ssize_t index, uint8_t *scratch, size_t prefix_length,
+                      const uint8_t *body, size_t body_length, uint8_t *out) except -1:
+        """The MAC of one message under one key, to `out` (up to `DIGEST` bytes).
+
+        `scratch` has `SCRATCH` bytes and begins with the message's first `prefix_length` ones; it is
+        wiped."""
+        cdef tcpao_message message
+        cdef const uint8_t *key
+        if index < 0 or index >= self.count:
+            raise InvalidArgumentError(f"index is {index}; there are {self.count} keys")
+        key = self.prepared + index * self.stride
+        if self.kernel == KERNEL_LIBRARY:
+            digest = self.algorithm.mac(key[:self.stride],
+                                        scratch[:prefix_length] + body[:body_length])
+            memcpy(out, <const uint8_t *><bytes>digest, self.algorithm.digest_length)
+            return 0
+        with nogil:
+            layout(self.kernel, key, scratch, prefix_length, body, body_length, key,
+                   self.stride if self.kernel == TCPAO_MD5 else 0, out, &message)
+            mac_one(self.kernel, &message)
+            # keys were behind TCP-MD5's message, and CMAC's subkeys in it
+            burn_stack(self.kernel)
+            wipe(scratch, SCRATCH)
+        return 0
+
+    def mac(self, Py_ssize_t index, const uint8_t[::1] message not None):
+        """The MAC of one message under one key.
+
+        Parameters
+        ----------
+        index : int
+            Which of the keys.
+        message : buffer protocol, contiguous bytes
+
+        Returns
+        -------
+        bytes
+            Not truncated, as from `mac_batch`.
+
+        Raises
+        ------
+        InvalidArgumentError
+            There is no such key.
+        """
+        cdef uint8_t scratch[SCRATCH]
+        cdef uint8_t mac[DIGEST]
+        cdef const uint8_t *body = &message[0] if message.shape[0] else NULL
+        self.mac_into(index, scratch, 0, body, message.shape[0], mac)
+        return mac[:self.algorithm.digest_length]
 
     def __reduce__(self):
         raise TypeError("traffic keys are secrets; they are not pickled")

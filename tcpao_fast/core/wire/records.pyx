@@ -84,30 +84,42 @@ def require_separate(Records records not None):
 
 @cython.final
 cdef class Records:
-    """Records of a buffer: where each begins, how long it is, its link type and time.
+    """Captured records in a buffer: what `Engine.verify` and the others take, and what
+    `CaptureReader` yields.
+
+    The buffer is not copied and stays exported while the object lives; the arrays are copied before
+    they are checked.
 
     Parameters
     ----------
-    buffer : buffer protocol, contiguous
-    offsets, lengths : int64[n]
-        In bytes.
+    buffer : buffer protocol, contiguous bytes
+    offsets, lengths : int64[n] (lengths also int32[n])
+        Where each record begins and how many bytes of it were captured.
     linktype : int or int32[n]
+        Link type as in pcap files: 1 Ethernet, 101 raw IP, 113 and 276 Linux SLL and SLL2, 0 and
+        108 BSD loopback.
     timestamps : int64[n], optional
-        Nanoseconds since 1970.
+        Nanoseconds since 1970, negative where a record has none.
     wire_lengths : int64[n], optional
         Bytes each record had before the snap length cut it.
     writable : bool
         Whether the buffer will be written to.
+    numbers : int64[n], optional
+        Number of each record in its file, from 1, as Wireshark counts; by default 1 to n.
+    source : str
+        The file that the records are from, or empty.
+    preceding : int
+        How many records came before that file, in a stream of several.
 
     Raises
     ------
     InvalidArgumentError
-        A record outside the buffer, arrays of other shapes or types, a read-only buffer where a
-        writable one is needed, or no buffer at all.
+        A record lies outside the buffer, an array has the wrong shape or dtype, the buffer is
+        read-only although `writable` was asked for, or `buffer` offers no buffer protocol.
     """
 
     def __cinit__(self, buffer, offsets, lengths, linktype=1, timestamps=None, wire_lengths=None,
-                  bint writable=False):
+                  bint writable=False, numbers=None, str source="", int64_t preceding=0):
         cdef const int64_t[::1] column
         cdef const int32_t[::1] types
         cdef Py_ssize_t i, first_bad = -1, size
@@ -124,6 +136,7 @@ cdef class Records:
             wanted = "contiguous and writable" if writable else "contiguous"
             raise InvalidArgumentError(f"buffer must be {wanted} memory") from None
         self.held = True
+        self.is_writable = writable
         if isinstance(buffer, ndarray) and (<object>buffer).dtype.hasobject:
             raise InvalidArgumentError("buffer is an array of objects; it must be one of bytes")
         self.buffer = buffer
@@ -136,6 +149,11 @@ cdef class Records:
             timestamps = as_column("timestamps", timestamps, np.int64, self.count)
         if wire_lengths is not None:
             wire_lengths = as_column("wire_lengths", wire_lengths, np.int64, self.count)
+        if numbers is not None:
+            numbers = as_column("numbers", numbers, np.int64, self.count)
+        self.given_numbers = numbers
+        self.source = source
+        self.preceding = preceding
         self.arrays = (*arrays, timestamps, wire_lengths, linktype)
         cdef bint one_type = type(linktype) is int or ndim(linktype) == 0
         if one_type:
@@ -165,13 +183,13 @@ cdef class Records:
             self.bounds[i].length = column[i]
         if timestamps is not None:
             column = timestamps
-            self.timestamps = &column[0]
+            self.times = &column[0]
         if wire_lengths is not None:
             column = wire_lengths
-            self.wire_lengths = &column[0]
+            self.wire = &column[0]
         if not one_type:
             types = linktype
-            self.linktypes = &types[0]
+            self.types = &types[0]
         with nogil:
             for i in range(self.count):
                 if (self.bounds[i].offset < 0 or self.bounds[i].length < 0
@@ -184,26 +202,89 @@ cdef class Records:
                 f"record {first_bad} (offset {self.bounds[first_bad].offset}, "
                 f"length {self.bounds[first_bad].length}) is not inside the buffer of {size} bytes"
             )
-        if self.wire_lengths != NULL:
+        if self.wire != NULL:
             with nogil:
                 for i in range(self.count):
-                    if not 0 <= self.wire_lengths[i] <= MOST_WIRE_BYTES:
+                    if not 0 <= self.wire[i] <= MOST_WIRE_BYTES:
                         first_bad = i
                         break
             if first_bad >= 0:
                 raise InvalidArgumentError(
-                    f"wire_lengths[{first_bad}] is {self.wire_lengths[first_bad]}; "
+                    f"wire_lengths[{first_bad}] is {self.wire[first_bad]}; "
                     f"it must be 0 to {MOST_WIRE_BYTES}")
 
+    def __len__(self):
+        return self.count
+
+    @property
+    def offsets(self):
+        """Where each record begins in the buffer: int64[n]."""
+        return self.arrays[0]
+
+    @property
+    def lengths(self):
+        """Captured bytes of each record: int64[n]."""
+        return self.arrays[1]
+
+    @property
+    def wire_lengths(self):
+        """Bytes each record had on the wire: int64[n]."""
+        return self.arrays[1] if self.arrays[3] is None else self.arrays[3]
+
+    @property
+    def timestamps(self):
+        """Nanoseconds since 1970, -1 where there is none: int64[n]."""
+        return np.full(self.count, -1, np.int64) if self.arrays[2] is None else self.arrays[2]
+
+    @property
+    def linktypes(self):
+        """Link type of each record: int32[n]."""
+        if len(self.arrays) > 5:
+            return self.arrays[5]
+        return np.full(self.count, self.one_linktype, np.int32)
+
+    @property
+    def numbers(self):
+        """Number of each record in its file, from 1: int64[n]."""
+        return np.arange(1, self.count + 1) if self.given_numbers is None else self.given_numbers
+
+    @property
+    def writable(self):
+        """Whether they may be signed in place: bool."""
+        return self.is_writable
+
+    def data(self, Py_ssize_t i):
+        """The bytes of record i, copied.
+
+        Raises
+        ------
+        IndexError
+            There is no such record.
+        """
+        if not 0 <= i < self.count:
+            raise IndexError(f"record {i} of {self.count}")
+        return self.start(i)[:self.length(i)]
+
     def subset(self, rows):
-        """The records with these indices (int64[]), in that order, of the same buffer."""
+        """The records with these indices, in that order, of the same buffer.
+
+        Parameters
+        ----------
+        rows : int64[m]
+
+        Returns
+        -------
+        Records
+        """
         offsets, lengths, timestamps, wire_lengths, linktype = self.arrays[:5]
         return Records(
             self.buffer, offsets[rows], lengths[rows],
             self.arrays[5][rows] if len(self.arrays) > 5 else linktype,
             None if timestamps is None else timestamps[rows],
             None if wire_lengths is None else wire_lengths[rows],
-            not self.view.readonly,
+            self.is_writable,
+            self.numbers[rows],
+            self.source, self.preceding,
         )
 
     def __dealloc__(self):

@@ -1,0 +1,44 @@
+from libc.stdint cimport uint8_t
+
+from tcpao_fast.core.wire.parse cimport Layers
+from tcpao_fast.core.wire.segment cimport Segment
+
+cdef enum:
+    OPTION_AO = 29            # option kinds
+    OPTION_MD5 = 19
+    MD5_OPTION_LENGTH = 18
+    MAX_GROWTH = 40           # bytes that an option can add to a record
+
+# `SignOutcome`, and what comes before there is one
+cdef enum Outcome:
+    SIGNED = 0
+    NOT_TCP = 1
+    NO_KEY = 2
+    MISSING_ISN = 3
+    NO_OPTION_SPACE = 4
+    ALREADY_SIGNED = 5
+    NO_OPTION = 6
+    WRONG_MAC_LENGTH = 7
+    TRUNCATED = 8
+    MALFORMED = 9
+    FRAGMENT = 10
+    TOO_LONG = 11
+    IPSEC = 12
+    TOO_MANY_HEADERS = 13
+    STRIPPED = 14
+    POSSIBLE = 255            # nothing found so far that forbids it
+
+cdef inline int aligned(int length) noexcept nogil:
+    """The bytes of an option with the NOPs that align it."""
+    return (length + 3) // 4 * 4
+
+cdef Outcome check_segment(const Segment *segment) noexcept nogil
+cdef Outcome check_room(const uint8_t *frame, const Segment *segment, const Layers *layers,
+                        int growth) noexcept nogil
+cdef size_t insert_option(const uint8_t *frame, size_t length, const Layers *layers, uint8_t kind,
+                          int option, uint8_t key_id, uint8_t rnext_key_id, uint8_t *to,
+                          Segment *segment) noexcept nogil
+cdef size_t remove_option(const uint8_t *frame, size_t length, const Layers *layers, uint8_t *to,
+                          Segment *segment, Outcome *outcome) noexcept nogil
+cdef void set_checksums(uint8_t *frame, const Layers *layers, const Segment *segment,
+                        bint signed) noexcept nogil

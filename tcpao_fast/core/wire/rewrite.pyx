@@ -1,0 +1,273 @@
+"""A captured segment written anew: its TCP-AO or TCP-MD5 option inserted or removed, and every length
+and checksum around it made right.
+
+Which key and which MAC is not decided here: an inserted option has a MAC of zeros, for `batch.sign` and
+`batch.one` to fill in.
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+import numpy as np
+
+from tcpao_fast.core.mac.kernels cimport tcpao_add_up
+from tcpao_fast.core.wire.parse cimport (
+    LAYER_8023,
+    LAYER_AH,
+    LAYER_GRE,
+    LAYER_IPV4,
+    LAYER_IPV6,
+    LAYER_PPPOE,
+    Layer,
+    Layers,
+    parse_frame,
+)
+from tcpao_fast.core.wire.records cimport Records
+from tcpao_fast.core.wire.segment cimport (
+    AUTH_AO,
+    AUTH_MD5,
+    AUTH_NONE,
+    KIND_CUT,
+    KIND_FRAGMENT,
+    KIND_MALFORMED,
+    KIND_NOT_TCP,
+    Segment,
+    put16,
+)
+
+from tcpao_fast.errors import InvalidArgumentError
+
+cdef enum:
+    MAX_HEADER = 60           # of TCP
+    MAX_8023 = 1500           # what is more is an EtherType
+
+
+cdef Outcome check_segment(const Segment *segment) noexcept nogil:
+    """Why a record cannot be rewritten, or POSSIBLE."""
+    if segment.kind == KIND_NOT_TCP:
+        return NOT_TCP
+    if segment.kind == KIND_FRAGMENT:
+        return FRAGMENT
+    if segment.kind == KIND_MALFORMED:
+        return MALFORMED
+    if segment.kind == KIND_CUT or segment.captured < segment.length:
+        return TRUNCATED
+    return POSSIBLE
+
+
+# -- headers and checksums ----------------------------------------------------------------------
+
+def add_up(const uint8_t[::1] data not None, uint64_t total=0):
+    """The ones' complement sum of bytes (RFC 1071), continued from `total` below 2^48, for tests."""
+    if total >> 48:
+        raise InvalidArgumentError(f"total is {total}; it must be below 2^48")
+    return tcpao_add_up(&data[0] if data.shape[0] else NULL, data.shape[0], total)
+
+
+cdef void set_checksums(uint8_t *frame, const Layers *layers, const Segment *segment,
+                        bint signed) noexcept nogil:
+    """Compute the TCP checksum anew, and those of GRE around it: innermost first, as outer ones cover
+    inner ones.
+
+    A `signed` segment never gets 0x0000, which Linux takes for a checksum that is still to be
+    filled in and drops the segment; 0xFFFF is the same sum (RFC 1071).
+    """
+    cdef uint8_t *tcp = <uint8_t *>segment.tcp
+    cdef uint8_t *start
+    cdef size_t size = 16 if segment.version == 6 else 4
+    cdef uint64_t total = 6 + (segment.length >> 16) + (segment.length & 0xFFFF)
+    cdef uint32_t checksum, i = layers.count
+    put16(tcp + 16, 0)
+    total = tcpao_add_up(segment.source, size, total)
+    total = tcpao_add_up(segment.destination, size, total)
+    checksum = ~tcpao_add_up(tcp, segment.length, total) & 0xFFFF
+    put16(tcp + 16, 0xFFFF if signed and checksum == 0 else checksum)
+    while i:
+        i -= 1
+        if layers.layer[i].kind == LAYER_GRE:
+            start = frame + layers.layer[i].start
+            put16(start + 4, 0)
+            put16(start + 4, ~tcpao_add_up(start, tcp + segment.length - start, 0) & 0xFFFF)
+
+
+cdef Outcome resizable(const uint8_t *frame, const Layers *layers, const Segment *segment,
+                       int growth) noexcept nogil:
+    """Why the headers around a segment cannot hold `growth` bytes more, or POSSIBLE."""
+    cdef const Layer *layer
+    cdef const uint8_t *end = segment.tcp + segment.length
+    cdef uint32_t i
+    cdef bint too_long = False, ipsec = False
+    if layers.incomplete:
+        return TOO_MANY_HEADERS
+    for i in range(layers.count):
+        layer = &layers.layer[i]
+        if layer.kind == LAYER_AH:
+            ipsec = True
+        if layer.kind == LAYER_GRE or layer.field == 0:    # 0: left open by segmentation offload
+            continue
+        if layer.kind == LAYER_8023 or layer.kind == LAYER_PPPOE:
+            # the parser does not ask these: does what they announce hold the segment?
+            if frame + layer.start + 2 + layer.field < end:
+                return MALFORMED
+        too_long |= layer.field + growth > (MAX_8023 if layer.kind == LAYER_8023 else 0xFFFF)
+    if too_long:
+        return TOO_LONG
+    return IPSEC if ipsec else POSSIBLE
+
+
+cdef void resize(uint8_t *frame, const Layers *layers, int growth) noexcept nogil:
+    """Write the lengths of the headers around a segment that has grown, and IPv4's checksums."""
+    cdef const Layer *layer
+    cdef uint8_t *start
+    cdef uint32_t i
+    for i in range(layers.count):
+        layer = &layers.layer[i]
+        start = frame + layer.start
+        if layer.kind == LAYER_8023 or layer.kind == LAYER_PPPOE:
+            if layer.field:
+                put16(start, layer.field + growth)
+        elif layer.kind == LAYER_IPV4:
+            put16(start + 2, layer.field + growth if layer.field else 0)
+            put16(start + 10, 0)
+            put16(start + 10, ~tcpao_add_up(start, layer.size, 0) & 0xFFFF)
+        elif layer.kind == LAYER_IPV6 and layer.field:
+            put16(start + 4, layer.field + growth)
+
+
+cdef void move(Segment *segment, Py_ssize_t distance) noexcept nogil:
+    """The segment is now in a copy of its record."""
+    segment.ip += distance
+    segment.tcp += distance
+    segment.source += distance
+    segment.destination += distance
+
+
+# -- the option ----------------------------------------------------------------------------------------
+
+cdef void write_option(uint8_t *to, uint8_t kind, int length, uint8_t key_id,
+                       uint8_t rnext_key_id) noexcept nogil:
+    """The option with its MAC zeroed and NOPs where Linux has them: behind it, for TCP-MD5 before
+    it.  TCP-MD5's has no IDs."""
+    memset(to, 1, aligned(length))
+    if kind == OPTION_MD5:
+        to += aligned(length) - length
+    memset(to, 0, length)
+    to[0] = kind
+    to[1] = <uint8_t>length
+    if kind == OPTION_AO:
+        to[2] = key_id
+        to[3] = rnext_key_id
+
+
+cdef Outcome check_room(const uint8_t *frame, const Segment *segment, const Layers *layers,
+                        int growth) noexcept nogil:
+    """Why a header cannot grow by so many bytes, or POSSIBLE."""
+    if segment.header_length + growth > MAX_HEADER:
+        return NO_OPTION_SPACE
+    return resizable(frame, layers, segment, growth)
+
+
+cdef size_t insert_option(const uint8_t *frame, size_t length, const Layers *layers, uint8_t kind,
+                          int option, uint8_t key_id, uint8_t rnext_key_id, uint8_t *to,
+                          Segment *segment) noexcept nogil:
+    """Write a frame with an option of so many bytes to `to`, where `segment`, which was in the frame,
+    then lies.  Returns the bytes.  The copy is not parsed: where everything is follows."""
+    cdef size_t before = segment.tcp - frame + 20
+    cdef int growth = aligned(option)
+    memcpy(to, frame, before)
+    write_option(to + before, kind, option, key_id, rnext_key_id)
+    memcpy(to + before + growth, frame + before, length - before)
+    move(segment, to - frame)
+    segment.header_length = <uint8_t>(segment.header_length + growth)
+    segment.length += growth
+    segment.captured += growth
+    segment.auth = AUTH_MD5 if kind == OPTION_MD5 else AUTH_AO
+    segment.auth_offset = 20 + (growth - option if kind == OPTION_MD5 else 0)
+    segment.auth_length = <uint8_t>option
+    segment.key_id = key_id
+    segment.rnext_key_id = rnext_key_id
+    to[before - 8] = <uint8_t>((to[before - 8] & 0x0F) | segment.header_length << 2)
+    resize(to, layers, growth)
+    return length + growth
+
+
+cdef size_t remove_option(const uint8_t *frame, size_t length, const Layers *layers, uint8_t *to,
+                          Segment *segment, Outcome *outcome) noexcept nogil:
+    """Write a frame without its option to `to`; returns the bytes (as many where it was left as it is).
+    `segment` is in the frame, and in the copy then."""
+    cdef const uint8_t *options           # where they begin in the frame
+    cdef uint32_t start, end, size, kept, padded
+    cdef size_t before
+    cdef int growth
+    outcome[0] = check_segment(segment)
+    if outcome[0] == POSSIBLE and segment.auth == AUTH_NONE:
+        outcome[0] = NO_OPTION
+    if outcome[0] == POSSIBLE:
+        options = segment.tcp + 20
+        size = segment.header_length - 20
+        start = segment.auth_offset - 20
+        end = start + segment.auth_length
+        # with the option go the NOPs that aligned it, behind it first
+        while (start + size - end) % 4 and end < size and options[end] == 1:
+            end += 1
+        while (start + size - end) % 4 and start > 0 and options[start - 1] == 1:
+            start -= 1
+        kept = start + size - end
+        padded = (kept + 3) // 4 * 4
+        growth = <int>padded - <int>size
+        outcome[0] = resizable(frame, layers, segment, growth)
+    if outcome[0] != POSSIBLE:
+        memcpy(to, frame, length)
+        return length
+    before = options - frame
+    memcpy(to, frame, before + start)
+    memcpy(to + before + start, options + end, size - end)
+    memset(to + before + kept, 0, padded - kept)
+    memcpy(to + before + padded, options + size, length - before - size)
+    to[before - 8] = <uint8_t>((to[before - 8] & 0x0F) | (20 + padded) << 2)
+    move(segment, to - frame)
+    segment.length += growth
+    resize(to, layers, growth)
+    set_checksums(to, layers, segment, False)
+    outcome[0] = STRIPPED
+    return length + growth
+
+
+def strip(Records records not None):
+    """Remove TCP-AO and TCP-MD5 options; see `tcpao_fast.engine.strip`.
+
+    Returns
+    -------
+    tuple of (uint8[m], int64[n], int64[n], uint8[n])
+        Buffer, offsets, lengths, outcomes.
+    """
+    cdef Py_ssize_t n = records.count, i
+    cdef int64_t total = 0
+    for i in range(n):
+        total += records.length(i)
+    buffer = np.empty(total + 4 * n, np.uint8)   # removing can cost up to 3 bytes of padding
+    offsets = np.empty(n, np.int64)
+    lengths = np.empty(n, np.int64)
+    outcomes = np.empty(n, np.uint8)
+    cdef uint8_t[::1] out = buffer
+    cdef int64_t[::1] offset = offsets
+    cdef int64_t[::1] length = lengths
+    cdef uint8_t[::1] outcome = outcomes
+    cdef uint8_t *to = &out[0] if total else NULL
+    cdef Segment segment
+    cdef Layers layers
+    cdef Outcome found
+    cdef Py_ssize_t used = 0
+    with nogil:
+        for i in range(n):
+            offset[i] = used
+            length[i] = 0
+            outcome[i] = NOT_TCP
+            if records.length(i):
+                parse_frame(records.start(i), records.length(i), records.wire_length(i),
+                            records.linktype(i), &segment, &layers)
+                length[i] = remove_option(records.start(i), records.length(i), &layers, to + used,
+                                          &segment, &found)
+                outcome[i] = <uint8_t>found
+            used += length[i]
+    return buffer[:used], offsets, lengths, outcomes
