@@ -78,7 +78,7 @@ class TestStated:
 
     def test_ipv6(self, key):
         (one,) = read_isns("[fd00::1]:1,[fd00::2]:2,3,4")
-        assert one["client"]["address"] == "fd00::1" and one["server"]["isn"] == 4
+        assert one.client == ("fd00::1", 1) and one.live.server.isn == 4
 
     @pytest.mark.parametrize(
         ("text", "said"),

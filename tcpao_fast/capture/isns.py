@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+from tcpao_fast.engine.state import ConnectionState, RepairState
 from tcpao_fast.errors import StateError
 
 IsnsLike = str | os.PathLike[str] | Mapping[str, Any] | Sequence[Any]
@@ -25,8 +26,8 @@ _FORM = (
 )
 
 
-def read_isns(source: IsnsLike) -> list[dict[str, Any]]:
-    """ISNs from text, from JSON files or from mappings, in the form of a state's connections.
+def read_isns(source: IsnsLike) -> list[ConnectionState]:
+    """ISNs from text, from JSON files or from mappings.
 
     Parameters
     ----------
@@ -40,8 +41,8 @@ def read_isns(source: IsnsLike) -> list[dict[str, Any]]:
 
     Returns
     -------
-    list of dict
-        For the ``connections`` of `Engine.import_state`.
+    list of ConnectionState
+        For `Engine.restore`.
 
     Raises
     ------
@@ -63,7 +64,7 @@ def read_isns(source: IsnsLike) -> list[dict[str, Any]]:
     return [record for one in source for record in read_isns(one)]
 
 
-def _from_file(path: str) -> list[dict[str, Any]]:
+def _from_file(path: str) -> list[ConnectionState]:
     try:
         document = json.loads(Path(path).read_bytes())
     except OSError as error:
@@ -76,7 +77,7 @@ def _from_file(path: str) -> list[dict[str, Any]]:
     return [_record(one, f"{path}: entry {n + 1}") for n, one in enumerate(listed)]
 
 
-def _record(entry: Any, where: str) -> dict[str, Any]:
+def _record(entry: Any, where: str) -> ConnectionState:
     if not isinstance(entry, Mapping):
         raise StateError(f"{where}: must be an object with {', '.join(_NEEDED)}")
     missing = [name for name in _NEEDED if name not in entry]
@@ -85,29 +86,23 @@ def _record(entry: Any, where: str) -> dict[str, Any]:
     for name in entry:
         if name not in (*_NEEDED, *_MAY):
             raise StateError(f"{where}: unknown {name!r}; known are {', '.join((*_NEEDED, *_MAY))}")
-    ends = []
-    for side, isn, sne, seq in (
-        ("local", "snt_isn", "snd_sne", "snd_una"),
-        ("remote", "rcv_isn", "rcv_sne", "rcv_nxt"),
-    ):
-        address, port = _endpoint(entry[side], f"{where}: {side}")
-        ends.append(
-            {
-                "address": address,
-                "port": port,
-                "isn": _number(entry[isn], f"{where}: {isn}"),
-                "sne": _number(entry.get(sne, 0), f"{where}: {sne}", 0x7FFFFFFF),
-                "seq": _number(entry.get(seq, _MIDDLE), f"{where}: {seq}"),
-                "current_key": None,
-                "rnext_key_id": 0,
-            }
+    numbers = {
+        name: _number(entry.get(name, default), f"{where}: {name}", most)
+        for name, default, most in (
+            ("snt_isn", None, 0xFFFFFFFF),
+            ("rcv_isn", None, 0xFFFFFFFF),
+            ("snd_sne", 0, 0x7FFFFFFF),
+            ("rcv_sne", 0, 0x7FFFFFFF),
+            ("snd_una", _MIDDLE, 0xFFFFFFFF),
+            ("rcv_nxt", _MIDDLE, 0xFFFFFFFF),
         )
-    return {
-        "vrf": _number(entry.get("vrf", 0), f"{where}: vrf"),
-        "has_handshake": False,
-        "client": ends[0],
-        "server": ends[1],
     }
+    return ConnectionState.joined(
+        _endpoint(entry["local"], f"{where}: local"),
+        _endpoint(entry["remote"], f"{where}: remote"),
+        RepairState(**numbers),
+        _number(entry.get("vrf", 0), f"{where}: vrf"),
+    )
 
 
 def _endpoint(value: Any, where: str) -> tuple[str, int]:

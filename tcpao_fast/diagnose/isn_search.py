@@ -9,6 +9,7 @@ from typing import Any
 
 from tcpao_fast.diagnose.evidence import ConnectionEvidence
 from tcpao_fast.engine.candidates import Statement, first_sne, fitting, nat_of, search_isns
+from tcpao_fast.engine.state import ConnectionState, RepairState
 from tcpao_fast.engine.verdicts import Verdict
 from tcpao_fast.keys import MasterKey
 
@@ -57,9 +58,9 @@ class SearchReport:
         """How many pairs of ISNs were tried in all."""
         return sum(one.tried for one in self.found)
 
-    def state(self) -> list[dict[str, Any]]:
-        """The ISNs that were found, for the ``connections`` of `Engine.import_state`."""
-        return [_record(one.connection, one.isns) for one in self.found if one.isns is not None]
+    def states(self) -> list[ConnectionState]:
+        """The ISNs that were found, for `Engine.restore`."""
+        return [_state(one.connection, one.isns) for one in self.found if one.isns is not None]
 
     def as_dict(self) -> dict[str, Any]:
         """As plain JSON types."""
@@ -78,29 +79,17 @@ class SearchReport:
         }
 
 
-def _record(connection: ConnectionEvidence, isns: tuple[int, int]) -> dict[str, Any]:
-    ends = []
-    for side in (0, 1):
-        # positions count from the ISN, which has SNE 0
-        position = _position(connection, side)
-        ends.append(
-            {
-                "address": connection.ends[side][0],
-                "port": connection.ends[side][1],
-                "isn": isns[side],
-                "sne": first_sne(isns[side], position),
-                "seq": position,
-                "current_key": None,
-                "rnext_key_id": 0,
-            }
-        )
-    client = connection.client
-    return {
-        "vrf": connection.vrf,
-        "has_handshake": False,
-        "client": ends[client],
-        "server": ends[1 - client],
-    }
+def _state(connection: ConnectionEvidence, isns: tuple[int, int]) -> ConnectionState:
+    near, far = connection.client, 1 - connection.client
+    # positions count from the ISN, which has SNE 0
+    positions = [_position(connection, side) for side in (0, 1)]
+    snes = [first_sne(isn, position) for isn, position in zip(isns, positions, strict=True)]
+    return ConnectionState.joined(
+        connection.ends[near],
+        connection.ends[far],
+        RepairState(isns[near], isns[far], snes[near], snes[far], positions[near], positions[far]),
+        connection.vrf,
+    )
 
 
 def _position(connection: ConnectionEvidence, side: int) -> int:

@@ -23,6 +23,7 @@ from tcpao_fast.endpoint.uapi import ACK, FIN, RST, SYN, SYN_ACK, DropReason, Ou
 from tcpao_fast.engine.events import Tracer
 from tcpao_fast.engine.policy import Policy
 from tcpao_fast.engine.sne import SequenceExtender
+from tcpao_fast.engine.state import RepairState
 from tcpao_fast.engine.verdicts import Verdict
 from tcpao_fast.errors import (
     AlreadyConnectedError,
@@ -54,30 +55,6 @@ _AFTER_FIN_RECEIVED = {
     State.FIN_WAIT_1: State.CLOSING,
     State.FIN_WAIT_2: State.TIME_WAIT,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class RepairState:
-    """What ``TCP_AO_REPAIR`` carries of a connection, and the two positions that Linux keeps beside
-    it (``TCP_QUEUE_SEQ``).
-
-    Attributes
-    ----------
-    snt_isn, rcv_isn : int
-        The own ISN and the peer's.
-    snd_sne, rcv_sne : int
-        The SNEs of `snd_una` and `rcv_nxt`.
-    snd_una, rcv_nxt : int or None
-        The oldest SEQ that the peer has not acknowledged and the next that is expected; None leaves
-        what the connection has, or the ISNs.
-    """
-
-    snt_isn: int
-    rcv_isn: int
-    snd_sne: int = 0
-    rcv_sne: int = 0
-    snd_una: int | None = None
-    rcv_nxt: int | None = None
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from tcpao_fast.core.batch.pipeline import Pipeline
 from tcpao_fast.core.batch.shard import Shard
 from tcpao_fast.core.batch.sign import sign, sign_inplace
 from tcpao_fast.core.flow.connections import ConnectionTable
+from tcpao_fast.core.flow.snapshot import snapshot
 from tcpao_fast.core.flow.traffic_keys import KeyTable
 from tcpao_fast.core.mac.algorithms import find
 from tcpao_fast.core.wire.records import Records
@@ -21,7 +22,14 @@ from tcpao_fast.engine.counters import KeyCounters, snmp_of
 from tcpao_fast.engine.events import Tracer
 from tcpao_fast.engine.policy import Policy
 from tcpao_fast.engine.results import InplaceResult, Rewritten, VerifyResult
-from tcpao_fast.engine.state import STATE_VERSION, known_keys, record_of, restorable
+from tcpao_fast.engine.state import (
+    STATE_VERSION,
+    ConnectionState,
+    Reader,
+    rows_of,
+    states_of,
+    to_json,
+)
 from tcpao_fast.engine.trace import emit_events
 from tcpao_fast.engine.verdicts import SEGMENT_VERDICTS
 from tcpao_fast.engine.workers import Workers, survive_forks
@@ -315,18 +323,27 @@ class Engine:
             (64 bits: SNE and the next SEQ), ``current_key`` (index into `keys`) and
             ``rnext_key_id``, each a dict by ``client`` and ``server``, of what that side sent.
         """
-        return [describe_connection(row) for row in self.connection_rows(first)]
+        return [describe_connection(*one) for one in self.connection_states(first)]
 
-    def connection_rows(
+    def connection_states(
         self, first: int = 0, *, proved: bool = False, only: set[int] | None = None
-    ) -> list[dict[str, Any]]:
-        """The raw form of `connections`, quicker: see `describe_connection`.
+    ) -> Iterator[tuple[int, ConnectionState]]:
+        """What is known of each connection, with its number, in their order: typed, and made one
+        by one.
 
-        With `proved` only those with a live incarnation, with `only` those with these numbers.
+        Parameters
+        ----------
+        first : int
+            The lowest number.
+        proved : bool
+            Whether only those with a live incarnation.
+        only : set of int, optional
+            Only those with these numbers.
         """
         with self.lock:
             self._begin()
-            return self._pipeline.connection_rows(first, False, proved, only)
+            rows = self._pipeline.snapshot(first, proved, only)
+        return states_of(rows)
 
     def export_state(self, *, candidates: bool = False) -> dict[str, Any]:
         """Every proved connection: ISNs, SNEs, current and rnext keys, as ``TCP_AO_REPAIR`` has.
@@ -362,12 +379,12 @@ class Engine:
             for start in range(0, shard.connections.capacity, STATE_PIECE):
                 with self.lock:
                     self._begin()
-                    rows = shard.connection_rows(
-                        0, True, not candidates, start, start + STATE_PIECE
+                    rows = snapshot(
+                        shard.connections, 0, not candidates, start, start + STATE_PIECE
                     )
-                for row in rows:
-                    if row["live"] is not None or row["incarnations"]:
-                        yield row["id"], record_of(row, self.keys, candidates)
+                for number, state in states_of(rows):
+                    if state.incarnations:
+                        yield number, to_json(state, self.keys, candidates=candidates)
 
     def import_state(self, state: Mapping[str, Any]) -> list[str]:
         """Take over connections that `export_state` gave, here or elsewhere, as proved as they are.
@@ -388,32 +405,17 @@ class Engine:
         StateError
             The state is not of that form; nothing was taken over.
         """
-        unmatched: dict[str, None] = {}
-        try:
-            if state["version"] != STATE_VERSION or isinstance(state["version"], (bool, float)):
-                raise StateError(
-                    f"state has version {state['version']!r}; this engine reads {STATE_VERSION}"
-                )
-            if not isinstance(state["connections"], list):
-                raise StateError("state's connections is no list")
-            known = known_keys(state.get("keys"), self.keys)
-            restored = [
-                restorable(record, self.keys, known, unmatched) for record in state["connections"]
-            ]
-        except (
-            KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError,
-        ) as error:  # fmt: skip
-            if isinstance(error, StateError):
-                raise
-            raise StateError(
-                f"state is not what Engine.export_state gives: {type(error).__name__}: {error}"
-            ) from None
-        for start in range(0, len(restored), STATE_PIECE):
+        reader = Reader(self.keys)
+        self.restore(reader.read(state))
+        return list(reader.unmatched)
+
+    def restore(self, states: Sequence[ConnectionState]) -> None:
+        """Take over connections, as `import_state` does, from their typed form."""
+        for start in range(0, len(states), STATE_PIECE):
+            rows = rows_of(states[start : start + STATE_PIECE])
             with self.lock:
                 self._begin()
-                for arguments in restored[start : start + STATE_PIECE]:
-                    self._pipeline.restore(**arguments)
-        return list(unmatched)
+                self._pipeline.restore(rows)
 
 
 def _records(

@@ -11,7 +11,6 @@ from tcpao_fast.diagnose.evidence import EvidenceCollector
 from tcpao_fast.diagnose.findings import findings_of
 from tcpao_fast.engine import Engine
 from tcpao_fast.engine.policy import Policy
-from tcpao_fast.engine.state import STATE_VERSION
 from tcpao_fast.jobs.stream import PathLike, Progress, Sink, as_paths, verify_into
 from tcpao_fast.keys import MasterKey
 from tcpao_fast.report.results import Diagnosis
@@ -71,7 +70,7 @@ def diagnose_with(
     paths = as_paths(path)
     engine = Engine(chain, policy, threads)
     if isns is not None:
-        engine.import_state({"version": STATE_VERSION, "connections": read_isns(isns)})
+        engine.restore(read_isns(isns))
     collector = EvidenceCollector()
     report, damage = verify_into(
         engine,

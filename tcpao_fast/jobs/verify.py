@@ -20,7 +20,6 @@ from tcpao_fast.diagnose.evidence import EvidenceCollector
 from tcpao_fast.diagnose.isn_search import SearchReport, find_isns
 from tcpao_fast.engine import Engine
 from tcpao_fast.engine.policy import Policy
-from tcpao_fast.engine.state import STATE_VERSION
 from tcpao_fast.errors import InvalidArgumentError
 from tcpao_fast.jobs.stream import PathLike, Progress, as_paths, verify_into
 from tcpao_fast.keys import MasterKey
@@ -129,7 +128,7 @@ def verify_capture(
         def begin(fresh: Engine) -> None:
             if kept is not None:
                 warnings[:] = [f"{kept.path}: {one}" for one in kept.read(fresh)]
-            fresh.import_state({"version": STATE_VERSION, "connections": known})
+            fresh.restore(known)
 
         begin(engine)
         ordered = in_time_order(paths)
@@ -140,7 +139,7 @@ def verify_capture(
             scout = Engine(chain, policy, threads, *limits)
             begin(scout)
             search = search_in(scout, ordered, search_isn, packets=chosen, progress=progress)
-            engine.import_state({"version": STATE_VERSION, "connections": search.state()})
+            engine.restore(search.states())
         try:
             if output is not None:
                 sinks.append(RowWriter(output, engine.keys, fields))

@@ -14,7 +14,7 @@ from tcpao_fast.core.flow.tally import NOTHING_BAD, Tally
 from tcpao_fast.diagnose.findings import Finding, Rank
 from tcpao_fast.diagnose.isn_search import SearchReport
 from tcpao_fast.engine import Engine, VerifyResult
-from tcpao_fast.engine.connections import endpoint_of, reached_sne, sides
+from tcpao_fast.engine.state import ConnectionState
 from tcpao_fast.engine.verdicts import BAD, SEGMENT_VERDICTS, UNDECIDED, Verdict
 from tcpao_fast.text import endpoint_text
 
@@ -195,7 +195,7 @@ class ConnectionTally:
         self.engine = engine
         self.tally = Tally(BAD, MOST_REPORTED)
         self._labels = [key.label for key in engine.keys]
-        self._noted: dict[int, dict[str, Any]] = {}
+        self._noted: dict[int, ConnectionState] = {}
         self._known = 0  # proved connections below this number are noted
         self._safe = engine.max_connections // engine.threads - 2 * CHUNK_RECORDS
 
@@ -207,8 +207,7 @@ class ConnectionTally:
         top = int(result.connection.max(initial=-1)) + 1
         if top > max(self._known, self._safe) and len(self._noted) < MOST_REPORTED:
             # the engine may soon forget some: note who they are while it surely remembers
-            rows = self.engine.connection_rows(self._known, proved=True)
-            self._noted.update((row["id"], row) for row in rows)
+            self._noted.update(self.engine.connection_states(self._known, proved=True))
             self._known = top
 
     def report(self) -> tuple[list[ConnectionReport], OtherConnections | None]:
@@ -216,29 +215,31 @@ class ConnectionTally:
         ids, counts, first_bad, keys = self.tally.rows()
         other_counts, other_first = self.tally.others()
         others = self.tally.other_connections
-        rows = self._noted
-        followed = set(ids.tolist())
-        rows.update((row["id"], row) for row in self.engine.connection_rows(only=followed))
+        states = self._noted
+        states.update(self.engine.connection_states(only=set(ids.tolist())))
         found = []
         for number, its_counts, its_first, its_keys in zip(
             ids.tolist(), counts.tolist(), first_bad.tolist(), keys, strict=True
         ):
-            row = rows.pop(number, None)
-            if row is None:  # the engine has forgotten who it was
+            state = states.pop(number, None)
+            if state is None:  # the engine has forgotten who it was
                 others += 1
                 other_counts = other_counts + np.array(its_counts)
                 other_first = min(other_first, its_first)
                 continue
-            client, server = (endpoint_of(row, side) for side in sides(row))
+            live = state.live
             found.append(
                 ConnectionReport(
                     id=number,
-                    client=client,
-                    server=server,
-                    vrf=row["vrf"],
+                    client=state.client,
+                    server=state.server,
+                    vrf=state.vrf,
                     counts=_named(its_counts),
                     keys=tuple(self._labels[i] for i in sorted(its_keys)),
-                    sne=dict(zip(("client", "server"), reached_sne(row), strict=True)),
+                    sne={
+                        "client": None if live is None else live.client.sne,
+                        "server": None if live is None else live.server.sne,
+                    },
                     first_bad=None if its_first == NOTHING_BAD else its_first,
                 )
             )

@@ -147,7 +147,7 @@ def isns(data: bytes) -> None:
     with contextlib.suppress(*REFUSED):
         read_isns(text if "," in text else text + ",")
     with _file(data) as path, contextlib.suppress(*REFUSED):
-        ao.Engine(KEYS).import_state({"version": 1, "connections": read_isns(path)})
+        ao.Engine(KEYS).restore(read_isns(path))
 
 
 def filters(data: bytes) -> None:

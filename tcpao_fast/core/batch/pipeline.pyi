@@ -1,4 +1,4 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -41,27 +41,11 @@ class Pipeline:
     ]: ...
     def key_tally(self) -> npt.NDArray[np.int64]: ...
     def all_threads(self, part: Callable[[int], T]) -> list[T]: ...
-    def settle(self, ids: npt.NDArray[np.int64], shards: list[npt.NDArray[np.int64]]) -> None: ...
     def verify_part(self, shard: Shard, records: Records, out: Results) -> int: ...
     def scatter_part(
         self, start: int, end: int, parts: list[Results], counts: list[int], out: Results
     ) -> None: ...
-    def shards_of(self, records: Records) -> list[npt.NDArray[np.int64]]: ...
-    def connection_rows(
-        self,
-        first_id: int = 0,
-        whole: bool = False,
-        proved: bool = False,
-        only: set[int] | None = None,
-    ) -> list[dict[str, Any]]: ...
-    def restore(
-        self,
-        *,
-        version: int,
-        address: Sequence[bytes],
-        port: Sequence[int],
-        vrf: int,
-        initiator: int | None,
-        incarnations: Sequence[dict[str, Any]],
-        live_index: int | None,
-    ) -> None: ...
+    def snapshot(
+        self, first_id: int = 0, proved: bool = False, only: set[int] | None = None
+    ) -> npt.NDArray[np.void]: ...
+    def restore(self, rows: npt.NDArray[np.void]) -> None: ...

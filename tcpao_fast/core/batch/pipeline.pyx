@@ -11,8 +11,10 @@ import numpy as np
 from tcpao_fast.core.mac.hypothesis cimport ASKED_FOR_KEY as _ASKED_FOR_KEY
 from tcpao_fast.core.mac.hypothesis cimport STEPPED_SNE as _STEPPED_SNE
 from tcpao_fast.core.wire.segment cimport Segment, between
-from tcpao_fast.core.batch.shard cimport Columns, Shard, choose_shard, require_addresses
+from tcpao_fast.core.batch.shard cimport Columns, Shard, choose_shard
 from tcpao_fast.core.flow.verdict cimport VERDICT_COUNT, VERDICT_NOT_TCP, VERDICT_TRUNCATED
+
+from tcpao_fast.core.flow.snapshot import snapshot
 
 ASKED_FOR_KEY = _ASKED_FOR_KEY      # bits of `Results.happened`
 STEPPED_SNE = _STEPPED_SNE
@@ -207,23 +209,30 @@ cdef class Pipeline:
             shard.add_key_tally(total)
         return total
 
-    def connection_rows(self, int64_t first_id=0, bint whole=False, bint proved=False, only=None):
-        """As `Shard.connection_rows`, of all shards."""
-        found = [
-            row for shard in self.shards
-            for row in shard.connection_rows(first_id, whole, proved, 0, -1, only)
-        ]
-        found.sort(key=lambda row: row["id"])
-        return found
+    def snapshot(self, int64_t first_id=0, bint proved=False, only=None):
+        """As `tcpao_fast.core.flow.snapshot.snapshot`, of all shards, in the order of the ids."""
+        rows = np.concatenate([
+            snapshot(shard.connections, first_id, proved, 0, -1, only) for shard in self.shards])
+        return rows[np.argsort(rows["id"], kind="stable")]
 
-    def restore(self, *, int version, address, port, uint32_t vrf, **state):
-        """As `Shard.restore`, of the shard that the connection belongs to."""
+    def restore(self, rows):
+        """Take over connections (rows of `CONNECTION`), each in the shard that it belongs to."""
+        cdef Py_ssize_t i, n = len(rows)
         cdef Segment segment
-        cdef const uint8_t[::1] low = address[0], high = address[1]
-        require_addresses(version, low, high)
-        between(&segment, version, &low[0], &high[0], port[0], port[1], vrf)
-        cdef uint16_t number = choose_shard(&segment, self.threads)
-        self.shards[number].restore(version=version, address=address, port=port, vrf=vrf, **state)
+        cdef const uint8_t[:, :, ::1] address = np.ascontiguousarray(rows["address"])
+        cdef const uint16_t[:, ::1] port = np.ascontiguousarray(rows["port"])
+        cdef const uint8_t[::1] version = np.ascontiguousarray(rows["version"])
+        cdef const uint32_t[::1] vrf = np.ascontiguousarray(rows["vrf"])
+        shards = np.empty(n, np.uint16)
+        cdef uint16_t[::1] out = shards
+        for i in range(n):
+            between(&segment, version[i], &address[i, 0, 0], &address[i, 1, 0], port[i, 0], port[i, 1],
+                    vrf[i])
+            out[i] = choose_shard(&segment, self.threads)
+        for shard in self.shards:
+            index = np.flatnonzero(shards == shard.number)
+            shard.restore(rows[index], index)
         if self.threads > 1:
             self.number_connections()
-            (<Shard>self.shards[number]).connections.fresh_count = 0
+            for shard in self.shards:
+                (<Shard>shard).connections.fresh_count = 0

@@ -71,8 +71,5 @@ cdef class Shard:
                             uint32_t isn_destination, int64_t position) noexcept nogil
     cdef int compute_tries(self, Py_ssize_t n) except -1 nogil
     cdef void leave(self) noexcept nogil
-    cdef dict describe(self, const Incarnation *it)
-    cdef int32_t restore_one(self, int32_t connection, int direction, one) except -2
 
 cdef uint16_t choose_shard(const Segment *segment, uint32_t shards) noexcept nogil
-cdef int require_addresses(int version, const uint8_t[::1] low, const uint8_t[::1] high) except -1

@@ -12,8 +12,6 @@ from libc.string cimport memcpy, memset
 
 from tcpao_fast.core.flow.connections cimport (
     NONE,
-    PROOF_BOTH,
-    PROOF_NONE,
     Connection,
     Incarnation,
     out_of_memory,
@@ -33,7 +31,6 @@ from tcpao_fast.core.wire.segment cimport (
     KIND_SEGMENT,
     be16,
     be32,
-    between,
 )
 from tcpao_fast.core.flow.sne cimport extend
 from tcpao_fast.core.flow.verdict cimport (
@@ -45,6 +42,7 @@ from tcpao_fast.core.flow.verdict cimport (
     judge,
 )
 
+from tcpao_fast.core.flow.snapshot import restore
 from tcpao_fast.errors import InvalidArgumentError
 
 cdef uint64_t ODD = 0x9E3779B97F4A7C15ULL    # spreads what it multiplies over the high bits
@@ -91,13 +89,6 @@ cdef inline bint elsewhere(Records records, Py_ssize_t i, uint16_t number, uint3
         return False
     return mix(be32(ip + 12) ^ be32(ip + 16), <uint32_t>be16(ip + 20) + be16(ip + 22), 0,
                shards) != number
-
-
-cdef int require_addresses(int version, const uint8_t[::1] low, const uint8_t[::1] high) except -1:
-    cdef Py_ssize_t size = 16 if version == 6 else 4
-    if version not in (4, 6) or low.shape[0] != size or high.shape[0] != size:
-        raise InvalidArgumentError("addresses have 4 bytes with version 4, 16 with version 6")
-    return 0
 
 
 @cython.final
@@ -498,153 +489,9 @@ cdef class Shard:
         for i in range(2 * self.keys.count):
             total[i // 2, i % 2] += self.key_tally[i]
 
-    # -- the state, to look at and to restore -----------------------------------------------------
-
-    cdef dict describe(self, const Incarnation *it):
-        """An incarnation as `connection_rows` has it."""
-        return {
-            "known": it.known,
-            "proof": it.proof,
-            "isn": (it.isn[0], it.isn[1]),
-            "position": (it.anchor[0], it.anchor[1]),
-            "key_in_use": tuple(
-                None if it.key_in_use[d] == NONE else it.key_in_use[d] for d in range(2)
-            ),
-            "rnext_key_id": (it.rnext_key_id[0], it.rnext_key_id[1]),
-            "key_id": (it.key_id[0], it.key_id[1]),
-            "initiator": it.initiator if it.initiator < 2 else None,
-            "ours": bool(it.ours),
-        }
-
-    def connection_rows(self, int64_t first_id=0, bint whole=False, bint proved=False,
-                        int32_t start=0, int32_t stop=-1, only=None):
-        """What is known of each connection whose id is `first_id` or more: with `proved` only where
-        there is a live incarnation, with `only` those whose id is in that set; of the places from
-        `start` to before `stop` of the table.
-
-        Returns
-        -------
-        list of dict
-            ``id``, ``version``, ``address`` (two of bytes, the lower endpoint first), ``port``,
-            ``vrf``, ``initiator`` (0, 1, or None), and as ``live`` the incarnation proved last, or
-            None: ``known`` (bit d: the ISN of direction d), ``proof`` (0 none, 1 of the SYN, 2 of
-            both ISNs), and of each direction ``isn``, ``position``, ``key_in_use`` (MKT index or
-            None), ``rnext_key_id`` and ``key_id``; ``initiator`` and ``ours``, whether its handshake
-            passed through `sign`.  With `whole` also ``incarnations``: all of them,
-            the oldest first, and ``live_index``, which of them is live, or None.
-        """
-        cdef int32_t i, at
-        cdef Connection *one
-        found = []
-        if stop < 0 or stop > self.connections.capacity:
-            stop = self.connections.capacity
-        for i in range(max(0, start), stop):
-            one = &self.connections.connections[i]
-            if not one.version or one.id < first_id or (proved and one.live == NONE):
-                continue
-            if only is not None and one.id not in only:
-                continue
-            size = 4 if one.version == 4 else 16
-            entry = {
-                "id": one.id,
-                "version": one.version,
-                "address": (one.address[0][:size], one.address[1][:size]),
-                "port": (one.port[0], one.port[1]),
-                "vrf": one.vrf,
-                "initiator": one.initiator if one.initiator < 2 else None,
-                "live": None,
-            }
-            if one.live != NONE:
-                entry["live"] = self.describe(&self.connections.incarnations[one.live])
-            if whole:
-                numbers = []
-                at = one.newest
-                while at != NONE:
-                    numbers.insert(0, at)
-                    at = self.connections.incarnations[at].next
-                entry["incarnations"] = [
-                    self.describe(&self.connections.incarnations[<int32_t>n]) for n in numbers
-                ]
-                entry["live_index"] = numbers.index(one.live) if one.live != NONE else None
-            found.append(entry)
-        found.sort(key=lambda entry: entry["id"])
-        return found
-
-    def restore(self, *, int version, address, port, uint32_t vrf, initiator, incarnations,
-                live_index):
-        """Take over a connection in the form that `connection_rows` gives (keyword by keyword).
-        What it has already and the other does not stays, behind what comes."""
-        cdef Segment segment
-        cdef Hypothesis row
-        cdef const uint8_t[::1] low = address[0], high = address[1]
-        cdef int direction
-        cdef int32_t at, live = NONE
-        require_addresses(version, low, high)
-        between(&segment, version, &low[0], &high[0], port[0], port[1], vrf)
-        self.connections.batch += 1
-        self.connections.reserve(len(incarnations) + 1)
-        self.connections.identify(&segment, &row)
-        row.connection = self.connections.locate(&segment, &row, 0)
-        direction = row.direction
-        if initiator is not None:
-            self.connections.connections[row.connection].initiator = (
-                direction if initiator == 0 else 1 - direction)
-        for index, one in enumerate(incarnations):
-            at = self.restore_one(row.connection, direction, one)
-            if at == NONE:
-                continue
-            if self.connections.incarnations[at].proof != PROOF_NONE:
-                self.connections.prove(row.connection)
-            self.connections.serial += 1
-            self.connections.incarnations[at].serial = self.connections.serial
-            if index == live_index:
-                live = at
-        if live != NONE:
-            self.connections.serial += 1
-            self.connections.incarnations[live].serial = self.connections.serial
-            self.connections.connections[row.connection].live = live
-        self.end_batch()
-
-    cdef int32_t restore_one(self, int32_t connection, int direction, one) except -2:
-        """Take over an incarnation; NONE if it was not kept."""
-        cdef Incarnation *it
-        cdef Incarnation new
-        cdef int32_t at
-        cdef int d, side
-        memset(&new, 0, sizeof(Incarnation))
-        for d in range(2):
-            side = direction if d == 0 else 1 - direction
-            new.known |= <uint8_t>((<int>one["known"] >> d & 1) << side)
-            new.isn[side] = one["isn"][d]
-            new.anchor[side] = one["position"][d]
-            new.key_in_use[side] = NONE if one["key_in_use"][d] is None else one["key_in_use"][d]
-            new.rnext_key_id[side] = one["rnext_key_id"][d]
-            new.key_id[side] = one["key_id"][d]
-            if new.key_in_use[side] >= self.keys.count or not 0 <= <int>one["proof"] <= PROOF_BOTH:
-                raise InvalidArgumentError("no such key, or no such proof")
-        at = self.connections.connections[connection].newest
-        while at != NONE:                       # the same one already: it gets what comes
-            it = &self.connections.incarnations[at]
-            if it.known == new.known and it.isn[0] == new.isn[0] and it.isn[1] == new.isn[1]:
-                break
-            at = it.next
-        if at == NONE:
-            at = self.connections.new_incarnation()
-            it = &self.connections.incarnations[at]
-            it.known = new.known
-            it.isn[0], it.isn[1] = new.isn[0], new.isn[1]
-            it.proof = one["proof"]
-            if not self.connections.enlist(connection, at):
-                self.connections.drop_incarnation(at)
-                return NONE
-        it = &self.connections.incarnations[at]
-        it.proof = max(it.proof, <uint8_t>one["proof"])
-        it.ours |= <bint>one.get("ours", False)
-        if one.get("initiator") is not None:
-            it.initiator = <uint8_t>(direction if one["initiator"] == 0 else 1 - direction)
-        for d in range(2):
-            it.anchor[d] = new.anchor[d]
-            it.key_in_use[d] = new.key_in_use[d]
-            it.rnext_key_id[d] = new.rnext_key_id[d]
-            it.key_id[d] = new.key_id[d]
-        return at
+    def restore(self, rows, origins=None):
+        """Take over connections; see `tcpao_fast.core.flow.snapshot.restore`."""
+        try:
+            restore(self.connections, rows, self.keys.count, origins)
+        finally:
+            self.end_batch()
