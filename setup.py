@@ -1,11 +1,38 @@
 """The extension modules and their C files; everything else is in pyproject.toml."""
 
 import os
+import shlex
+import shutil
 import sys
+import sysconfig
 from pathlib import Path
 
-from Cython.Build import cythonize
-from setuptools import Extension, setup
+
+def missing_tools() -> list[str]:
+    """What a build needs and this system lacks, each with what to install."""
+    lacking = []
+    compiler = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
+    if sys.platform != "win32" and shutil.which(shlex.split(compiler)[0]) is None:
+        lacking.append(
+            f"no C compiler: {compiler!r} is not in PATH (Debian, Ubuntu: apt install gcc; "
+            "Fedora: dnf install gcc; macOS: xcode-select --install; or set CC)"
+        )
+    header = Path(sysconfig.get_path("include"), "Python.h")
+    if not header.exists():
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        lacking.append(
+            f"no Python headers: {header} does not exist (Debian, Ubuntu: apt install "
+            f"python{version}-dev; Fedora: dnf install python3-devel)"
+        )
+    return lacking
+
+
+BUILDS = {"build_ext", "build", "bdist_wheel", "editable_wheel", "install", "develop"}
+if BUILDS & set(sys.argv) and (lacking := missing_tools()):
+    sys.exit("tcpao_fast cannot be built here:\n" + "\n".join(f"  {one}" for one in lacking))
+
+from Cython.Build import cythonize  # noqa: E402 (not before what is missing was said)
+from setuptools import Extension, setup  # noqa: E402
 
 CORE = Path("tcpao_fast/core")
 KERNELS = sorted(str(path) for path in (CORE / "mac/kernels").glob("*.c"))
@@ -16,7 +43,9 @@ if os.environ.get("TCPAO_FAST_WERROR"):  # CI: our C and what Cython makes of ou
     COMPILE += ["-Wall", "-Wextra", "-Werror"]
 LINK = []
 SHARED = "tcpao_fast.core.cython_shared"  # memory views and what else all modules have in common
-DEBUG = bool(os.environ.get("TCPAO_FAST_DEBUG"))  # Cython's own checks
+# Bounds, None and initialisation checks, and line tracing for coverage; see CONTRIBUTING.md
+DEBUG = bool(os.environ.get("TCPAO_FAST_DEBUG"))
+TRACING = DEBUG and not os.environ.get("TCPAO_FAST_SANITIZE")  # both together would take for ever
 if sanitizers := os.environ.get("TCPAO_FAST_SANITIZE"):  # such as address,undefined
     COMPILE += ["-g", "-O1", f"-fsanitize={sanitizers}", "-fno-sanitize-recover=undefined"]
     LINK += [f"-fsanitize={sanitizers}"]
@@ -34,6 +63,7 @@ def extension(source: Path) -> Extension:
         include_dirs=[str(CORE / "mac")],
         extra_compile_args=COMPILE,
         extra_link_args=LINK,
+        define_macros=[("CYTHON_TRACE", "1"), ("CYTHON_TRACE_NOGIL", "1")] if TRACING else [],
     )
 
 
@@ -53,7 +83,9 @@ setup(
             "language_level": 3,
             "boundscheck": DEBUG,
             "initializedcheck": DEBUG,
-            "wraparound": False,
+            "nonecheck": DEBUG,
+            "linetrace": TRACING,
+            "wraparound": False,  # a negative index is out of bounds
             "cdivision": True,
             "embedsignature": True,
             "freethreading_compatible": True,

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from typing import Any
 
 import click
 
-from tcpao_fast.cli.completion import completion_command
-from tcpao_fast.cli.diagnose import diagnose_command
-from tcpao_fast.cli.kernels import kernels_command
-from tcpao_fast.cli.keys import keys_group
-from tcpao_fast.cli.report import report_command
-from tcpao_fast.cli.sign import sign_command
-from tcpao_fast.cli.strip import strip_command
-from tcpao_fast.cli.verify import verify_command
 from tcpao_fast.errors import TcpAoError
 from tcpao_fast.version import __version__
 
@@ -25,8 +18,46 @@ class ReaderGoneError(BaseException):
     """Whoever reads our output has closed it (click would make status 1 of that)."""
 
 
+#: Where each subcommand is, and its line in ``tcpao --help``, which imports none of them.
+COMMANDS = {
+    "verify": ("verify:verify_command", "Say which segments of captures verify."),
+    "diagnose": ("diagnose:diagnose_command", "Say why segments of captures do not verify."),
+    "report": ("report:report_command", "Write what captures show as one HTML page."),
+    "sign": ("sign:sign_command", "Sign an unsigned capture."),
+    "strip": ("strip:strip_command", "Remove TCP-AO and TCP-MD5 from a capture."),
+    "keys": ("keys:keys_group", "Check, show or convert a key file."),
+    "kernels": (
+        "kernels:kernels_command",
+        "Show the MAC kernels of this CPU, and which is in use why.",
+    ),
+    "completion": (
+        "completion:completion_command",
+        "Print a script that completes tcpao in a shell.",
+    ),
+}
+
+
 class Tcpao(click.Group):
-    """Turns this package's errors into lines on standard error and exit status 2."""
+    """Imports a subcommand when it is run, and turns this package's errors into lines on standard
+    error and exit status 2.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The subcommands, sorted."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """A subcommand, imported."""
+        if name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[name][0].split(":")
+        command: click.Command = getattr(import_module(f"tcpao_fast.cli.{module}"), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of subcommands in ``--help``."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in sorted(COMMANDS)])
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the subcommand."""
@@ -56,16 +87,3 @@ def tcpao() -> None:
       3  nothing is bad, but something could not be decided, or nothing was signed
     130  interrupted (Ctrl-C); what was found before is printed
     """
-
-
-for command in (
-    verify_command,
-    diagnose_command,
-    report_command,
-    sign_command,
-    strip_command,
-    keys_group,
-    kernels_command,
-    completion_command,
-):
-    tcpao.add_command(command)

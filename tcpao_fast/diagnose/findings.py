@@ -72,7 +72,13 @@ class Finding:
     rank: Rank = Rank.bad
 
     def as_dict(self) -> dict[str, Any]:
-        """The form of ``tcpao diagnose --json``."""
+        """The form of ``tcpao diagnose --json``.
+
+        Returns
+        -------
+        dict
+            Of plain JSON types.
+        """
         return {
             "connection": {
                 "client": endpoint_text(*self.client),

@@ -270,6 +270,10 @@ class Connection(Endpoint):
     def repair_state(self) -> RepairState:
         """ISNs and SNEs (``TCP_AO_REPAIR``), for `repair` on another `Connection` or socket.
 
+        Returns
+        -------
+        RepairState
+
         Raises
         ------
         RepairModeError (EPERM)
@@ -289,6 +293,10 @@ class Connection(Endpoint):
 
     def repair(self, state: RepairState) -> None:
         """Take over ISNs and SNEs, and derive every traffic key again.
+
+        Parameters
+        ----------
+        state : RepairState
 
         Raises
         ------
@@ -567,6 +575,11 @@ class Connection(Endpoint):
         ----------
         icmp_type, code : int
             Of ICMP for IPv4, of ICMPv6 for IPv6.
+
+        Returns
+        -------
+        bool
+            Whether TCP should act on it.
         """
         hard_type, codes = _HARD_ICMP[self._local[0].version]
         if icmp_type != hard_type or code not in codes:

@@ -173,7 +173,13 @@ class Listener(Endpoint):
         self._unsigned_requests.pop(peer, None)
 
     def forget(self, remote: AddressAndPort) -> None:
-        """Give up the handshakes in progress with a peer, as when a SYN-ACK timed out."""
+        """Give up the handshakes in progress with a peer, as when a SYN-ACK timed out.
+
+        Parameters
+        ----------
+        remote : (address, port)
+            The peer.
+        """
         address, port = endpoint(remote, "remote")
         for requests in (self._signed_requests, self._unsigned_requests):
             for peer in [peer for peer in requests if peer[:2] == (address.packed, port)]:
@@ -214,6 +220,10 @@ class Listener(Endpoint):
 
         It has copies of the listener's keys for its peer as they were when the handshake ended.
         Keys that were added or deleted since are not mirrored: compare `get_keys` of both.
+
+        Returns
+        -------
+        Connection or None
         """
         return self._waiting.pop(self._queue.popleft()) if self._queue else None
 

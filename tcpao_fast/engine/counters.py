@@ -29,7 +29,12 @@ _OF_VERDICT = {
 
 
 def snmp_counters() -> dict[str, int]:
-    """All of Linux's counters at 0: one such dict may serve many endpoints, as a namespace does."""
+    """All of Linux's counters at 0: one such dict may serve many endpoints, as a namespace does.
+
+    Returns
+    -------
+    dict of str to int
+    """
     return dict.fromkeys(SNMP_NAMES, 0)
 
 

@@ -305,14 +305,25 @@ class Engine:
         return snmp_of(self.counts)
 
     def key_counters(self) -> list[KeyCounters]:
-        """How many segments each of `keys` was good and bad for since the engine was made."""
+        """How many segments each of `keys` was good and bad for since the engine was made.
+
+        Returns
+        -------
+        list of KeyCounters
+            One for each of `keys`, in their order.
+        """
         with self.lock:
             self._begin()
             tally = self._pipeline.key_tally()
         return [KeyCounters(good, bad) for good, bad in tally.tolist()]
 
     def connections(self, first: int = 0) -> list[dict[str, Any]]:
-        """What is known of each connection that has the number `first` or a later one.
+        """What is known of each connection.
+
+        Parameters
+        ----------
+        first : int
+            The lowest number of a connection.
 
         Returns
         -------
@@ -339,6 +350,11 @@ class Engine:
             Whether only those with a live incarnation.
         only : set of int, optional
             Only those with these numbers.
+
+        Returns
+        -------
+        iterator of (int, ConnectionState)
+            The connection's number, and what is known of it.
         """
         with self.lock:
             self._begin()
@@ -368,12 +384,28 @@ class Engine:
         return {**self.state_head(), "connections": [found[number] for number in sorted(found)]}
 
     def state_head(self) -> dict[str, Any]:
-        """What a state has beside its connections."""
+        """What a state has beside its connections.
+
+        Returns
+        -------
+        dict
+            ``version`` and ``keys``.
+        """
         return {"version": STATE_VERSION, "keys": [key.identity() for key in self.keys]}
 
     def state_records(self, *, candidates: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
         """The connections of `export_state` one by one, with their numbers, in no order: for those
         who write them as they come.
+
+        Parameters
+        ----------
+        candidates : bool
+            As for `export_state`.
+
+        Yields
+        ------
+        (int, dict)
+            The connection's number, and its entry in ``connections``.
         """
         for shard in self._pipeline.shards:
             for start in range(0, shard.connections.capacity, STATE_PIECE):
@@ -394,6 +426,11 @@ class Engine:
         addresses, ports, VRF, algorithm, MAC length, options coverage, NAT, name), or, where the
         state has no more of it, by its IDs.
 
+        Parameters
+        ----------
+        state : mapping
+            As from `export_state`.
+
         Returns
         -------
         list of str
@@ -410,7 +447,12 @@ class Engine:
         return list(reader.unmatched)
 
     def restore(self, states: Sequence[ConnectionState]) -> None:
-        """Take over connections, as `import_state` does, from their typed form."""
+        """Take over connections, as `import_state` does, from their typed form.
+
+        Parameters
+        ----------
+        states : sequence of ConnectionState
+        """
         for start in range(0, len(states), STATE_PIECE):
             rows = rows_of(states[start : start + STATE_PIECE])
             with self.lock:

@@ -187,13 +187,28 @@ class Tracer:
         ]
 
     def wants(self, name: str) -> bool:
-        """Whether events of that name can pass at all."""
+        """Whether events of that name can pass at all.
+
+        Parameters
+        ----------
+        name : str
+            Of an event, as in `Event`.
+
+        Returns
+        -------
+        bool
+        """
         return name in self._names and (
             self._callback is not None or logger.isEnabledFor(logging.INFO)
         )
 
     def emit(self, event: Event) -> None:
-        """Pass an event on, unless a filter holds it back."""
+        """Pass an event on, unless a filter holds it back.
+
+        Parameters
+        ----------
+        event : Event
+        """
         if not self.wants(event.name):
             return
         if not self._passes(event):

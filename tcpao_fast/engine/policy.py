@@ -54,12 +54,32 @@ class Policy:
 
     @classmethod
     def linux(cls, *, ao_required: bool = False) -> Policy:
-        """What Linux does (6.12, ``tcp_ao.rst``): the default of `Listener` and `Connection`."""
+        """What Linux does (6.12, ``tcp_ao.rst``): the default of `Listener` and `Connection`.
+
+        Parameters
+        ----------
+        ao_required : bool
+            As of `Policy`.
+
+        Returns
+        -------
+        Policy
+        """
         return cls(ao_required=ao_required)
 
     @classmethod
     def rfc5925(cls, *, ao_required: bool = False) -> Policy:
-        """What RFC 5925 says."""
+        """What RFC 5925 says.
+
+        Parameters
+        ----------
+        ao_required : bool
+            As of `Policy`.
+
+        Returns
+        -------
+        Policy
+        """
         return cls(
             ao_required=ao_required,
             pass_unmatched=True,

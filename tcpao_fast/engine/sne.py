@@ -36,7 +36,17 @@ class SequenceExtender:
         self.position = isn
 
     def peek(self, seq: int) -> int | None:
-        """The SNE of a SEQ, or None where no such position exists (before the ISN's epoch)."""
+        """The SNE of a SEQ, or None where no such position exists (before the ISN's epoch).
+
+        Parameters
+        ----------
+        seq : int
+            32 bits.
+
+        Returns
+        -------
+        int or None
+        """
         position = extend_position(self.position, _checked(seq, "seq"))
         return position >> 32 if position >= 0 else None
 
@@ -44,6 +54,18 @@ class SequenceExtender:
         """The SNE of a SEQ whose segment has verified: later ones are counted from it.
 
         `length` is how many numbers the segment takes; the position then is behind them.
+
+        Parameters
+        ----------
+        seq : int
+            32 bits.
+        length : int
+            Sequence numbers that the segment takes: its payload, SYN and FIN.
+
+        Returns
+        -------
+        int or None
+            None where no such position exists; nothing changes then.
         """
         position = extend_position(self.position, _checked(seq, "seq"))
         if position < 0:

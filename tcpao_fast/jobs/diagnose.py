@@ -36,6 +36,10 @@ def diagnose_capture(
     path, chain, policy, threads, progress, packet_filter, isns
         As for `verify_capture`.
 
+    Returns
+    -------
+    Diagnosis
+
     Raises
     ------
     CaptureError

@@ -39,6 +39,11 @@ def report_capture(
     output : path-like
         ``-`` is standard output.
 
+    Returns
+    -------
+    Diagnosis
+        What the page says.
+
     Raises
     ------
     MissingExtraError

@@ -88,6 +88,18 @@ def strip_capture(
 ) -> RewriteReport:
     """Remove the TCP-AO and TCP-MD5 options of a capture; see `strip`.
 
-    Parameters and errors are those of `sign_capture`.
+    Parameters
+    ----------
+    path_in, path_out, progress
+        As for `sign_capture`.
+
+    Returns
+    -------
+    RewriteReport
+
+    Raises
+    ------
+    CaptureError, InvalidArgumentError
+        As for `sign_capture`.
     """
     return _rewrite(path_in, path_out, "stripped", strip, progress)

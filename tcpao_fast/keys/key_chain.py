@@ -127,7 +127,13 @@ class KeyChain(Sequence[MasterKey]):
         return f"KeyChain({list(self._keys)!r})"
 
     def descriptions(self) -> Iterator[dict[str, Any]]:
-        """Each key as `MktSet.add` takes it, the tolerance in its accept lifetime."""
+        """Each key as `MktSet.add` takes it, the tolerance in its accept lifetime.
+
+        Returns
+        -------
+        iterator of dict
+            The arguments of `MktSet.add`.
+        """
         tolerance_ns = self.accept_tolerance * 1e9
         return (describe(key, tolerance_ns) for key in self._keys)
 
@@ -185,6 +191,17 @@ class KeyChain(Sequence[MasterKey]):
 
         Of the keys whose send lifetime covers `now` the one whose lifetime began last, then the
         first of the chain (as `Engine.sign` chooses). None where there is none.
+
+        Parameters
+        ----------
+        local, remote : (address, port)
+        vrf : int
+        now : datetime, optional
+            The current time, if not given.
+
+        Returns
+        -------
+        MasterKey or None
         """
         moment = self._now_ns(now)
         usable = [
@@ -206,6 +223,19 @@ class KeyChain(Sequence[MasterKey]):
         """The key that a segment with `key_id` from `remote` is verified with (KeyID = RecvID).
 
         Its accept lifetime, widened by the tolerance, covers `now`. None where there is none.
+
+        Parameters
+        ----------
+        key_id : int
+            Of the segment.
+        local, remote : (address, port)
+        vrf : int
+        now : datetime, optional
+            The current time, if not given.
+
+        Returns
+        -------
+        MasterKey or None
         """
         moment = self._now_ns(now)
         for key in self.matching(local, remote, vrf=vrf, recv_id=key_id):

@@ -212,6 +212,10 @@ class MasterKey:
         """Everything that tells this key from others but its secret and lifetimes.
 
         In plain JSON types; nothing in it is made from the secret.
+
+        Returns
+        -------
+        dict
         """
 
         def network(value: AddressLike) -> str | None:
@@ -240,7 +244,12 @@ class MasterKey:
         }
 
     def mirrored(self) -> MasterKey:
-        """The same key as the other end writes it: sides, IDs and lifetimes swapped."""
+        """The same key as the other end writes it: sides, IDs and lifetimes swapped.
+
+        Returns
+        -------
+        MasterKey
+        """
         return replace(
             self,
             send_id=self.recv_id,
@@ -262,6 +271,16 @@ class MasterKey:
 
         Addresses have 4 or 16 bytes. False: from remote to local; None: the key is for other ends.
         True where both would do, as with a key for any address.
+
+        Parameters
+        ----------
+        source, destination : bytes
+            Addresses in network order.
+        source_port, destination_port : int
+
+        Returns
+        -------
+        bool or None
         """
         ends = ((source, source_port), (destination, destination_port))
         sides = ((self.local, self.local_port), (self.remote, self.remote_port))
@@ -271,7 +290,16 @@ class MasterKey:
         return None
 
     def overlaps(self, other: MasterKey) -> bool:
-        """Whether a connection exists that both keys match, seen from the same end."""
+        """Whether a connection exists that both keys match, seen from the same end.
+
+        Parameters
+        ----------
+        other : MasterKey
+
+        Returns
+        -------
+        bool
+        """
         return (
             (self.vrf is None or other.vrf is None or self.vrf == other.vrf)
             and 0 in (self.version * other.version, self.version - other.version)

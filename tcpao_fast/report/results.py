@@ -54,7 +54,13 @@ class ConnectionReport:
     first_bad: int | None
 
     def as_dict(self) -> dict[str, Any]:
-        """The form of ``tcpao verify --json``."""
+        """The form of ``tcpao verify --json``.
+
+        Returns
+        -------
+        dict
+            Of plain JSON types.
+        """
         return {
             "client": endpoint_text(*self.client),
             "server": endpoint_text(*self.server),
@@ -91,7 +97,13 @@ class OtherConnections:
     first_bad: int | None
 
     def as_dict(self) -> dict[str, Any]:
-        """The form of ``tcpao verify --json``."""
+        """The form of ``tcpao verify --json``.
+
+        Returns
+        -------
+        dict
+            Of plain JSON types.
+        """
         return {
             "connections": self.connections,
             "verdicts": self.counts,
@@ -162,7 +174,13 @@ class CaptureReport:
         return 0 if self.counts["good"] or self.counts["md5_good"] else 3
 
     def as_dict(self) -> dict[str, Any]:
-        """The object that ``tcpao verify --json`` prints."""
+        """The object that ``tcpao verify --json`` prints.
+
+        Returns
+        -------
+        dict
+            Of plain JSON types.
+        """
         found: dict[str, Any] = {} if self.search is None else {"search": self.search.as_dict()}
         return {
             "captures": self.captures,
@@ -290,7 +308,13 @@ class RewriteReport:
         return 0 if self.done and not left else 3
 
     def as_dict(self) -> dict[str, Any]:
-        """The object that ``tcpao sign --json`` and ``tcpao strip --json`` print."""
+        """The object that ``tcpao sign --json`` and ``tcpao strip --json`` print.
+
+        Returns
+        -------
+        dict
+            Of plain JSON types.
+        """
         return {
             "capture": self.capture,
             "output": self.output,
@@ -328,5 +352,11 @@ class Diagnosis:
         return 3 if all(one.rank is Rank.undecided for one in self.findings) else 1
 
     def as_list(self) -> list[dict[str, Any]]:
-        """What ``tcpao diagnose --json`` prints."""
+        """What ``tcpao diagnose --json`` prints.
+
+        Returns
+        -------
+        list of dict
+            A dict a finding, of plain JSON types.
+        """
         return [one.as_dict() for one in self.findings]

@@ -1,3 +1,4 @@
+# cython: nonecheck=False
 """The way of a batch through the stages, and the state that lives from batch to batch.
 
 With several threads each has a shard of its own: connections, traffic keys and fragments of the

@@ -1,3 +1,4 @@
+# cython: nonecheck=False
 """Stage `connections`: 4-tuple (and VLAN) -> connection, direction, and its incarnations' ISNs.
 
 A connection keeps a few incarnations: pairs of ISNs that a SYN, a SYN-ACK or a first ACK stated.

@@ -1,3 +1,4 @@
+# cython: nonecheck=False
 """Connections as rows of a table, out of a `ConnectionTable` and into another one.
 
 A connection's own numbers (its id, where its incarnations are) do not leave; ISNs, positions and keys

@@ -1,3 +1,4 @@
+# cython: nonecheck=False
 """Results added up by connection: how many of each verdict, which keys, and the first bad record.
 
 Connections are followed one by one up to a limit.  Beyond it those without a good segment give way,

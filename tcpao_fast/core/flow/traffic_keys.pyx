@@ -1,3 +1,4 @@
+# cython: nonecheck=False
 """Stage `keys`: KeyID and matching MKTs -> MKT and traffic key; missing keys are derived in batches.
 
 A traffic key is derived once for a connection, MKT and direction, and kept as its MAC wants it:

@@ -254,7 +254,16 @@ cdef class Records:
         return self.is_writable
 
     def data(self, Py_ssize_t i):
-        """The bytes of record i, copied.
+        """The bytes of one record, copied.
+
+        Parameters
+        ----------
+        i : int
+            Its index.
+
+        Returns
+        -------
+        bytes
 
         Raises
         ------

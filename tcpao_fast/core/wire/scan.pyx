@@ -1,3 +1,4 @@
+# cython: nonecheck=False
 """Stage `scan`: where the records of a pcap or pcapng file lie.  No packet is copied or parsed.
 
 `Scanner` works on whatever part of the file is in memory: a mapping of all of it, or a window that

@@ -183,6 +183,10 @@ def convert_keys(
     form : str, optional
         The file's format, as for `load_keys`.
 
+    Returns
+    -------
+    Conversion
+
     Raises
     ------
     KeyFileError, InvalidArgumentError
