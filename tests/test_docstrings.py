@@ -8,7 +8,7 @@ import pytest
 import tcpao_fast as ao
 
 validate = pytest.importorskip(
-    "numpydoc.validate", reason="numpydoc is not here: pip install '.[docs]'"
+    "numpydoc.validate", reason="numpydoc is not here: pip install '.[lint]'"
 )
 #: No docstring; a parameter that is not documented, or is unknown; no Returns, no Yields.
 CHECKED = {"GL08", "PR01", "PR02", "RT01", "YD01"}

@@ -42,11 +42,21 @@ class Tcpao(click.Group):
     error and exit status 2.
     """
 
+    @property
+    def commands(self) -> dict[str, click.Command]:
+        """All subcommands, imported: for whoever wants them all, such as click-man."""
+        found = {name: self.get_command(None, name) for name in COMMANDS}
+        return {name: command for name, command in found.items() if command is not None}
+
+    @commands.setter
+    def commands(self, commands: object) -> None:
+        """Click sets an empty one."""
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The subcommands, sorted."""
         return sorted(COMMANDS)
 
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context | None, name: str) -> click.Command | None:
         """A subcommand, imported."""
         if name not in COMMANDS:
             return None

@@ -16,7 +16,7 @@ import tcpao_fast as ao
 from tcpao_fast.cli.app import tcpao
 from tcpao_fast.keys.files import FORMATS, convert_keys
 
-SAMPLES = Path(__file__).parent / "keyfiles"
+SAMPLES = Path(__file__).parents[1] / "keyfiles"
 FILES = sorted(path for path in SAMPLES.iterdir() if path.name != "README.md")
 WRITTEN = [form for form in FORMATS if form != "toml"]
 UTC = timezone.utc

@@ -13,7 +13,7 @@ import pytest
 import tcpao_fast as ao
 from tcpao_fast.core.mac import mac
 
-HERE = Path(__file__).parent / "constant_time"
+HERE = Path(__file__).parents[1] / "constant_time"
 KERNELS = Path(ao.__file__).parent / "core" / "mac" / "kernels"
 FAULT = 99
 

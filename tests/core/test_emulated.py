@@ -15,7 +15,7 @@ from test_flow_hash import check_shown
 
 import tcpao_fast
 
-HERE = Path(__file__).parent / "emulated"
+HERE = Path(__file__).parents[1] / "emulated"
 KERNELS = Path(tcpao_fast.__file__).parent / "core" / "mac" / "kernels"
 LENGTHS = (*range(301), 576, 1448, 1471, 1480, 4096, 9215, 9216)
 MACS = (
@@ -212,8 +212,8 @@ VAES256, VAES512 = {("aes-128-cmac", "vaes256")}, {("aes-128-cmac", "vaes512")}
 def test_bochs(work, name, cpu, xcr0, kernels):
     need("x86_64-linux-gnu-gcc", "objcopy", "bochs")
     right, wrong = verdicts(bochs(work, name, cpu, xcr0))
-    # Bochs 2.7 leaves the words of sha1rnds4's result in the wrong order (2.7's own
-    # fault: the same instructions on a real CPU are right, as tests/test_kernels.py shows there)
+    # Bochs 2.7 leaves the words of sha1rnds4's result in the wrong order (2.7's own fault: the same
+    # instructions on a real CPU are right, as test_kernels.py shows there)
     broken = {("hmac-sha1", "shani")} & kernels
     assert wrong <= broken
     assert right | broken == PORTABLE | kernels
