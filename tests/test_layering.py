@@ -24,7 +24,7 @@ ROOMS = [
 STAGES = [
     "wire.segment", "mac.kernels", "wire.records", "wire.filter",
     "wire.scan", "wire.pcap_write", "wire.parse", "wire.fragments", "wire.rewrite",
-    "keys.mkt", "mac.hypothesis", "mac.messages", "mac.algorithms", "mac.mac",
+    "keys.mkt", "mac.attempt", "mac.messages", "mac.algorithms", "mac.mac",
     "flow.sne", "flow.connections", "flow.snapshot", "flow.traffic_keys", "flow.verdict",
     "flow.tally", "batch.shard", "batch.pipeline", "batch.sign", "batch.one",
 ]  # fmt: skip

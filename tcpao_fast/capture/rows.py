@@ -35,7 +35,7 @@ COLUMNS = {
     "source_port": "uint16",
     "destination": "string",
     "destination_port": "uint16",
-    "vrf": "uint32",
+    "vlan": "uint32",
     "flags": "string",
     "seq": "uint32",
     "ack": "uint32",
@@ -74,7 +74,7 @@ def columns_of(result: VerifyResult, labels: Sequence[str]) -> Columns:
         "source_port": _where(has_ports, rows["source_port"]),
         "destination": _addresses(rows, "destination"),
         "destination_port": _where(has_ports, rows["destination_port"]),
-        "vrf": rows["vrf"].tolist(),
+        "vlan": rows["vlan"].tolist(),
         "flags": [
             _FLAGS[flags & 255] if known else None
             for flags, known in zip(rows["flags"].tolist(), whole.tolist(), strict=True)

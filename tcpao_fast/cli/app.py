@@ -20,19 +20,19 @@ class ReaderGoneError(BaseException):
 
 #: Where each subcommand is, and its line in ``tcpao --help``, which imports none of them.
 COMMANDS = {
-    "verify": ("verify:verify_command", "Say which segments of captures verify."),
-    "diagnose": ("diagnose:diagnose_command", "Say why segments of captures do not verify."),
-    "report": ("report:report_command", "Write what captures show as one HTML page."),
+    "verify": ("verify:verify_command", "Verify the segments of captures."),
+    "diagnose": ("diagnose:diagnose_command", "Explain why segments do not verify."),
+    "report": ("report:report_command", "Write an HTML report on captures."),
     "sign": ("sign:sign_command", "Sign an unsigned capture."),
-    "strip": ("strip:strip_command", "Remove TCP-AO and TCP-MD5 from a capture."),
-    "keys": ("keys:keys_group", "Check, show or convert a key file."),
+    "strip": ("strip:strip_command", "Remove TCP-AO and TCP-MD5 options."),
+    "keys": ("keys:keys_group", "Check, show or convert key files."),
     "kernels": (
         "kernels:kernels_command",
-        "Show the MAC kernels of this CPU, and which is in use why.",
+        "List the MAC kernels for this CPU.",
     ),
     "completion": (
         "completion:completion_command",
-        "Print a script that completes tcpao in a shell.",
+        "Print a shell completion script.",
     ),
 }
 

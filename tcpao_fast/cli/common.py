@@ -112,7 +112,7 @@ def keys_option(command: F) -> F:
     )(command)  # fmt: skip
     return click.option(
         "-k", "--keys", "chain", type=KeysParameter(), required=True, metavar="KEYS",
-        help="Key file (TOML, or a router's).",
+        help="Key file: TOML or router configuration.",
     )(command)  # fmt: skip
 
 
@@ -120,11 +120,11 @@ def capture_options(command: F) -> F:
     """What every command that verifies captures takes: ``--filter``, ``--isn``."""
     command = click.option(
         "--isn", "isns", multiple=True, metavar="ISNS",
-        help="LOCAL,REMOTE,SNT_ISN,RCV_ISN, or a JSON file.",
+        help="LOCAL,REMOTE,SNT_ISN,RCV_ISN or a JSON file.",
     )(command)  # fmt: skip
     return click.option(
         "--filter", "packet_filter", metavar="FILTER",
-        help="These packets alone; as for tcpdump.",
+        help="Only packets matching a tcpdump filter.",
     )(command)  # fmt: skip
 
 
@@ -135,16 +135,14 @@ def json_option(command: F) -> F:
 
 def quiet_option(command: F) -> F:
     """``-q``."""
-    return click.option(
-        "-q", "--quiet", is_flag=True, help="Print errors only; the exit status tells."
-    )(command)
+    return click.option("-q", "--quiet", is_flag=True, help="Print errors only.")(command)
 
 
 def threads_option(command: F) -> F:
     """``--threads``."""
     return click.option(
         "--threads", type=click.IntRange(1, 1024), default=1, metavar="N",
-        help="Threads that share the work.",
+        help="Number of threads.",
     )(command)  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from tcpao_fast.report.text import print_diagnosis
 SHOWN_FINDINGS = 20
 
 
-@click.command("diagnose", short_help="Say why segments of captures do not verify.")
+@click.command("diagnose", short_help="Explain why segments do not verify.")
 @click.argument("captures", metavar="CAPTURE...", nargs=-1, required=True, type=FILE)
 @keys_option
 @json_option
@@ -41,15 +41,15 @@ def diagnose_command(
     threads: int,
     quiet: bool,
 ) -> None:
-    """Say of every connection with segments that are not good why, by trying.
+    """Explain why segments do not verify, by trying what could be wrong.
 
-    Other secrets, algorithms, KeyIDs, options coverage, ISNs, SNEs, addresses and options are held
-    against the MACs of a few segments of each connection. --json prints a list of findings, worst
-    first.
+    For every connection with segments that are not good, a few segments are tried with other
+    secrets, algorithms, KeyIDs, options coverage, ISNs, SNEs, addresses and options. --json prints
+    a list of findings, worst first.
 
     \b
     Exit status:
-      0  nothing to find: everything signed is good
+      0  no findings: everything signed is good
       1  at least one finding
       2  wrong usage, an unreadable file or a bad key file
       3  nothing is bad, but something could not be decided, or nothing was signed

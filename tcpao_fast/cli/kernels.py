@@ -9,14 +9,13 @@ from tcpao_fast.core.mac.mac import active_kernels, kernel_timings, kernels
 from tcpao_fast.report.text import print_kernels
 
 
-@click.command("kernels", short_help="Show the MAC kernels of this CPU, and which is in use why.")
+@click.command("kernels", short_help="List the MAC kernels for this CPU.")
 @json_option
 def kernels_command(as_json: bool) -> None:
-    """Show the MAC kernels that this CPU can run, quickest first, the one in use marked with *.
+    """List the MAC kernels that this CPU can run, fastest first; * marks the one in use.
 
-    They are timed when the package is imported, which takes 1 to 2 ms. The environment variable
-    TCPAO_FAST_KERNELS chooses one by name wherever there is one of that name, and nothing is timed;
-    "portable" is always there.
+    They are timed when the package is first used, which takes 1 to 2 ms. The environment variable
+    TCPAO_FAST_KERNELS selects kernels by name instead; "portable" is always available.
     """
     found = kernels()  # first: it says what is wrong with TCPAO_FAST_KERNELS
     timings = kernel_timings()

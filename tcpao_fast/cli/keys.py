@@ -23,24 +23,24 @@ from tcpao_fast.keys.lint import Severity, lint
 from tcpao_fast.report.text import finding_row, key_row, print_findings, print_keys
 
 
-@click.group("keys", short_help="Check, show or convert a key file.")
+@click.group("keys", short_help="Check, show or convert key files.")
 def keys_group() -> None:
-    """Check, show or convert a key file. Secrets are never printed on a terminal."""
+    """Check, show or convert key files. Secrets are never printed on a terminal."""
 
 
 @keys_group.command("check")
 @click.argument("chain", metavar="KEYS", type=KeysParameter())
 @json_option
-@click.option("--notes", is_flag=True, help="Say also where other systems do it otherwise.")
-@click.option("--strict", is_flag=True, help="Exit with 1 for warnings too.")
+@click.option("--notes", is_flag=True, help="Also report where other systems differ.")
+@click.option("--strict", is_flag=True, help="Exit with status 1 on warnings, too.")
 def check_command(chain: KeyChain, as_json: bool, notes: bool, strict: bool) -> None:
-    """Read KEYS, say every mistake in it, and what else may not be as it was meant.
+    """Check KEYS: report every error, and what may not be as intended.
 
     \b
     Exit status:
-      0  no mistakes (there may be warnings and notes)
-      1  a key that cannot work; with --strict also a warning
-      2  a mistake: every one is listed
+      0  no errors (there may be warnings and notes)
+      1  a key that cannot work; with --strict, also a warning
+      2  an error in the file; every one is listed
     """
     findings = lint(chain)
     if as_json:
@@ -59,7 +59,7 @@ def check_command(chain: KeyChain, as_json: bool, notes: bool, strict: bool) -> 
 @click.argument("chain", metavar="KEYS", type=KeysParameter())
 @json_option
 def show_command(chain: KeyChain, as_json: bool) -> None:
-    """Show the keys of KEYS without their secrets."""
+    """Show the keys in KEYS without their secrets."""
     if as_json:
         print_json({"keys": [key_row(key) for key in chain]})
     else:
@@ -69,15 +69,17 @@ def show_command(chain: KeyChain, as_json: bool) -> None:
 @keys_group.command("convert")
 @click.argument("source", metavar="IN", type=FILE)
 @click.argument("target", metavar="OUT", type=FILE)
-@click.option("--from", "form", type=click.Choice(FORMATS), help="Format of IN; told from it.")
+@click.option(
+    "--from", "form", type=click.Choice(FORMATS), help="Format of IN; detected by default."
+)
 @click.option(
     "--to", type=click.Choice(FORMATS), default="toml", show_default=True, help="Format of OUT."
 )
 def convert_command(source: str, target: str, form: str | None, to: str) -> None:
-    """Write the keys of IN to OUT, in another format, and say what it cannot carry.
+    """Convert the keys in IN to another format, and report what it cannot express.
 
-    OUT has the secrets, and can be read by its owner alone. "-" is standard output, if that is no
-    terminal. A secret that IN has encrypted becomes an environment variable in TOML.
+    OUT contains the secrets and is readable only by its owner. "-" is standard output, unless that
+    is a terminal. A secret that is encrypted in IN becomes an environment variable in TOML.
 
     \b
     Exit status:

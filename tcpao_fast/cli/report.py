@@ -17,7 +17,7 @@ from tcpao_fast.jobs.report import report_capture
 from tcpao_fast.keys import KeyChain
 
 
-@click.command("report", short_help="Write what captures show as one HTML page.")
+@click.command("report", short_help="Write an HTML report on captures.")
 @click.argument("captures", metavar="CAPTURE...", nargs=-1, required=True, type=FILE)
 @keys_option
 @click.option(
@@ -26,7 +26,7 @@ from tcpao_fast.keys import KeyChain
     metavar="REPORT.html",
     required=True,
     type=FILE,
-    help="The page; - is standard output.",
+    help="Where to write it; - is standard output.",
 )
 @capture_options
 @threads_option
@@ -40,13 +40,13 @@ def report_command(
     threads: int,
     quiet: bool,
 ) -> None:
-    """Write one HTML page on captures, which needs nothing else and can be read offline.
+    """Write an HTML report on captures: one self-contained page that works offline.
 
-    It has a summary, the connections with what is wrong first, and for each a time line: segments
-    good and bad, keys in use, requests for another key and when they were followed, SNE steps.
+    It shows a summary, the connections (those with problems first), and for each a timeline: good
+    and bad segments, keys in use, requests for another key and when they were honored, SNE changes.
 
     \b
-    Exit status: as that of diagnose
+    Exit status, as for diagnose:
       0  everything signed is good
       1  something is wrong
       2  wrong usage, an unreadable file or a bad key file

@@ -28,16 +28,16 @@ from tcpao_fast.keys import KeyChain
 def sign_command(
     source: str, target: str, chain: KeyChain, as_json: bool, threads: int, quiet: bool
 ) -> None:
-    """Insert TCP-AO (or TCP-MD5) into the segments of IN that a key matches, and write OUT.
+    """Sign the segments of IN that match a key with TCP-AO or TCP-MD5, and write OUT.
 
-    "-" is standard input or output. OUT is a pcap file and appears only when it is complete.
-    Segments that cannot be signed are copied as they are, and counted by reason.
+    "-" is standard input or output. OUT is a pcap file and appears only once it is complete.
+    Segments that cannot be signed are copied unchanged and counted by reason.
 
     \b
     Exit status:
       0  every TCP segment was signed
       2  wrong usage, an unreadable file or a bad key file
-      3  some TCP segment was left as it was, or there was none
+      3  some TCP segment was left unchanged, or there was none
     """
     refuse_key_file_as(target)
     with progress_bar() as progress:

@@ -8,21 +8,21 @@ from tcpao_fast.cli.common import FILE, json_option, progress_bar, quiet_option,
 from tcpao_fast.jobs.rewrite import strip_capture
 
 
-@click.command("strip", short_help="Remove TCP-AO and TCP-MD5 from a capture.")
+@click.command("strip", short_help="Remove TCP-AO and TCP-MD5 options.")
 @click.argument("source", metavar="IN", type=FILE)
 @click.argument("target", metavar="OUT", type=FILE)
 @json_option
 @quiet_option
 def strip_command(source: str, target: str, as_json: bool, quiet: bool) -> None:
-    """Remove the TCP-AO and TCP-MD5 options of IN with their padding, and write OUT.
+    """Remove the TCP-AO and TCP-MD5 options from IN, with their padding, and write OUT.
 
-    "-" is standard input or output. OUT is a pcap file and appears only when it is complete.
+    "-" is standard input or output. OUT is a pcap file and appears only once it is complete.
 
     \b
     Exit status:
-      0  every option that was there is gone
+      0  every option was removed
       2  wrong usage or an unreadable file
-      3  some segment was left as it was (counted by reason), or had no option
+      3  some segment was left unchanged (see the counts), or none had an option
     """
     with progress_bar() as progress:
         report = strip_capture(source, target, progress=progress)

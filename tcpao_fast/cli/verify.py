@@ -27,7 +27,7 @@ from tcpao_fast.report.text import print_capture
 SHOWN_CONNECTIONS = 50
 
 
-@click.command("verify", short_help="Say which segments of captures verify.")
+@click.command("verify", short_help="Verify the segments of captures.")
 @click.argument("captures", metavar="CAPTURE...", nargs=-1, required=True, type=FILE)
 @keys_option
 @json_option
@@ -36,7 +36,7 @@ SHOWN_CONNECTIONS = 50
     "--output",
     metavar="OUT",
     type=FILE,
-    help="A row a segment: .jsonl, .csv, .tsv, .parquet.",
+    help="One row per segment: .jsonl .csv .tsv .parquet.",
 )
 @click.option(
     "-e",
@@ -45,32 +45,32 @@ SHOWN_CONNECTIONS = 50
     metavar="FIELD",
     type=click.Choice(list(COLUMNS)),
     multiple=True,
-    help="A column of -o (without -o: printed); again for more.",
+    help="Column for -o, or to print; may be repeated.",
 )
 @click.option(
     "--annotate",
     metavar="OUT.pcapng",
     type=FILE,
-    help="All packets, with the verdicts as comments.",
+    help="Write all packets, verdicts as comments.",
 )
 @click.option(
     "--state",
     metavar="FILE",
     type=click.Path(dir_okay=False),
-    help="Keep what is known of connections from run to run.",
+    help="Load and save connection state.",
 )
 @capture_options
 @click.option(
     "--search-isn",
     metavar="N",
     type=click.IntRange(0, MOST_SEARCHED),
-    help="Search missing ISNs, N bytes back.",
+    help="Search missing ISNs N bytes back.",
 )
 @click.option(
     "--max-connections",
     metavar="N",
     type=int,
-    help="Remember N verified connections; 1048576.",
+    help="Most verified connections to remember.",
 )
 @click.option("--all", "show_all", is_flag=True, help="Show every connection.")
 @threads_option
@@ -91,10 +91,10 @@ def verify_command(
     threads: int,
     quiet: bool,
 ) -> None:
-    """Say which TCP-AO and TCP-MD5 segments of captures verify.
+    """Verify the TCP-AO and TCP-MD5 segments of captures.
 
-    CAPTURE is a pcap or pcapng file, also in gzip or Zstandard; "-" is standard input. Several are
-    one stream, in the order of their first packets: a connection goes on from file to file.
+    CAPTURE is a pcap or pcapng file, also compressed; "-" is standard input. Several are read as
+    one stream, in the order of their first packets.
 
     \b
     Exit status:

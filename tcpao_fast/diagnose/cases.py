@@ -14,21 +14,21 @@ REASONS = {
     "wrong_secret": "the two sides have different master keys",
     "options_coverage": "one side's MACs cover the TCP options, the other's leave them out",
     "wrong_algorithm": "the two sides use different algorithms",
-    "wrong_mac_length": "the two sides use MACs of different lengths",
+    "wrong_mac_length": "the two sides use different MAC lengths",
     "swapped_ids": "SendID and RecvID are swapped",
-    "wrong_key_id": "the KeyID means another key, or none",
-    "secret_encoding": "the same secret was entered in two ways",
-    "cmac_key_length": "a CMAC master key that has not 16 bytes was padded or cut, not derived",
-    "wrong_kdf": "the same MAC with two ways to derive its traffic key",
-    "sne": "the sequence number extension is another",
+    "wrong_key_id": "the KeyID belongs to another key, or to none",
+    "secret_encoding": "the same secret was entered differently on the two sides",
+    "cmac_key_length": "a CMAC master key that is not 16 bytes long was padded or truncated",
+    "wrong_kdf": "same MAC, but traffic keys are derived differently",
+    "sne": "the sequence number extension differs",
     "isn": "the traffic key was derived from other ISNs",
-    "rewritten_address": "an address or a port was changed on the way",
-    "rewritten_options": "the TCP options were changed on the way",
+    "rewritten_address": "an address or port was changed in transit",
+    "rewritten_options": "TCP options were changed in transit",
     "tcp_md5": "TCP-MD5 instead of TCP-AO",
     "unsigned_peer": "segments are not signed",
     "missing_handshake": "the handshake was not captured",
-    "truncated": "the capture cut what the MAC covers",
-    "offload": "the segments were captured as no wire carried them",
+    "truncated": "not all bytes covered by the MAC were captured",
+    "offload": "the segments were not captured as they were sent (offloading)",
 }
 
 
@@ -77,7 +77,7 @@ class Variant:
     what : str
         A clause for behind "segments from X:".
     advice : str
-        The mend, a sentence.
+        How to fix it.
     """
 
     statement: Statement

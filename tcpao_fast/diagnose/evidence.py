@@ -357,7 +357,7 @@ class EvidenceCollector:
                     (address_text(ends[0][0]), ends[0][1]),
                     (address_text(ends[1][0]), ends[1][1]),
                 ),
-                int(row["vrf"]),
+                int(row["vlan"]),
                 self._counts[connection],
                 self._options[connection],
                 self._largest[connection],

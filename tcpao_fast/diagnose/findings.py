@@ -50,7 +50,7 @@ class Finding:
     sentence : str
         What is wrong.
     advice : str
-        The mend.
+        How to fix it.
     counts : dict of str to int
         How many segments it speaks of, by verdict.
     packets : tuple of int
@@ -200,7 +200,7 @@ def _finding(
         connection.vrf,
         reason,
         sentence + ("" if sentence.endswith(".") else "."),
-        advice[:1].upper() + advice[1:] + ("" if advice.endswith(".") else "."),
+        advice,
         counts,
         tuple(sorted(set(packets)))[:PACKETS],
         tried,
@@ -264,12 +264,12 @@ def _depth(
 ) -> str:
     """How far was looked for what gives the MACs of segments that nothing explains."""
     if not any(one.segment.whole for _, of in parts for one in of):
-        return "the capture cut them, so that nothing could be tried"
+        return "they were not captured completely, so nothing could be tried"
     if not tried:
-        return "the key file has none that could be tried"
+        return "the key file has no key that could be tried"
     if solver.was_tried(connection):
-        return f"none of {tried} readings of the key file gives their MACs"
-    return "not tried in depth, as many connections before were bad in the same way"
+        return f"none of {tried} interpretations of the key file produces their MACs"
+    return "not tried in depth, because many other connections failed in the same way"
 
 
 def _unsolved(
@@ -298,28 +298,28 @@ def _unsolved(
             reason = "wrong_key_id"
             sentence = f"Segments from {who} carry KeyID {ids}, for which no key matches; {depth}"
             advice = (
-                f"add the key with KeyID {ids} for this connection (what the peer sends is "
-                "recv_id here), or take it away there"
+                f"add the key with KeyID {ids} for this connection (the send_id of the peer is "
+                "recv_id here), or remove it on the peer"
             )
             md5 = [key for key in solver.keys if key.is_tcp_md5 and matches(key, parts[0][1][0])]
             if md5:
                 reason = "tcp_md5"
                 sentence = (
-                    f"Segments from {who} are signed with TCP-AO (KeyID {ids}), and the key file "
+                    f"Segments from {who} are signed with TCP-AO (KeyID {ids}), but the key file "
                     f"has TCP-MD5 for the connection ({md5[0].label})"
                     + (f"; {depth}" if tried else "")
                 )
-                advice = f"set TCP-AO on both sides: a key with KeyID {ids} in place of tcp-md5"
+                advice = f"use TCP-AO on both sides: replace tcp-md5 by a key with KeyID {ids}"
         else:
             reason = "wrong_secret"
-            sentence = f"The MACs of segments from {who} are not made with key {labels}: {depth}"
-            advice = "set the same secret on both sides; enter it anew, in hexadecimal"
+            sentence = f"The MACs of segments from {who} were not made with key {labels}: {depth}"
+            advice = "set the same secret on both sides; re-enter it in hexadecimal"
             good = sum(int(connection.counts[side, _GOOD].sum()) for side, _ in parts)
             if good:
-                sentence += f"; and yet {good} segments from there are good"
+                sentence += f"; yet {good} segments from there are good"
                 advice = (
-                    "the keys are right: somebody else sends these segments, or they are changed "
-                    "on the way"
+                    "the keys are correct: somebody else sends these segments, or they are "
+                    "modified in transit"
                 )
         found.append(
             _finding(

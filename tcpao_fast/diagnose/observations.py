@@ -65,14 +65,14 @@ def tcp_md5(connection: ConnectionEvidence, keys: tuple[MasterKey, ...]) -> Iter
         other = int(connection.options[1 - side, _AO])
         what = f"{connection.text(side)} signs with TCP-MD5"
         if other:
-            what += f", and {connection.text(1 - side)} with TCP-AO"
+            what += f", {connection.text(1 - side)} with TCP-AO"
         else:
-            what += ", and the key file has no tcp-md5 key for the connection"
+            what += ", but the key file has no tcp-md5 key for the connection"
         yield Observation(
             "tcp_md5",
             what,
-            "set TCP-AO on both sides (TCP-MD5 is obsolete, RFC 5925 section 1), or give the key "
-            "file a tcp-md5 key",
+            "configure TCP-AO on both sides (it obsoletes TCP-MD5, RFC 5925), or add a tcp-md5 "
+            "key to the key file",
             _of(connection, side, Verdict.md5_unchecked),
             _packets(connection, side, Verdict.md5_unchecked),
             frozenset({(side, Verdict.md5_unchecked)}),
@@ -90,16 +90,16 @@ def unsigned_peer(
     what = f"{sides} {'does' if len(silent) == 1 else 'do'} not sign"
     other = 1 - silent[0]
     if len(silent) == 1 and connection.options[other, _AO]:
-        what += f", and {connection.text(other)} does"
+        what += f", but {connection.text(other)} does"
     signed = sum(int(connection.options[side, _AO]) for side in silent)
     if signed:
-        what += f" (and yet {signed} segments from there are signed)"
+        what += f" (although {signed} segments from there are signed)"
     hosts = [connection.ends[side][0] for side in silent]
     yield Observation(
         "unsigned_peer",
         what,
-        f"give {' and '.join(hosts)} the key, or narrow the key's addresses and ports if this "
-        "connection needs none",
+        f"configure the key on {' and '.join(hosts)}, or narrow the addresses and ports of the key "
+        "if this connection is not meant to be signed",
         {Verdict.ao_required.name: connection.total(Verdict.ao_required)},
         tuple(n for side in silent for n in _packets(connection, side, Verdict.ao_required)),
         frozenset((side, Verdict.ao_required) for side in silent),
@@ -112,8 +112,8 @@ def truncated(connection: ConnectionEvidence, keys: tuple[MasterKey, ...]) -> It
     if total:
         yield Observation(
             "truncated",
-            f"{total} segments are not whole in the capture, and the MAC covers all of them",
-            "capture whole packets (tcpdump -s 0), and every fragment",
+            f"{total} segments were not captured completely, but the MAC covers all of their bytes",
+            "capture complete packets (tcpdump -s 0) and all fragments",
             {Verdict.truncated.name: total},
             _packets(connection, 0, Verdict.truncated)[:4]
             or _packets(connection, 1, Verdict.truncated)[:4],
@@ -127,9 +127,9 @@ def malformed(connection: ConnectionEvidence, keys: tuple[MasterKey, ...]) -> It
         if connection.counts[side, Verdict.malformed]:
             yield Observation(
                 "rewritten_options",
-                f"{connection.text(side)} sends a broken TCP header or option list, two TCP-AO "
-                "options, or TCP-AO beside TCP-MD5",
-                "something on the way changes options, or signs what is signed already",
+                f"{connection.text(side)} sends an invalid TCP header or option list, two TCP-AO "
+                "options, or both TCP-AO and TCP-MD5",
+                "find out what modifies TCP options in transit, or signs segments twice",
                 _of(connection, side, Verdict.malformed),
                 _packets(connection, side, Verdict.malformed),
                 frozenset({(side, Verdict.malformed)}),
@@ -144,9 +144,9 @@ def missing_handshake(
     if total:
         yield Observation(
             "missing_handshake",
-            f"the handshake is not in the capture, so {total} signed segments cannot be checked",
-            "capture from the SYN on, or give the ISNs: --isn (what TCP_AO_REPAIR says), "
-            "--search-isn N for a young connection, --state from an earlier capture",
+            f"the handshake was not captured, so {total} signed segments cannot be checked",
+            "capture from the SYN on, or provide the ISNs: --isn (from TCP_AO_REPAIR), --state "
+            "from an earlier capture, or --search-isn N for a connection that has sent little",
             {Verdict.missing_isn.name: total},
             _packets(connection, 0, Verdict.missing_isn)
             + _packets(connection, 1, Verdict.missing_isn),
@@ -170,10 +170,10 @@ def same_mac(connection: ConnectionEvidence, keys: tuple[MasterKey, ...]) -> Ite
             numbers = tuple(one.number for one in bad if one.segment.mac in copied)
             yield Observation(
                 "offload",
-                f"{connection.text(side)} sends segment after segment with the same MAC: "
-                "segmentation offload cut one signed segment into several",
-                "switch segmentation offload off for signed connections (ethtool -K DEV tso off "
-                "gso off); Linux leaves it on for a key that is added after a TCP_REPAIR connect",
+                f"{connection.text(side)} sends several segments with the same MAC: segmentation "
+                "offload split one signed segment",
+                "disable segmentation offload for signed connections (ethtool -K DEV tso off gso "
+                "off); Linux leaves it on if a key is added after a TCP_REPAIR connect",
                 _of(connection, side, Verdict.bad_mac),
                 numbers,
                 frozenset({(side, Verdict.bad_mac)}),
@@ -199,10 +199,10 @@ def larger_than_mss(
             yield Observation(
                 "offload",
                 f"segments of {connection.text(side)} have up to {size} bytes of payload, more "
-                f"than the MSS of {limit}: offload merged them, or had not cut them yet, and no "
-                "wire carried their MACs",
-                "capture with offloads off (ethtool -K DEV gro off lro off tso off gso off), or "
-                "outside the host",
+                f"than the MSS of {limit}: offloading merged them or had not split them yet, so "
+                "they were never on the wire like this",
+                "capture with offloading disabled (ethtool -K DEV gro off lro off tso off gso "
+                "off), or outside the host",
                 _of(connection, side, Verdict.bad_mac),
                 tuple(one.number for one in bad),
             )
@@ -220,20 +220,20 @@ def dropped_by_linux(
         if one.why == "checksum":
             yield Observation(
                 "rewritten_address",
-                f"a good segment of {sender} has the checksum 0x0000 and is sent "
-                f"{one.repeats} times more: Linux takes it for its own, swaps the addresses in "
-                "its MAC and drops it",
-                "a known oddity of Linux with one segment in 65,536; what is sent again has "
-                "another checksum as soon as a timestamp or window changes",
+                f"a good segment of {sender} has checksum 0x0000 and was retransmitted "
+                f"{one.repeats} times: Linux mistakes it for an outgoing segment, swaps the "
+                "addresses in its MAC and drops it",
+                "a known bug in Linux with one segment in 65,536; a retransmission gets through "
+                "as soon as its timestamp or window changes",
                 {Verdict.good.name: one.repeats + 1},
                 (one.number,),
             )
         else:
             yield Observation(
                 "sne",
-                f"good segments of {sender}, whose ISN is 0xFFFFFFFF, are sent "
-                f"{one.repeats} times more: Linux takes SNE 0 where 1 is right and drops them",
-                "a known oddity of Linux with this one ISN in 2^32: open the connection once more",
+                f"good segments of {sender}, whose ISN is 0xFFFFFFFF, were retransmitted "
+                f"{one.repeats} times: Linux uses SNE 0 instead of 1 and drops them",
+                "a known bug in Linux with this one ISN in 2^32: reopen the connection",
                 {Verdict.good.name: one.repeats + 1},
                 (one.number,),
             )
@@ -263,20 +263,20 @@ def unanswered(
             yield Observation(
                 "wrong_key_id",
                 f"good {kind} of {here} ask for RNextKeyID {sorted(asked, key=str)[0]}, "
-                "which no key has, and are not answered: a Linux listener counts such a SYN good "
-                "and sends no SYN-ACK",
-                "set RNextKeyID (rnext_key) to the KeyID of a key that both sides have",
+                "which no key has, and are not answered: a Linux listener counts such a SYN as "
+                "good but sends no SYN-ACK",
+                "set rnext_key to a key that both sides have",
                 counts,
                 packets,
             )
             continue
         yield Observation(
             "wrong_secret",
-            f"{kind} of {here} are good by the key file, and {there} does not answer: it drops "
-            "them in silence (no key for them, or another secret, algorithm, KeyID or options "
-            "coverage), or nobody listens there (Linux sends no RST to a signed SYN)",
-            f"look at the keys of {there}, at its counters (nstat: TCPAOBad, TCPAOKeyNotFound) "
-            "and whether it listens",
+            f"{kind} of {here} are good according to the key file, but {there} does not answer: it "
+            "drops them in silence (no key, or a different secret, algorithm, KeyID or options "
+            "coverage), or nothing listens there (Linux sends no RST for a signed SYN)",
+            f"check the keys on {there}, its counters (nstat: TCPAOBad, TCPAOKeyNotFound) and "
+            "whether it listens",
             counts,
             packets,
         )

@@ -187,14 +187,14 @@ class Connection(Endpoint):
             raise InvalidArgumentError(f"{self._local[0]} and {peer[0]} are of two IP versions")
         if isn is not None and not _is_seq(isn):
             raise InvalidArgumentError(f"isn is {isn!r}; it must be 0 to 4294967295")
-        signed_with = self._settle_keys(peer)
+        signed_with = self._choose_keys(peer)
         self._remote = peer
         self._signed_with = signed_with
         if isn is not None:
             self._sent_isn(isn)
         self._state = State.ESTABLISHED if self._repair_mode else State.SYN_SENT
 
-    def _settle_keys(self, peer: End) -> int:
+    def _choose_keys(self, peer: End) -> int:
         """Keep the keys that are for this peer; how the connection is signed."""
         vrf = self.vrf or 0
         ao_keys = self._keys.matching(self._local, peer, vrf)

@@ -196,7 +196,7 @@ class Engine:
         records = _records(*given)
         with self.lock:
             self._begin()
-            verdict, key, connection, sne, tally, happened = self._pipeline.verify(
+            verdict, key, connection, sne, tally, effects = self._pipeline.verify(
                 records, final, self.trace is not None
             )
             numbers = tally.tolist()
@@ -206,8 +206,8 @@ class Engine:
                     self.counts[name] += count
         kept = buffer if isinstance(buffer, Records) else given
         result = VerifyResult(verdict, key, connection, sne, counts, numbers[-1], kept)
-        if self.trace is not None and happened is not None:
-            emit_events(self.trace, self.keys, result, happened, records)
+        if self.trace is not None and effects is not None:
+            emit_events(self.trace, self.keys, result, effects, records)
         return result
 
     def flush(self) -> VerifyResult:

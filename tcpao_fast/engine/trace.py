@@ -30,11 +30,11 @@ def emit_events(
     trace: Tracer,
     keys: Sequence[MasterKey],
     result: VerifyResult,
-    happened: npt.NDArray[np.uint8],
+    effects: npt.NDArray[np.uint8],
     records: Records,
 ) -> None:
     """Send the events of one call of `Engine.verify`, in the order of its records."""
-    rows = np.flatnonzero(np.isin(result.verdict, list(_EVENT_OF)) | (happened != 0))
+    rows = np.flatnonzero(np.isin(result.verdict, list(_EVENT_OF)) | (effects != 0))
     if not len(rows):
         return
     for row, segment in zip(rows.tolist(), parse_records(records.subset(rows)), strict=True):
@@ -46,9 +46,9 @@ def emit_events(
             names.append(("tcp_ao_wrong_maclen", None))
         elif verdict in _EVENT_OF:
             names.append((_EVENT_OF[verdict], None))
-        if happened[row] & ASKED_FOR_KEY:
+        if effects[row] & ASKED_FOR_KEY:
             names.append(("tcp_ao_rnext_request", None))
-        if happened[row] & STEPPED_SNE:
+        if effects[row] & STEPPED_SNE:
             end = int(segment["seq"]) + int(segment["length"]) - int(segment["header_length"])
             end += bool(segment["flags"] & 1)
             names.append(("tcp_ao_rcv_sne_update", int(result.sne[row]) + (end >> 32)))
@@ -63,7 +63,7 @@ def emit_events(
                     int(segment["source_port"]),
                     ip_address(segment["destination"][:size].tobytes()),
                     int(segment["destination_port"]),
-                    vrf=int(segment["vrf"]),
+                    vrf=int(segment["vlan"]),
                     flags=flag_letters(int(segment["flags"])),
                     key_id=None if mac_length is None else int(segment["key_id"]),
                     rnext_key_id=None if mac_length is None else int(segment["rnext_key_id"]),

@@ -71,17 +71,17 @@ UNDECIDED = frozenset({Verdict.missing_isn, Verdict.truncated, Verdict.md5_unche
 
 #: One line on each verdict: what it says of the segments.
 MEANINGS = {
-    Verdict.good: "the MAC is right",
-    Verdict.bad_mac: "the MAC is wrong: another secret, algorithm or options coverage",
-    Verdict.key_not_found: "no key matches the connection and the segment's KeyID",
-    Verdict.ao_required: "not signed, although a key matches the connection",
+    Verdict.good: "the MAC is valid",
+    Verdict.bad_mac: "the MAC is not valid",
+    Verdict.key_not_found: "no key for this connection has the segment's KeyID",
+    Verdict.ao_required: "not signed, but a key matches the connection",
     Verdict.unsigned: "not signed, and no key matches",
-    Verdict.missing_isn: "the handshake was not captured, so nothing can be checked",
-    Verdict.truncated: "the snap length or a missing fragment cut what the MAC covers",
-    Verdict.malformed: "broken TCP header, or a broken or doubled option",
-    Verdict.md5_good: "TCP-MD5, the digest is right",
-    Verdict.md5_bad: "TCP-MD5, the digest is wrong",
-    Verdict.md5_unchecked: "TCP-MD5, but there is no tcp-md5 key for it",
+    Verdict.missing_isn: "cannot be checked: the handshake was not captured",
+    Verdict.truncated: "cannot be checked: not all bytes covered by the MAC were captured",
+    Verdict.malformed: "invalid TCP header, or an invalid or repeated option",
+    Verdict.md5_good: "TCP-MD5, the digest is valid",
+    Verdict.md5_bad: "TCP-MD5, the digest is not valid",
+    Verdict.md5_unchecked: "TCP-MD5, cannot be checked: no tcp-md5 key matches",
 }
 
 

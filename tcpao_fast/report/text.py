@@ -118,7 +118,7 @@ def print_diagnosis(console: Console, diagnosis: Diagnosis, most: int | None = N
         head = f"{endpoint_text(*one.client)} - {endpoint_text(*one.server)}{vlan}: {one.reason}"
         console.print()
         console.print(Text(head, colours[one.rank]), soft_wrap=True)
-        for line in (one.sentence, f"Seen: {counted}; packets {packets}", f"Mend: {one.advice}"):
+        for line in (one.sentence, f"Seen: {counted}; packets {packets}", f"Fix: {one.advice}"):
             if console.is_terminal:
                 console.print(Padding(Text(line), (0, 0, 0, 2)))
             else:

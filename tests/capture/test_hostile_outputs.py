@@ -211,7 +211,7 @@ class TestSignals:
         process.send_signal(signal.SIGINT)
         out, errors = process.communicate(timeout=30)
         assert process.returncode == 130
-        assert b"TCP segments" in out and b"the MAC is right" in out
+        assert b"TCP segments" in out and b"the MAC is valid" in out
         assert errors == b"tcpao: interrupted\n"
 
     def test_from_python(self, tmp_path):

@@ -25,7 +25,7 @@ class ParsedSegment:
     flags: int
     seq: int
     ack: int
-    vrf: int
+    vlan: int
     header_length: int
     payload_length: int
     auth_offset: int

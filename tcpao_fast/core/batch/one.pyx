@@ -79,7 +79,7 @@ cdef class ParsedSegment:
         From the innermost IP header on, as far as it was captured.
     source, destination : bytes
         Addresses as the MAC has them, 4 or 16 bytes, network order.
-    source_port, destination_port, flags, seq, ack, vrf : int
+    source_port, destination_port, flags, seq, ack, vlan : int
     header_length, payload_length : int
         In bytes, of TCP.
     auth_offset : int
@@ -166,8 +166,8 @@ cdef class ParsedSegment:
         return self.segment.ack
 
     @property
-    def vrf(self):
-        return self.segment.vrf
+    def vlan(self):
+        return self.segment.vlan
 
     @property
     def header_length(self):

@@ -21,7 +21,7 @@ class Results:
     connection: npt.NDArray[np.int64]
     sne: npt.NDArray[np.uint32]
     origin: npt.NDArray[np.int64] | None
-    happened: npt.NDArray[np.uint8] | None
+    effects: npt.NDArray[np.uint8] | None
     def __init__(self, rows: int, own_order: bool, tracing: bool = False) -> None: ...
 
 class Pipeline:

@@ -8,15 +8,15 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
 import numpy as np
 
-from tcpao_fast.core.mac.hypothesis cimport ASKED_FOR_KEY as _ASKED_FOR_KEY
-from tcpao_fast.core.mac.hypothesis cimport STEPPED_SNE as _STEPPED_SNE
+from tcpao_fast.core.mac.attempt cimport ASKED_FOR_KEY as _ASKED_FOR_KEY
+from tcpao_fast.core.mac.attempt cimport STEPPED_SNE as _STEPPED_SNE
 from tcpao_fast.core.wire.segment cimport Segment, between
 from tcpao_fast.core.batch.shard cimport Columns, Shard, choose_shard
 from tcpao_fast.core.flow.verdict cimport VERDICT_COUNT, VERDICT_NOT_TCP, VERDICT_TRUNCATED
 
 from tcpao_fast.core.flow.snapshot import snapshot
 
-ASKED_FOR_KEY = _ASKED_FOR_KEY      # bits of `Results.happened`
+ASKED_FOR_KEY = _ASKED_FOR_KEY      # bits of `Results.effects`
 STEPPED_SNE = _STEPPED_SNE
 
 
@@ -37,11 +37,11 @@ cdef class Results:
     cdef readonly object connection       # int64[rows]
     cdef readonly object sne              # uint32[rows]
     cdef readonly object origin           # int64[rows], or None
-    cdef readonly object happened         # uint8[rows] of Happened, or None
+    cdef readonly object effects         # uint8[rows] of Effect, or None
     cdef Columns columns
 
     def __cinit__(self, Py_ssize_t rows, bint own_order, bint tracing=False):
-        cdef uint8_t[::1] verdict, happened
+        cdef uint8_t[::1] verdict, effects
         cdef int32_t[::1] mkt
         cdef uint32_t[::1] sne
         cdef int64_t[::1] connection, origin
@@ -59,8 +59,8 @@ cdef class Results:
             self.origin = origin = np.empty(rows, np.int64)
             self.columns.origin = &origin[0]
         if tracing:
-            self.happened = happened = np.zeros(rows, np.uint8)
-            self.columns.happened = &happened[0]
+            self.effects = effects = np.zeros(rows, np.uint8)
+            self.columns.effects = &effects[0]
 
 
 cdef void scatter(const Columns *rows, Py_ssize_t count, int64_t start, int64_t end,
@@ -80,9 +80,9 @@ cdef void scatter(const Columns *rows, Py_ssize_t count, int64_t start, int64_t 
         out.verdict[at] = rows.verdict[low]
         out.mkt[at] = rows.mkt[low]
         out.sne[at] = rows.sne[low]
-        if out.happened != NULL:
-            out.happened[at] = rows.happened[low]
-        out.connection[at] = (shard.connections.fresh[-2 - connection].number
+        if out.effects != NULL:
+            out.effects[at] = rows.effects[low]
+        out.connection[at] = (shard.connections.unnumbered[-2 - connection].number
                               if connection < -1 else connection)
         low += 1
 
@@ -113,12 +113,12 @@ cdef class Pipeline:
         cdef int32_t i
         fresh = []
         for shard in self.shards:
-            for i in range(shard.connections.fresh_count):
-                fresh.append((shard.connections.fresh[i].origin, shard.number, i))
+            for i in range(shard.connections.unnumbered_count):
+                fresh.append((shard.connections.unnumbered[i].origin, shard.number, i))
         fresh.sort()
         for _, number, which in fresh:
             shard = self.shards[number]
-            shard.connections.settle(which, self.next_id)
+            shard.connections.assign_number(which, self.next_id)
             self.next_id += 1
         return 0
 
@@ -157,7 +157,7 @@ cdef class Pipeline:
         -------
         tuple of (uint8[n], int32[n], int64[n], uint32[n], int64[VERDICT_COUNT + 1], uint8[n])
             Verdicts, MKT indices, connection ids, SNEs; how many of each verdict, and last how
-            many segments have a TCP-AO option; with `tracing` also bits of `Happened`, else None.
+            many segments have a TCP-AO option; with `tracing` also bits of `Effect`, else None.
         """
         cdef Py_ssize_t n = records.count, i
         cdef Shard shard
@@ -180,7 +180,7 @@ cdef class Pipeline:
             self.all_threads(
                 lambda thread: self.scatter_part(share * thread, share * (thread + 1), parts, counts, out))
             for shard in self.shards:
-                shard.connections.fresh_count = 0
+                shard.connections.unnumbered_count = 0
         counts = np.zeros(VERDICT_COUNT + 1, np.int64)
         cdef int64_t[::1] tally = counts
         for shard in self.shards:
@@ -199,7 +199,7 @@ cdef class Pipeline:
         for shard in self.shards:
             shard.fragments.given_up.clear()
         self.rows_seen += n
-        return out.verdict, out.mkt, out.connection, out.sne, counts, out.happened
+        return out.verdict, out.mkt, out.connection, out.sne, counts, out.effects
 
     def key_tally(self):
         """How many segments each MKT was good and bad for, ever: int64[MKTs, 2]."""
@@ -235,4 +235,4 @@ cdef class Pipeline:
         if self.threads > 1:
             self.number_connections()
             for shard in self.shards:
-                (<Shard>shard).connections.fresh_count = 0
+                (<Shard>shard).connections.unnumbered_count = 0

@@ -3,7 +3,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from tcpao_fast.core.wire.records cimport Records
 from tcpao_fast.core.flow.connections cimport ConnectionTable, Incarnation
 from tcpao_fast.core.wire.fragments cimport Reassembler
-from tcpao_fast.core.mac.hypothesis cimport Hypothesis, Tried
+from tcpao_fast.core.mac.attempt cimport Attempt, Tried
 from tcpao_fast.core.mac.kernels cimport tcpao_message
 from tcpao_fast.core.flow.traffic_keys cimport Derivation, KeyTable
 from tcpao_fast.core.mac.mac cimport Scheduler
@@ -18,7 +18,7 @@ cdef struct Columns:
     int64_t *connection
     uint32_t *sne
     int64_t *origin           # the record that a row is; NULL: rows and records are the same
-    uint8_t *happened         # NULL: nobody traces
+    uint8_t *effects         # NULL: nobody traces
 
 
 cdef class Shard:
@@ -31,7 +31,7 @@ cdef class Shard:
     cdef Py_ssize_t batch_rows            # the most rows that go through the stages together
     cdef Segment *segments                # the columns of a batch, `batch_rows` of each
     cdef Layers *layers                   # the headers around each, once somebody signs
-    cdef Hypothesis *rows
+    cdef Attempt *rows
     cdef int64_t *timestamps
     cdef int64_t *origins                 # the record that each row is
     cdef bint has_fragments               # in this batch, and they are joined
@@ -42,7 +42,7 @@ cdef class Shard:
     cdef tcpao_message *messages
     cdef Scheduler scheduler
     cdef Segment *further                 # rows of further tries, once there are any
-    cdef Hypothesis *further_rows
+    cdef Attempt *further_rows
     cdef uint8_t *further_macs
     cdef Tried *tried                     # what came of them
     cdef Py_ssize_t tried_count
@@ -57,8 +57,8 @@ cdef class Shard:
     cdef Py_ssize_t fill(self, Records records, Py_ssize_t *at, int64_t rows_seen,
                          Layers *layers) except -1 nogil
     cdef int verify_batch(self, Py_ssize_t count, bint tracing) except -1 nogil
-    cdef void judge_batch(self, Py_ssize_t count) noexcept nogil
-    cdef void key_row(self, const Segment *segment, Hypothesis *row) noexcept nogil
+    cdef void classify_batch(self, Py_ssize_t count) noexcept nogil
+    cdef void key_row(self, const Segment *segment, Attempt *row) noexcept nogil
     cdef int derive_wanted(self) except -1 nogil
     cdef int mac_batch(self, Py_ssize_t count) except -1 nogil
     cdef Py_ssize_t verify(self, Records records, int64_t rows_seen,

@@ -17,7 +17,7 @@ from tcpao_fast.core.flow.connections cimport (
     Incarnation,
     out_of_memory,
 )
-from tcpao_fast.core.mac.hypothesis cimport CHECK_AO, CHECK_NOTHING
+from tcpao_fast.core.mac.attempt cimport CHECK_AO, CHECK_NOTHING
 from tcpao_fast.core.mac.kernels cimport TCPAO_AES_CMAC, tcpao_equal, tcpao_prefetch
 from tcpao_fast.core.flow.traffic_keys cimport FIRST_CHOICE, TAG_BITS, key_data, key_slot
 from tcpao_fast.core.mac.mac cimport burn_stack, wipe
@@ -40,7 +40,7 @@ from tcpao_fast.core.flow.verdict cimport (
     VERDICT_MD5_GOOD,
     commit_batch,
     expected,
-    judge,
+    classify,
 )
 
 from tcpao_fast.core.flow.snapshot import restore
@@ -72,7 +72,7 @@ cdef uint16_t choose_shard(const Segment *segment, uint32_t shards) noexcept nog
     while i < size:
         addresses = addresses * ODD + (be32(segment.source + i) ^ be32(segment.destination + i))
         i += 4
-    return mix(addresses, <uint32_t>segment.source_port + segment.destination_port, segment.vrf, shards)
+    return mix(addresses, <uint32_t>segment.source_port + segment.destination_port, segment.vlan, shards)
 
 
 cdef inline bint elsewhere(Records records, Py_ssize_t i, uint16_t number, uint32_t shards) noexcept nogil:
@@ -120,7 +120,7 @@ cdef class Shard:
         self.scheduler = Scheduler()
         self.scheduler.reserve(self.batch_rows)
         self.segments = <Segment *>malloc(self.batch_rows * sizeof(Segment))
-        self.rows = <Hypothesis *>malloc(self.batch_rows * sizeof(Hypothesis))
+        self.rows = <Attempt *>malloc(self.batch_rows * sizeof(Attempt))
         self.timestamps = <int64_t *>malloc(self.batch_rows * sizeof(int64_t))
         self.origins = <int64_t *>malloc(self.batch_rows * sizeof(int64_t))
         self.speculated = <int32_t *>malloc(self.batch_rows * sizeof(int32_t))
@@ -206,7 +206,7 @@ cdef class Shard:
         """The stages from `connections` on over the first `count` of `segments`."""
         cdef Py_ssize_t at
         self.open_batch(count)
-        self.judge_batch(count)
+        self.classify_batch(count)
         self.derive_wanted()
         self.mac_batch(count)
         at = commit_batch(self.connections, self.keys, self.segments, self.rows, self.macs, NULL,
@@ -225,7 +225,7 @@ cdef class Shard:
             return 0
         self.tried_room = TRIES * self.batch_rows
         self.further = <Segment *>malloc(self.batch_rows * sizeof(Segment))
-        self.further_rows = <Hypothesis *>malloc(self.batch_rows * sizeof(Hypothesis))
+        self.further_rows = <Attempt *>malloc(self.batch_rows * sizeof(Attempt))
         self.further_macs = <uint8_t *>malloc(self.batch_rows * DIGEST)
         self.tried = <Tried *>malloc(self.tried_room * sizeof(Tried))
         if (self.further == NULL or self.further_rows == NULL or self.further_macs == NULL
@@ -239,7 +239,7 @@ cdef class Shard:
         under what they state themselves.  It decides nothing: what it did not foresee `commit`
         computes."""
         cdef const Segment *segment
-        cdef Hypothesis *row
+        cdef Attempt *row
         cdef const Connection *connection
         cdef const Incarnation *it
         cdef Py_ssize_t i, n = 0
@@ -292,7 +292,7 @@ cdef class Shard:
     cdef Py_ssize_t propose(self, Py_ssize_t i, Py_ssize_t n, int32_t incarnation, uint32_t isn_source,
                             uint32_t isn_destination, int64_t position) noexcept nogil:
         """Make the n-th of the tries to be computed one of row i; how many there are then."""
-        cdef Hypothesis *row
+        cdef Attempt *row
         cdef Tried *noted
         if position < 0 or self.tried_count >= self.tried_room or n >= self.batch_rows:
             return n
@@ -320,7 +320,7 @@ cdef class Shard:
     cdef int compute_tries(self, Py_ssize_t n) except -1 nogil:
         """Their traffic keys, MACs and comparison; in the memory of the batch, which is done with."""
         cdef Py_ssize_t t, found
-        cdef Hypothesis *row
+        cdef Attempt *row
         cdef const Segment *segment
         cdef uint32_t used = 0
         cdef int kernel
@@ -354,7 +354,7 @@ cdef class Shard:
         while at < records.count:
             count = self.fill(records, &at, rows_seen, NULL)
             if count:
-                self.verify_batch(count, out.happened != NULL)
+                self.verify_batch(count, out.effects != NULL)
                 self.report(count, done, out)
                 done += count
             self.end_batch()
@@ -366,10 +366,10 @@ cdef class Shard:
         if self.keys.in_use[<int>TCPAO_AES_CMAC]:
             burn_stack(TCPAO_AES_CMAC)
 
-    cdef void judge_batch(self, Py_ssize_t count) noexcept nogil:
+    cdef void classify_batch(self, Py_ssize_t count) noexcept nogil:
         """What needs no MAC, and for the others their ISNs, SNE and traffic key."""
         cdef Py_ssize_t i
-        cdef Hypothesis *row
+        cdef Attempt *row
         cdef bint many = self.connections.count > FEW
         for i in range(count):
             if many and i + KEYS_AHEAD < count:
@@ -377,20 +377,20 @@ cdef class Shard:
             row = &self.rows[i]
             if expected(self.connections, self.keys, &self.segments[i], self.timestamps[i], row):
                 continue
-            judge(self.connections, self.keys, self.ao_required, &self.segments[i],
+            classify(self.connections, self.keys, self.ao_required, &self.segments[i],
                   self.timestamps[i], row)
             if row.check == CHECK_AO:
-                if self.connections.hypothesize(&self.segments[i], row):
+                if self.connections.speculate(&self.segments[i], row):
                     self.speculated[self.speculated_count] = row.connection
                     self.speculated_count += 1
                 self.key_row(&self.segments[i], row)
                 # for the next segment with this KeyID: see `expected`
                 if row.traffic_key != NONE and row.mkt == (
-                        self.connections.asides[row.connection].candidates[row.direction][0]):
+                        self.connections.details[row.connection].candidates[row.direction][0]):
                     key_slot(self.keys.slabs, row.traffic_key).tagged = (
                         <uint32_t>row.mkt << TAG_BITS | FIRST_CHOICE | self.segments[i].key_id)
 
-    cdef void key_row(self, const Segment *segment, Hypothesis *row) noexcept nogil:
+    cdef void key_row(self, const Segment *segment, Attempt *row) noexcept nogil:
         """Stage `keys` for one row: find its traffic key, or note that it is wanted."""
         cdef Derivation *derivation
         if row.position < 0 or segment.auth_length - 4 != self.keys.mkts[row.mkt].mac_length:
@@ -446,7 +446,7 @@ cdef class Shard:
     cdef void report(self, Py_ssize_t count, Py_ssize_t first, const Columns *out) noexcept nogil:
         """Write the batch's results to the rows of `out` from `first` on."""
         cdef Py_ssize_t i
-        cdef const Hypothesis *row
+        cdef const Attempt *row
         for i in range(count):
             row = &self.rows[i]
             out.verdict[first + i] = row.verdict
@@ -460,8 +460,8 @@ cdef class Shard:
                 self.key_tally[2 * row.mkt + row.verdict - VERDICT_MD5_GOOD] += 1
             self.tally[<int>VERDICT_COUNT] += (self.segments[i].kind == KIND_SEGMENT
                                                and self.segments[i].auth == AUTH_AO)
-            if out.happened != NULL:
-                out.happened[first + i] = row.happened
+            if out.effects != NULL:
+                out.effects[first + i] = row.effects
         if out.origin != NULL:
             memcpy(out.origin + first, self.origins, count * sizeof(int64_t))
 

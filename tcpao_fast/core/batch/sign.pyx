@@ -33,7 +33,7 @@ from tcpao_fast.core.wire.rewrite cimport (
     set_checksums,
 )
 from tcpao_fast.core.flow.connections cimport NONE, Connection, Incarnation, advance
-from tcpao_fast.core.mac.hypothesis cimport CHECK_AO, CHECK_MD5, CHECK_NOTHING, Hypothesis
+from tcpao_fast.core.mac.attempt cimport CHECK_AO, CHECK_MD5, CHECK_NOTHING, Attempt
 from tcpao_fast.core.mac.kernels cimport TCPAO_MD5
 from tcpao_fast.core.mac.messages cimport DIGEST
 from tcpao_fast.core.keys.mkt cimport Mkt, matches, within
@@ -57,7 +57,7 @@ cdef enum:
 
 # -- which ISNs and which key -------------------------------------------------------------------
 
-cdef int32_t answered(Shard shard, Hypothesis *row, const Segment *segment) noexcept nogil:
+cdef int32_t answered(Shard shard, Attempt *row, const Segment *segment) noexcept nogil:
     """The incarnation whose SYN a SYN-ACK answers that acknowledges more than the SYN, as with data in
     it (RFC 7413 section 3): ACK - 1 is the other ISN only where no SYN said another.  NONE: it does."""
     cdef Incarnation *it
@@ -73,7 +73,7 @@ cdef int32_t answered(Shard shard, Hypothesis *row, const Segment *segment) noex
     return NONE
 
 
-cdef bint expects(Shard shard, Hypothesis *row, const Segment *segment) noexcept nogil:
+cdef bint expects(Shard shard, Attempt *row, const Segment *segment) noexcept nogil:
     """Fill in ISNs and position of a segment to sign; False when they are not known."""
     cdef Connection *connection = &shard.connections.connections[row.connection]
     cdef Incarnation *half
@@ -115,7 +115,7 @@ cdef bint expects(Shard shard, Hypothesis *row, const Segment *segment) noexcept
     return row.position >= 0
 
 
-cdef int32_t choose_key(Shard shard, Hypothesis *row, const Segment *segment,
+cdef int32_t choose_key(Shard shard, Attempt *row, const Segment *segment,
                         int64_t timestamp, bint *forward) noexcept nogil:
     """The key in use on the connection while it lives, else the first that may send."""
     cdef Connection *connection = &shard.connections.connections[row.connection]
@@ -134,7 +134,7 @@ cdef int32_t choose_key(Shard shard, Hypothesis *row, const Segment *segment,
     return shard.keys.to_send(segment, connection, row.direction, timestamp, forward)
 
 
-cdef void note_initiator(Shard shard, Hypothesis *row, const Segment *segment) noexcept nogil:
+cdef void note_initiator(Shard shard, Attempt *row, const Segment *segment) noexcept nogil:
     if is_syn(segment):
         shard.connections.connections[row.connection].initiator = row.direction
     elif is_syn_ack(segment):
@@ -165,7 +165,7 @@ cdef inline int option_length(const Mkt *mkt) noexcept nogil:
     return MD5_OPTION_LENGTH if mkt.kernel == TCPAO_MD5 else 4 + mkt.mac_length
 
 
-cdef inline Outcome check(Hypothesis *row, const Mkt *mkt, Outcome found) noexcept nogil:
+cdef inline Outcome check(Attempt *row, const Mkt *mkt, Outcome found) noexcept nogil:
     """Ask for the MAC of a row if nothing forbids it."""
     if found != POSSIBLE:
         return found
@@ -176,7 +176,7 @@ cdef inline Outcome check(Hypothesis *row, const Mkt *mkt, Outcome found) noexce
 cdef Outcome plan_new(Shard shard, Records records, Py_ssize_t i, Plan *plan) noexcept nogil:
     """Decide for row i of the batch whether an option is inserted, and with which key."""
     cdef const Segment *segment = &shard.segments[i]
-    cdef Hypothesis *row = &shard.rows[i]
+    cdef Attempt *row = &shard.rows[i]
     cdef const Mkt *mkt
     cdef Outcome found
     if segment.auth != AUTH_NONE:
@@ -196,7 +196,7 @@ cdef Outcome plan_new(Shard shard, Records records, Py_ssize_t i, Plan *plan) no
 cdef Outcome plan_inplace(Shard shard, Records records, Py_ssize_t i, Plan *plan) noexcept nogil:
     """Decide for row i of the batch with which key its option is filled in."""
     cdef const Segment *segment = &shard.segments[i]
-    cdef Hypothesis *row = &shard.rows[i]
+    cdef Attempt *row = &shard.rows[i]
     cdef const Mkt *mkt
     cdef int32_t candidates[2]
     cdef Outcome found = POSSIBLE
@@ -204,7 +204,7 @@ cdef Outcome plan_inplace(Shard shard, Records records, Py_ssize_t i, Plan *plan
         return NO_OPTION
     if segment.auth == AUTH_MD5:
         shard.keys.look_up(segment, row.connection)
-        row.mkt = shard.connections.asides[row.connection].md5_key
+        row.mkt = shard.connections.details[row.connection].md5_key
     elif shard.keys.candidates(segment, row.connection, row.direction, -1, candidates):
         row.mkt = candidates[0]
     else:
@@ -227,7 +227,7 @@ cdef void write_row(Shard shard, Records records, Py_ssize_t i, const Plan *plan
                     Output *out) noexcept nogil:
     """The option of row i, its MAC still zero, or the record as it is."""
     cdef Segment *segment = &shard.segments[i]
-    cdef const Hypothesis *row = &shard.rows[i]
+    cdef const Attempt *row = &shard.rows[i]
     cdef Py_ssize_t at = shard.origins[i], to = out.rows + i
     cdef const Mkt *mkt
     cdef uint8_t *option
@@ -257,7 +257,7 @@ cdef void write_row(Shard shard, Records records, Py_ssize_t i, const Plan *plan
 
 cdef void use_key(Shard shard, Py_ssize_t i) noexcept nogil:
     """Take row i's traffic key, and move its connection on as if the segment were sent."""
-    cdef Hypothesis *row = &shard.rows[i]
+    cdef Attempt *row = &shard.rows[i]
     if row.check != CHECK_NOTHING:
         shard.connections.prove(row.connection)
     if row.check == CHECK_AO:
@@ -272,7 +272,7 @@ cdef int sign_batch(Shard shard, Records records, Py_ssize_t count, Output *out)
     cdef Plan plan
     cdef Outcome found
     cdef const Segment *segment
-    cdef const Hypothesis *row
+    cdef const Attempt *row
     cdef int skip
     shard.open_batch(count)
     for i in range(count):
@@ -404,9 +404,9 @@ cdef Results gather(Pipeline pipeline, Records records, list parts, Py_ssize_t r
                     out.length[i] = rows.length[k]
                 out.outcome[i] = rows.outcome[k]
                 out.mkt[i] = rows.mkt[k]
-                out.connection[i] = (shard.connections.fresh[-2 - rows.connection[k]].number
+                out.connection[i] = (shard.connections.unnumbered[-2 - rows.connection[k]].number
                                      if rows.connection[k] < -1 else rows.connection[k])
-            shard.connections.fresh_count = 0
+            shard.connections.unnumbered_count = 0
         if room:
             with nogil:
                 for i in range(n):

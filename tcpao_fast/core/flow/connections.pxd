@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from tcpao_fast.core.mac.hypothesis cimport Hypothesis
+from tcpao_fast.core.mac.attempt cimport Attempt
 from tcpao_fast.core.mac.kernels cimport tcpao_flow_secret
 from tcpao_fast.core.wire.segment cimport FLAG_FIN, FLAG_RST, FLAG_SYN, Segment
 
@@ -34,9 +34,9 @@ cdef struct Incarnation:
     uint8_t unused[7]
 
 cdef enum LookedUp:
-    HAS_CANDIDATES = 1        # << direction: `Aside.candidates` is valid
-    HAS_DETAILS = 4           # HAS_MKT and `Aside.md5_key` are valid
-    IS_SPECULATED = 8         # `Aside.speculated` is an incarnation
+    HAS_CANDIDATES = 1        # << direction: `Details.candidates` is valid
+    HAS_DETAILS = 4           # HAS_MKT and `Details.md5_key` are valid
+    IS_SPECULATED = 8         # `Details.speculated` is an incarnation
     HAS_MKT = 16              # with HAS_DETAILS: an MKT matches
     IS_PROVED = 32            # a MAC was good on it: a stranger's packets cannot push it out
 
@@ -55,7 +55,7 @@ cdef struct Connection:
     uint8_t referenced        # verified since the eviction hand passed
 
 # What the usual segment does not ask for.
-cdef struct Aside:
+cdef struct Details:
     int32_t candidates[2][2]  # MKTs that candidate_id may mean (stage `keys`)
     int32_t md5_key           # MKT for TCP-MD5
     int32_t speculated        # incarnation that this batch's SYN-ACK would make
@@ -68,14 +68,14 @@ cdef struct Slot:
 
 
 # A connection whose id is provisional.
-cdef struct Fresh:
+cdef struct Unnumbered:
     int64_t origin            # the record that it appeared in
     int32_t connection
     int64_t number            # its id to be
 
 
 cdef inline void advance(Incarnation *one, const Segment *segment,
-                         const Hypothesis *row) noexcept nogil:
+                         const Attempt *row) noexcept nogil:
     """A proved segment moves its direction's anchor and the keys in use."""
     cdef int64_t end = row.position + segment.length - segment.header_length
     one.key_in_use[row.direction] = row.mkt
@@ -92,7 +92,7 @@ cdef int out_of_memory() except -1 with gil
 
 cdef class ConnectionTable:
     cdef Connection *connections
-    cdef Aside *asides                    # of each connection
+    cdef Details *details                    # of each connection
     cdef Incarnation *incarnations
     cdef Slot *slots
     cdef tcpao_flow_secret secret         # of the keyed hash
@@ -118,15 +118,15 @@ cdef class ConnectionTable:
     cdef int32_t *released                # heads of traffic-key lists nobody owns any more
     cdef int32_t released_count
     cdef int32_t released_capacity
-    cdef bint provisional                 # ids are -2, -3, ... until `settle`
-    cdef Fresh *fresh                     # the connections with ids -2, -3, ...
-    cdef int32_t fresh_count
-    cdef int32_t fresh_capacity
-    cdef void locate_batch(self, const Segment *segments, Hypothesis *rows, const int64_t *origins,
+    cdef bint provisional                 # ids are -2, -3, ... until `assign_number`
+    cdef Unnumbered *unnumbered                     # the connections with ids -2, -3, ...
+    cdef int32_t unnumbered_count
+    cdef int32_t unnumbered_capacity
+    cdef void locate_batch(self, const Segment *segments, Attempt *rows, const int64_t *origins,
                            Py_ssize_t count) noexcept nogil
-    cdef void identify(self, const Segment *segment, Hypothesis *row) noexcept nogil
-    cdef int32_t locate(self, const Segment *segment, Hypothesis *row, int64_t origin) noexcept nogil
-    cdef void settle(self, int32_t which, int64_t number) noexcept nogil
+    cdef void identify(self, const Segment *segment, Attempt *row) noexcept nogil
+    cdef int32_t locate(self, const Segment *segment, Attempt *row, int64_t origin) noexcept nogil
+    cdef void assign_number(self, int32_t which, int64_t number) noexcept nogil
     cdef int32_t share(self) noexcept nogil
     cdef void prove(self, int32_t connection) noexcept nogil
     cdef void enqueue(self, int32_t connection) noexcept nogil
@@ -147,7 +147,7 @@ cdef class ConnectionTable:
                            uint32_t isn_destination, bint proved, int initiator) noexcept nogil
     cdef int32_t make_pair(self, int32_t connection, int direction, uint32_t isn_source,
                            uint32_t isn_destination) noexcept nogil
-    cdef bint hypothesize(self, const Segment *segment, Hypothesis *row) noexcept nogil
+    cdef bint speculate(self, const Segment *segment, Attempt *row) noexcept nogil
     cdef void end_speculation(self, int32_t connection) noexcept nogil
     cdef int reserve(self, Py_ssize_t more) except -1 nogil
     cdef int rehash(self, uint32_t size) except -1 nogil

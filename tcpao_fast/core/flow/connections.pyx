@@ -77,8 +77,8 @@ cdef inline bint order_v4(const Segment *segment, uint64_t *words) noexcept nogi
     cdef uint64_t source = endpoint_v4(segment.source, segment.source_port)
     cdef uint64_t destination = endpoint_v4(segment.destination, segment.destination_port)
     cdef bint direction = source > destination
-    words[0] = (destination if direction else source) | <uint64_t>segment.vrf << 48
-    words[1] = (source if direction else destination) | <uint64_t>(segment.vrf >> 16) << 48
+    words[0] = (destination if direction else source) | <uint64_t>segment.vlan << 48
+    words[1] = (source if direction else destination) | <uint64_t>(segment.vlan >> 16) << 48
     return direction
 
 
@@ -96,7 +96,7 @@ cdef inline bint has_endpoints(const Segment *segment) noexcept nogil:
 cdef inline bint same_endpoints(const Connection *one, const Segment *segment,
                                 int direction) noexcept nogil:
     if (one.port[direction] != segment.source_port
-            or one.port[1 - direction] != segment.destination_port or one.vrf != segment.vrf
+            or one.port[1 - direction] != segment.destination_port or one.vrf != segment.vlan
             or one.version != segment.version):
         return False
     if segment.version == 4:
@@ -138,7 +138,7 @@ cdef class ConnectionTable:
     limit : int
         The most proved connections kept at a time; beyond it the least useful is forgotten.
     provisional : bool
-        Whether new connections get ids below -1, for somebody to `settle`.
+        Whether new connections get ids below -1, for somebody to `assign_number`.
     """
 
     def __cinit__(self, int32_t limit, bint provisional=False):
@@ -158,11 +158,11 @@ cdef class ConnectionTable:
 
     def __dealloc__(self):
         free(self.connections)
-        free(self.asides)
+        free(self.details)
         free(self.incarnations)
         free(self.slots)
         free(self.released)
-        free(self.fresh)
+        free(self.unnumbered)
 
     cdef int rehash(self, uint32_t size) except -1 nogil:
         cdef Slot *slots = <Slot *>malloc(size * sizeof(Slot))
@@ -196,11 +196,11 @@ cdef class ConnectionTable:
             if grown == NULL:
                 out_of_memory()
             self.connections = <Connection *>grown
-            grown = tcpao_grow_table(self.asides, self.capacity * sizeof(Aside),
-                                     capacity * sizeof(Aside))
+            grown = tcpao_grow_table(self.details, self.capacity * sizeof(Details),
+                                     capacity * sizeof(Details))
             if grown == NULL:
                 out_of_memory()
-            self.asides = <Aside *>grown
+            self.details = <Details *>grown
             memset(self.connections + self.capacity, 0,
                    (capacity - self.capacity) * sizeof(Connection))
             for i in range(capacity - 1, self.capacity - 1, -1):
@@ -235,16 +235,16 @@ cdef class ConnectionTable:
                 out_of_memory()
             self.released = <int32_t *>grown
             self.released_capacity = <int32_t>wanted
-        wanted = self.fresh_count + more
-        if self.provisional and wanted > self.fresh_capacity:
-            grown = realloc(self.fresh, wanted * sizeof(Fresh))
+        wanted = self.unnumbered_count + more
+        if self.provisional and wanted > self.unnumbered_capacity:
+            grown = realloc(self.unnumbered, wanted * sizeof(Unnumbered))
             if grown == NULL:
                 out_of_memory()
-            self.fresh = <Fresh *>grown
-            self.fresh_capacity = <int32_t>wanted
+            self.unnumbered = <Unnumbered *>grown
+            self.unnumbered_capacity = <int32_t>wanted
         return 0
 
-    cdef void locate_batch(self, const Segment *segments, Hypothesis *rows, const int64_t *origins,
+    cdef void locate_batch(self, const Segment *segments, Attempt *rows, const int64_t *origins,
                            Py_ssize_t count) noexcept nogil:
         """The connection of each segment that states ports, made when it is new.
 
@@ -253,7 +253,7 @@ cdef class ConnectionTable:
         """
         cdef Py_ssize_t i
         cdef const Segment *segment
-        cdef Hypothesis *row
+        cdef Attempt *row
         cdef const Slot *slot
         cdef int32_t live
         cdef uint64_t words[HASHED][2]
@@ -261,7 +261,7 @@ cdef class ConnectionTable:
         cdef Py_ssize_t which[HASHED]
         cdef Py_ssize_t at = 0, n, end
         self.batch = self.batch + 1 & 0x7FFFFFFF
-        memset(rows, 0, count * sizeof(Hypothesis))
+        memset(rows, 0, count * sizeof(Attempt))
         while at < count:
             end = min(at + HASHED, count)
             n = 0
@@ -296,7 +296,7 @@ cdef class ConnectionTable:
                     if live != NONE:
                         tcpao_prefetch(&self.incarnations[live])
 
-    cdef void identify(self, const Segment *segment, Hypothesis *row) noexcept nogil:
+    cdef void identify(self, const Segment *segment, Attempt *row) noexcept nogil:
         """Direction (0: from the lower endpoint) and hash of a segment."""
         cdef uint64_t source, destination
         cdef int order
@@ -305,19 +305,19 @@ cdef class ConnectionTable:
             destination = endpoint_v4(segment.destination, segment.destination_port)
             row.direction = source > destination
             row.hash = hash_v4(&self.secret, min(source, destination), max(source, destination),
-                               segment.vrf)
+                               segment.vlan)
             return
         order = memcmp(segment.source, segment.destination, 16)
         row.direction = order > 0 or (
             order == 0 and segment.source_port > segment.destination_port)
         if row.direction:
             row.hash = hash_v6(&self.secret, segment.destination, segment.source,
-                               segment.destination_port, segment.source_port, segment.vrf)
+                               segment.destination_port, segment.source_port, segment.vlan)
         else:
             row.hash = hash_v6(&self.secret, segment.source, segment.destination,
-                               segment.source_port, segment.destination_port, segment.vrf)
+                               segment.source_port, segment.destination_port, segment.vlan)
 
-    cdef int32_t locate(self, const Segment *segment, Hypothesis *row, int64_t origin) noexcept nogil:
+    cdef int32_t locate(self, const Segment *segment, Attempt *row, int64_t origin) noexcept nogil:
         """The connection of one segment, of which the row has hash and direction."""
         cdef Connection *found
         cdef int size, direction = row.direction
@@ -343,19 +343,19 @@ cdef class ConnectionTable:
         memcpy(found.address[1 - direction], segment.destination, size)
         found.port[direction] = segment.source_port
         found.port[1 - direction] = segment.destination_port
-        found.vrf = segment.vrf
+        found.vrf = segment.vlan
         found.version = segment.version
         found.batch = self.batch
         if self.provisional:
-            found.id = -2 - self.fresh_count
-            self.fresh[self.fresh_count].connection = index
-            self.fresh[self.fresh_count].origin = origin
-            self.fresh_count += 1
+            found.id = -2 - self.unnumbered_count
+            self.unnumbered[self.unnumbered_count].connection = index
+            self.unnumbered[self.unnumbered_count].origin = origin
+            self.unnumbered_count += 1
         else:
             found.id = self.next_id
             self.next_id += 1
         found.live = found.newest = NONE
-        self.asides[index].speculated = self.asides[index].md5_key = NONE
+        self.details[index].speculated = self.details[index].md5_key = NONE
         found.initiator = INITIATOR_UNKNOWN
         self.enqueue(index)
         slots_put(self.slots, self.mask, row.hash, index)
@@ -369,24 +369,24 @@ cdef class ConnectionTable:
 
     cdef void enqueue(self, int32_t connection) noexcept nogil:
         """The last of those without proof."""
-        cdef Aside *it = &self.asides[connection]
+        cdef Details *it = &self.details[connection]
         it.behind = NONE
         it.before = self.unproved_last
         if self.unproved_last != NONE:
-            self.asides[self.unproved_last].behind = connection
+            self.details[self.unproved_last].behind = connection
         else:
             self.unproved_first = connection
         self.unproved_last = connection
         self.unproved += 1
 
     cdef void dequeue(self, int32_t connection) noexcept nogil:
-        cdef Aside *it = &self.asides[connection]
+        cdef Details *it = &self.details[connection]
         if it.before != NONE:
-            self.asides[it.before].behind = it.behind
+            self.details[it.before].behind = it.behind
         else:
             self.unproved_first = it.behind
         if it.behind != NONE:
-            self.asides[it.behind].before = it.before
+            self.details[it.behind].before = it.before
         else:
             self.unproved_last = it.before
         self.unproved -= 1
@@ -402,9 +402,9 @@ cdef class ConnectionTable:
         if self.count - self.unproved > self.limit:
             self.evict_proved()
 
-    cdef void settle(self, int32_t which, int64_t number) noexcept nogil:
+    cdef void assign_number(self, int32_t which, int64_t number) noexcept nogil:
         """Give the connection with the provisional id -2 - `which` its number."""
-        cdef Fresh *it = &self.fresh[which]
+        cdef Unnumbered *it = &self.unnumbered[which]
         cdef Connection *one = &self.connections[it.connection]
         it.number = number
         if one.version and one.id == -2 - which:      # else it was evicted meanwhile
@@ -479,7 +479,7 @@ cdef class ConnectionTable:
                 return False
             at = unproved if unproved != NONE else proved
             self.unlist(connection, at)
-            if self.asides[connection].speculated != at:
+            if self.details[connection].speculated != at:
                 self.drop_incarnation(at)
             else:                    # the batch in flight still points at that one: it keeps its keys
                 self.forget(at)
@@ -508,7 +508,7 @@ cdef class ConnectionTable:
         cdef int32_t at = self.find_listed(connection, direction, isn_source, isn_destination)
         if at != NONE:
             return at
-        at = self.asides[connection].speculated
+        at = self.details[connection].speculated
         if at != NONE:
             one = &self.incarnations[at]
             if one.isn[direction] == isn_source and one.isn[1 - direction] == isn_destination:
@@ -609,7 +609,7 @@ cdef class ConnectionTable:
                         self.drop_incarnation(at)
                     at = following
             if not self.enlist(connection, found):
-                if self.asides[connection].speculated != found:
+                if self.details[connection].speculated != found:
                     self.drop_incarnation(found)
                 return NONE
         if first:
@@ -621,7 +621,7 @@ cdef class ConnectionTable:
                 owner.initiator = it.initiator
         return found
 
-    cdef bint hypothesize(self, const Segment *segment, Hypothesis *row) noexcept nogil:
+    cdef bint speculate(self, const Segment *segment, Attempt *row) noexcept nogil:
         """The ISNs and the position that a segment most likely has.  Returns whether a new
         incarnation was made to speculate on (`end_speculation` when the batch is done)."""
         cdef Connection *owner = &self.connections[row.connection]
@@ -643,10 +643,10 @@ cdef class ConnectionTable:
                 return False
             row.incarnation = self.make_pair(row.connection, direction, segment.seq,
                                              segment.ack - 1)
-            self.asides[row.connection].speculated = row.incarnation
+            self.details[row.connection].speculated = row.incarnation
             owner.looked_up |= IS_SPECULATED
             return True
-        at = (self.asides[row.connection].speculated if owner.looked_up & IS_SPECULATED
+        at = (self.details[row.connection].speculated if owner.looked_up & IS_SPECULATED
               else owner.live)
         if at == NONE:
             at = owner.newest
@@ -673,8 +673,8 @@ cdef class ConnectionTable:
 
     cdef void end_speculation(self, int32_t connection) noexcept nogil:
         """Give back the incarnation that was speculated on, unless it was kept."""
-        cdef int32_t at = self.asides[connection].speculated
-        self.asides[connection].speculated = NONE
+        cdef int32_t at = self.details[connection].speculated
+        self.details[connection].speculated = NONE
         self.connections[connection].looked_up &= ~IS_SPECULATED
         if at != NONE and not self.incarnations[at].listed:
             self.drop_incarnation(at)
@@ -685,8 +685,8 @@ cdef class ConnectionTable:
         cdef int32_t at = old.newest, following
         cdef uint32_t hole, probe, home
         if old.looked_up & IS_SPECULATED and (
-                not self.incarnations[self.asides[connection].speculated].listed):
-            self.drop_incarnation(self.asides[connection].speculated)
+                not self.incarnations[self.details[connection].speculated].listed):
+            self.drop_incarnation(self.details[connection].speculated)
         while at != NONE:
             following = self.incarnations[at].next
             self.drop_incarnation(at)

@@ -20,7 +20,7 @@ from tcpao_fast.core.flow.connections cimport (
     ConnectionTable,
     Incarnation,
 )
-from tcpao_fast.core.mac.hypothesis cimport Hypothesis
+from tcpao_fast.core.mac.attempt cimport Attempt
 from tcpao_fast.core.wire.segment cimport Segment, between
 
 from tcpao_fast.errors import InvalidArgumentError
@@ -210,11 +210,11 @@ cdef void restore_one(ConnectionTable table, const ConnectionRow *source,
                       int64_t origin) noexcept nogil:
     cdef ConnectionRow row = source[0]
     cdef Segment segment
-    cdef Hypothesis found
+    cdef Attempt found
     cdef int32_t at, live = NONE
     cdef int i
     between(&segment, row.version, row.address[0], row.address[1], row.port[0], row.port[1], row.vrf)
-    memset(&found, 0, sizeof(Hypothesis))
+    memset(&found, 0, sizeof(Attempt))
     table.identify(&segment, &found)
     found.connection = table.locate(&segment, &found, origin)
     if row.initiator >= 0:

@@ -3,7 +3,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
 from tcpao_fast.core.flow.connections cimport Connection, ConnectionTable
-from tcpao_fast.core.mac.hypothesis cimport Hypothesis
+from tcpao_fast.core.mac.attempt cimport Attempt
 from tcpao_fast.core.mac.kernels cimport tcpao_message
 from tcpao_fast.core.mac.mac cimport Scheduler
 from tcpao_fast.core.keys.mkt cimport Mkt, MktSet
@@ -64,7 +64,7 @@ cdef class KeyTable:
     cdef int32_t to_send(self, const Segment *segment, const Connection *connection, int direction,
                          int64_t timestamp, bint *forward) noexcept nogil
     cdef int reserve(self, Py_ssize_t more) except -1 nogil
-    cdef void prefetch(self, const Hypothesis *row) noexcept nogil
+    cdef void prefetch(self, const Attempt *row) noexcept nogil
     cdef int32_t take_slot(self, int32_t mkt) noexcept nogil
     cdef int32_t take_owned_slot(self, int32_t mkt, int32_t incarnation, int direction) noexcept nogil
     cdef bint evict(self, Slab *slab) noexcept nogil

@@ -23,7 +23,7 @@ from tcpao_fast.core.flow.connections cimport (
     HAS_DETAILS,
     HAS_MKT,
     NONE,
-    Aside,
+    Details,
     out_of_memory,
 )
 from tcpao_fast.core.mac.kernels cimport TCPAO_MD5, tcpao_big_pages, tcpao_grow_table, tcpao_prefetch
@@ -175,7 +175,7 @@ cdef class KeyTable:
     cdef void look_up(self, const Segment *segment, int32_t connection) noexcept nogil:
         """Note on the connection, once, whether it has an MKT and which TCP-MD5 key."""
         cdef Connection *it = &self.owners.connections[connection]
-        cdef Aside *aside = &self.owners.asides[connection]
+        cdef Details *aside = &self.owners.details[connection]
         cdef Search search
         cdef int32_t number
         cdef bint forward
@@ -195,7 +195,7 @@ cdef class KeyTable:
                         int64_t timestamp, int32_t *found) noexcept nogil:
         """How many MKTs a signed segment's KeyID may mean (0 to 2), and which."""
         cdef Connection *it = &self.owners.connections[connection]
-        cdef Aside *aside = &self.owners.asides[connection]
+        cdef Details *aside = &self.owners.details[connection]
         cdef int32_t *cached = aside.candidates[direction]
         cdef int i, count = 0
         if not it.looked_up & HAS_CANDIDATES << direction or (
@@ -285,7 +285,7 @@ cdef class KeyTable:
             link = &key_slot(self.slabs, link[0]).next
         return False
 
-    cdef void prefetch(self, const Hypothesis *row) noexcept nogil:
+    cdef void prefetch(self, const Attempt *row) noexcept nogil:
         """Ask for the traffic key that a row of a proved connection will probably use."""
         cdef int32_t live, key
         cdef const uint8_t *data

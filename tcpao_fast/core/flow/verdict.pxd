@@ -1,7 +1,7 @@
 from libc.stdint cimport int64_t, uint8_t
 
 from tcpao_fast.core.flow.connections cimport ConnectionTable
-from tcpao_fast.core.mac.hypothesis cimport Hypothesis, Tried
+from tcpao_fast.core.mac.attempt cimport Attempt, Tried
 from tcpao_fast.core.flow.traffic_keys cimport KeyTable
 from tcpao_fast.core.wire.segment cimport Segment
 
@@ -20,11 +20,11 @@ cdef enum VerdictCode:
     VERDICT_NOT_TCP = 11
     VERDICT_COUNT = 12
 
-cdef void judge(ConnectionTable connections, KeyTable keys, bint ao_required,
-                const Segment *segment, int64_t timestamp, Hypothesis *row) noexcept nogil
+cdef void classify(ConnectionTable connections, KeyTable keys, bint ao_required,
+                const Segment *segment, int64_t timestamp, Attempt *row) noexcept nogil
 cdef bint expected(ConnectionTable connections, KeyTable keys, const Segment *segment,
-                   int64_t timestamp, Hypothesis *row) noexcept nogil
+                   int64_t timestamp, Attempt *row) noexcept nogil
 cdef Py_ssize_t commit_batch(ConnectionTable connections, KeyTable keys, const Segment *segments,
-                             Hypothesis *rows, const uint8_t *macs, const Tried *tried,
+                             Attempt *rows, const uint8_t *macs, const Tried *tried,
                              const int64_t *timestamps, Py_ssize_t first, Py_ssize_t count,
                              bint stop, bint tracing) except -1 nogil

@@ -20,7 +20,7 @@ from tcpao_fast.core.flow.connections cimport (
     Incarnation,
     advance,
 )
-from tcpao_fast.core.mac.hypothesis cimport (
+from tcpao_fast.core.mac.attempt cimport (
     ASKED_FOR_KEY,
     CHECK_AO,
     CHECK_MD5,
@@ -62,7 +62,7 @@ from tcpao_fast.core.flow.sne cimport extend
 cdef struct Attempts:
     # what the commit of one segment needs at hand
     const Segment *segment
-    Hypothesis *row              # the speculation, with its MAC in `mac`
+    Attempt *row              # the speculation, with its MAC in `mac`
     const uint8_t *mac
     const Tried *tried           # what was computed further, by `row.tried`
     uint8_t *scratch
@@ -70,9 +70,9 @@ cdef struct Attempts:
 
 
 cdef bint expected(ConnectionTable connections, KeyTable keys, const Segment *segment,
-                   int64_t timestamp, Hypothesis *row) noexcept nogil:
+                   int64_t timestamp, Attempt *row) noexcept nogil:
     """The usual case at one go: a signed segment, no SYN, of a connection that is proved, with a
-    KeyID that is known to mean the traffic key at hand.  What `judge`, `hypothesize` and the look-up
+    KeyID that is known to mean the traffic key at hand.  What `classify`, `speculate` and the look-up
     of the key would find, or False: ask them."""
     cdef const Connection *connection
     cdef const Incarnation *live
@@ -109,8 +109,8 @@ cdef bint expected(ConnectionTable connections, KeyTable keys, const Segment *se
     return True
 
 
-cdef void judge(ConnectionTable connections, KeyTable keys, bint ao_required,
-                const Segment *segment, int64_t timestamp, Hypothesis *row) noexcept nogil:
+cdef void classify(ConnectionTable connections, KeyTable keys, bint ao_required,
+                const Segment *segment, int64_t timestamp, Attempt *row) noexcept nogil:
     """Everything that is asked before the MAC, in order.  Sets verdict and check; for TCP-AO the
     first MKT that the KeyID may mean."""
     cdef const Connection *connection
@@ -139,7 +139,7 @@ cdef void judge(ConnectionTable connections, KeyTable keys, bint ao_required,
         row.check = CHECK_AO
         row.verdict = VERDICT_BAD_MAC
     elif segment.auth == AUTH_MD5:
-        md5_key = connections.asides[row.connection].md5_key
+        md5_key = connections.details[row.connection].md5_key
         if md5_key == NONE or not within(keys.mkts[md5_key].accept, timestamp):
             row.verdict = VERDICT_MD5_UNCHECKED
             return
@@ -160,7 +160,7 @@ cdef int attempt(ConnectionTable connections, KeyTable keys, Attempts *one, int3
                  int32_t incarnation) except -1 nogil:
     """Whether the segment's MAC is good under an MKT, a pair of ISNs and a position; 1 or 0."""
     cdef const Segment *segment = one.segment
-    cdef Hypothesis *row = one.row
+    cdef Attempt *row = one.row
     cdef const Mkt *mkt = &keys.mkts[mkt_index]
     cdef tcpao_message message
     cdef Derivation wanted
@@ -222,7 +222,7 @@ cdef int attempt(ConnectionTable connections, KeyTable keys, Attempts *one, int3
 cdef int commit_syn(ConnectionTable connections, KeyTable keys, Attempts *one, int32_t *mkts,
                     int count) except -1 nogil:
     """A SYN verifies by itself: its traffic key has its own ISN and 0."""
-    cdef Hypothesis *row = one.row
+    cdef Attempt *row = one.row
     cdef int32_t incarnation
     cdef int good = 0, i
     for i in range(count):
@@ -242,7 +242,7 @@ cdef int commit_syn(ConnectionTable connections, KeyTable keys, Attempts *one, i
 cdef int accept_pair(ConnectionTable connections, KeyTable keys, Attempts *one,
                      uint32_t isn_source, uint32_t isn_destination) except -1 nogil:
     """A MAC proved both ISNs: the first time, their incarnation is live from here on."""
-    cdef Hypothesis *row = one.row
+    cdef Attempt *row = one.row
     cdef int32_t incarnation = connections.note_pair(
         row.connection, row.direction, isn_source, isn_destination, True,
         1 - row.direction if is_syn_ack(one.segment) else INITIATOR_UNKNOWN)
@@ -256,7 +256,7 @@ cdef int commit_syn_ack(ConnectionTable connections, KeyTable keys, Attempts *on
                         int count) except -1 nogil:
     """A SYN-ACK names both ISNs; where it acknowledges data of the SYN too (RFC 7413 section 3), the
     SYN named the other one."""
-    cdef Hypothesis *row = one.row
+    cdef Attempt *row = one.row
     cdef uint32_t isn_destination = one.segment.ack - 1, isn
     cdef int32_t incarnation = connections.find_pair(row.connection, row.direction,
                                                      one.segment.seq, isn_destination)
@@ -358,7 +358,7 @@ cdef int commit_other(ConnectionTable connections, KeyTable keys, Attempts *one,
     return 0
 
 
-cdef bint confirmed(ConnectionTable connections, const Segment *segment, Hypothesis *row,
+cdef bint confirmed(ConnectionTable connections, const Segment *segment, Attempt *row,
                     const uint8_t *mac) noexcept nogil:
     """The usual case at one go: the first thing that `commit_other` would try is what was
     speculated on, and its MAC is good.  False: ask `commit`."""
@@ -386,7 +386,7 @@ cdef bint confirmed(ConnectionTable connections, const Segment *segment, Hypothe
 
 
 cdef Py_ssize_t commit_batch(ConnectionTable connections, KeyTable keys, const Segment *segments,
-                             Hypothesis *rows, const uint8_t *macs, const Tried *tried,
+                             Attempt *rows, const uint8_t *macs, const Tried *tried,
                              const int64_t *timestamps, Py_ssize_t first, Py_ssize_t count,
                              bint stop, bint tracing) except -1 nogil:
     """The verdict on each row from `first` on, in their order; row i's MAC is the i-th `DIGEST` bytes
@@ -410,11 +410,11 @@ cdef Py_ssize_t commit_batch(ConnectionTable connections, KeyTable keys, const S
             one.timestamp = timestamps[i]
             commit(connections, keys, &one)
         if tracing and rows[i].verdict == VERDICT_GOOD:
-            rows[i].happened = what_happened(connections, &segments[i], &rows[i], sne)
+            rows[i].effects = what_happened(connections, &segments[i], &rows[i], sne)
     return count
 
 
-cdef int64_t reached_sne(ConnectionTable connections, const Hypothesis *row) noexcept nogil:
+cdef int64_t reached_sne(ConnectionTable connections, const Attempt *row) noexcept nogil:
     """The SNE that the sender of a segment has reached; -1 without proof."""
     cdef int32_t live = NONE
     if row.connection != NONE:
@@ -423,8 +423,8 @@ cdef int64_t reached_sne(ConnectionTable connections, const Hypothesis *row) noe
 
 
 cdef uint8_t what_happened(ConnectionTable connections, const Segment *segment,
-                           const Hypothesis *row, int64_t sne) noexcept nogil:
-    """Bits of `Happened`; `sne` is what `reached_sne` was before the segment."""
+                           const Attempt *row, int64_t sne) noexcept nogil:
+    """Bits of `Effect`; `sne` is what `reached_sne` was before the segment."""
     cdef int32_t live = connections.connections[row.connection].live
     cdef const Incarnation *it
     cdef int other = 1 - row.direction
@@ -441,7 +441,7 @@ cdef uint8_t what_happened(ConnectionTable connections, const Segment *segment,
 
 cdef int commit(ConnectionTable connections, KeyTable keys, Attempts *one) except -1 nogil:
     """The verdict on one segment, and whatever it proves."""
-    cdef Hypothesis *row = one.row
+    cdef Attempt *row = one.row
     cdef const Segment *segment = one.segment
     cdef Connection *connection
     cdef int32_t mkts[2]
@@ -482,7 +482,7 @@ cdef int commit(ConnectionTable connections, KeyTable keys, Attempts *one) excep
 
 
 cdef int64_t bad_position(ConnectionTable connections, const Segment *segment,
-                          const Hypothesis *row) noexcept nogil:
+                          const Attempt *row) noexcept nogil:
     """Where a segment that is not good would be on its live connection; SNE 0 without one."""
     cdef int32_t live = connections.connections[row.connection].live
     cdef int64_t position

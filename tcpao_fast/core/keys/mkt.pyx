@@ -40,7 +40,7 @@ cdef bint matches(const Mkt *mkt, const Segment *segment, bint forward) noexcept
     or received."""
     if mkt.version != 0 and mkt.version != segment.version:
         return False
-    if mkt.vrf >= 0 and mkt.vrf != <int64_t>segment.vrf:
+    if mkt.vrf >= 0 and mkt.vrf != <int64_t>segment.vlan:
         return False
     if forward:
         return (side_matches(&mkt.local, segment.source, segment.source_port)

@@ -1,6 +1,6 @@
 from libc.stdint cimport uint8_t, uint32_t
 
-from tcpao_fast.core.mac.hypothesis cimport Hypothesis
+from tcpao_fast.core.mac.attempt cimport Attempt
 from tcpao_fast.core.mac.kernels cimport tcpao_message
 from tcpao_fast.core.keys.mkt cimport Mkt
 from tcpao_fast.core.wire.segment cimport Segment
@@ -21,5 +21,5 @@ cdef void layout(int kernel, const uint8_t *key, uint8_t *scratch, size_t prefix
                  const uint8_t *body, size_t body_length, const uint8_t *suffix,
                  size_t suffix_length, uint8_t *mac, tcpao_message *out) noexcept nogil
 cdef Py_ssize_t assemble(int kernel, const Mkt *mkts, const Segment *segments,
-                         const Hypothesis *rows, Py_ssize_t count, uint8_t *scratch, uint8_t *macs,
+                         const Attempt *rows, Py_ssize_t count, uint8_t *scratch, uint8_t *macs,
                          tcpao_message *out) noexcept nogil

@@ -8,7 +8,7 @@ the blocks between are read where they lie in the packet.
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 
-from tcpao_fast.core.mac.hypothesis cimport CHECK_MD5, CHECK_NOTHING, Hypothesis
+from tcpao_fast.core.mac.attempt cimport CHECK_MD5, CHECK_NOTHING, Attempt
 from tcpao_fast.core.mac.kernels cimport TCPAO_AES_CMAC, TCPAO_AES_CMAC_SUBKEYS, TCPAO_MD5
 from tcpao_fast.core.keys.mkt cimport NAT_DESTINATION, NAT_SOURCE, Mkt, nat_of
 from tcpao_fast.core.wire.segment cimport Segment, put16, put32
@@ -282,7 +282,7 @@ cdef inline bint is_plain(int kernel, const Mkt *mkt, const Segment *segment) no
 
 
 cdef Py_ssize_t assemble(int kernel, const Mkt *mkts, const Segment *segments,
-                         const Hypothesis *rows, Py_ssize_t count, uint8_t *scratch, uint8_t *macs,
+                         const Attempt *rows, Py_ssize_t count, uint8_t *scratch, uint8_t *macs,
                          tcpao_message *out) noexcept nogil:
     """The messages of those rows of a batch that want a MAC of this kernel; returns how many.
 

@@ -129,7 +129,7 @@ cdef class Reassembler:
         datagram holds, else it stays a fragment."""
         cdef const uint8_t *ip
         cdef const uint8_t *at
-        cdef uint32_t vrf, field
+        cdef uint32_t vlan, field
         cdef Py_ssize_t header_length
         cdef const uint8_t[::1] whole
         cdef Datagram datagram
@@ -140,18 +140,18 @@ cdef class Reassembler:
         for _ in range(MAX_NESTING):
             ip = segment.ip
             at = segment.tcp
-            vrf = segment.vrf
+            vlan = segment.vlan
             version = segment.version
             if version == 4:
                 field = be16(ip + 6)
                 offset, more = (field & 0x1FFF) * 8, bool(field & 0x2000)
-                identification = (vrf, ip[12:20], be16(ip + 4), ip[9])
+                identification = (vlan, ip[12:20], be16(ip + 4), ip[9])
                 is_tcp = ip[9] == 6
                 header_length = at - ip
             else:
                 field = be16(at + 2)
                 offset, more = field & 0xFFF8, bool(field & 1)
-                identification = (vrf, ip[8:40], be32(at + 4))
+                identification = (vlan, ip[8:40], be32(at + 4))
                 is_tcp = at[0] == 6
                 header_length = at + 8 - ip
             self.expire(timestamp)
@@ -183,7 +183,7 @@ cdef class Reassembler:
             self.joined.append(data)
             whole = data
             memset(segment, 0, sizeof(Segment))
-            parse_ip(&whole[0], &whole[0] + len(data), 0, 1, vrf, segment, NULL)
+            parse_ip(&whole[0], &whole[0] + len(data), 0, 1, vlan, segment, NULL)
             if segment.kind != KIND_FRAGMENT:
                 return 0
         segment.kind = KIND_NOT_TCP

@@ -212,7 +212,7 @@ cdef void note_fragment(Segment *out, const uint8_t *at, const uint8_t *end,
     out.length = <uint32_t>(out.captured + missing)
 
 
-cdef void parse_ipv4(const uint8_t *ip, const uint8_t *end, size_t missing, int depth, uint32_t vrf,
+cdef void parse_ipv4(const uint8_t *ip, const uint8_t *end, size_t missing, int depth, uint32_t vlan,
                      Segment *out, Noted *noted) noexcept nogil:
     cdef size_t captured = end - ip, header_length, total
     cdef const uint8_t *final
@@ -232,7 +232,7 @@ cdef void parse_ipv4(const uint8_t *ip, const uint8_t *end, size_t missing, int 
         missing = total - captured
     out.ip = ip
     out.version = 4
-    out.vrf = vrf
+    out.vlan = vlan
     out.source = ip + 12
     final = source_routed(ip, header_length) if header_length > 20 else NULL
     out.destination = final if final != NULL else ip + 16
@@ -240,10 +240,10 @@ cdef void parse_ipv4(const uint8_t *ip, const uint8_t *end, size_t missing, int 
     if be16(ip + 6) & 0x3FFF:
         note_fragment(out, ip + header_length, end, missing)
         return
-    parse_payload(ip[9], ip + header_length, end, missing, depth, vrf, out, noted)
+    parse_payload(ip[9], ip + header_length, end, missing, depth, vlan, out, noted)
 
 
-cdef void parse_ipv6(const uint8_t *ip, const uint8_t *end, size_t missing, int depth, uint32_t vrf,
+cdef void parse_ipv6(const uint8_t *ip, const uint8_t *end, size_t missing, int depth, uint32_t vlan,
                      Segment *out, Noted *noted) noexcept nogil:
     cdef size_t captured = end - ip, total, length, words
     cdef const uint8_t *at = ip + 40
@@ -263,7 +263,7 @@ cdef void parse_ipv6(const uint8_t *ip, const uint8_t *end, size_t missing, int 
         missing = total - captured
     out.ip = ip
     out.version = 6
-    out.vrf = vrf
+    out.vlan = vlan
     out.source = ip + 8
     out.destination = ip + 24
     note_layer(noted, ip, LAYER_IPV6, field)
@@ -299,10 +299,10 @@ cdef void parse_ipv6(const uint8_t *ip, const uint8_t *end, size_t missing, int 
             at += length
         else:
             break
-    parse_payload(protocol, at, end, missing, depth, vrf, out, noted)
+    parse_payload(protocol, at, end, missing, depth, vlan, out, noted)
 
 
-cdef void parse_gre(const uint8_t *gre, const uint8_t *end, size_t missing, int depth, uint32_t vrf,
+cdef void parse_gre(const uint8_t *gre, const uint8_t *end, size_t missing, int depth, uint32_t vlan,
                     Segment *out, Noted *noted) noexcept nogil:
     """RFC 2784 with the key and sequence number of RFC 2890."""
     cdef size_t length = 4
@@ -319,13 +319,13 @@ cdef void parse_gre(const uint8_t *gre, const uint8_t *end, size_t missing, int 
         note_layer(noted, gre, LAYER_GRE)
     protocol = tcpao_once16(gre + 2)
     if protocol == ETHER_TEB:
-        parse_ethernet(gre + length, end, missing, depth + 1, vrf, out, noted)
+        parse_ethernet(gre + length, end, missing, depth + 1, vlan, out, noted)
     else:
-        parse_ether(protocol, gre + length, end, missing, depth + 1, vrf, out, noted)
+        parse_ether(protocol, gre + length, end, missing, depth + 1, vlan, out, noted)
 
 
 cdef void parse_payload(uint8_t protocol, const uint8_t *at, const uint8_t *end, size_t missing,
-                        int depth, uint32_t vrf, Segment *out, Noted *noted) noexcept nogil:
+                        int depth, uint32_t vlan, Segment *out, Noted *noted) noexcept nogil:
     cdef Py_ssize_t length
     while protocol == PROTOCOL_AH:
         if end - at < 12:
@@ -339,32 +339,32 @@ cdef void parse_payload(uint8_t protocol, const uint8_t *at, const uint8_t *end,
     if protocol == PROTOCOL_TCP:
         parse_tcp(at, end, missing, out)
     elif protocol == PROTOCOL_IPIP or protocol == PROTOCOL_IPV6:
-        parse_ip(at, end, missing, depth + 1, vrf, out, noted)
+        parse_ip(at, end, missing, depth + 1, vlan, out, noted)
     elif protocol == PROTOCOL_GRE:
-        parse_gre(at, end, missing, depth, vrf, out, noted)
+        parse_gre(at, end, missing, depth, vlan, out, noted)
 
 
-cdef void parse_ip(const uint8_t *ip, const uint8_t *end, size_t missing, int depth, uint32_t vrf,
+cdef void parse_ip(const uint8_t *ip, const uint8_t *end, size_t missing, int depth, uint32_t vlan,
                    Segment *out, Noted *noted) noexcept nogil:
     cdef uint8_t version
     if end <= ip or depth > MAX_DEPTH:
         return
     version = tcpao_once8(ip) >> 4
     if version == 4:
-        parse_ipv4(ip, end, missing, depth, vrf, out, noted)
+        parse_ipv4(ip, end, missing, depth, vlan, out, noted)
     elif version == 6:
-        parse_ipv6(ip, end, missing, depth, vrf, out, noted)
+        parse_ipv6(ip, end, missing, depth, vlan, out, noted)
 
 
 cdef void parse_ether(uint32_t ethertype, const uint8_t *at, const uint8_t *end, size_t missing,
-                      int depth, uint32_t vrf, Segment *out, Noted *noted) noexcept nogil:
+                      int depth, uint32_t vlan, Segment *out, Noted *noted) noexcept nogil:
     """What an EtherType announces; VLAN tags, 802.3 with LLC and SNAP, and MPLS labels looked
     through, however many there are."""
     while True:
         if ethertype in (ETHER_VLAN, ETHER_QINQ, ETHER_QINQ_OLD):
             if end - at < 4:
                 return
-            vrf = vrf << 12 | (be16(at) & 0x0FFF)
+            vlan = vlan << 12 | (be16(at) & 0x0FFF)
             ethertype = tcpao_once16(at + 2)
             at += 4
         elif ethertype <= 1500:
@@ -380,25 +380,25 @@ cdef void parse_ether(uint32_t ethertype, const uint8_t *at, const uint8_t *end,
     if ethertype == ETHER_MPLS or ethertype == ETHER_MPLS_MULTICAST:
         while end - at >= 4:
             if at[2] & 1:                   # bottom of stack; the label does not say what follows
-                parse_ip(at + 4, end, missing, depth + 1, vrf, out, noted)
+                parse_ip(at + 4, end, missing, depth + 1, vlan, out, noted)
                 return
             at += 4
     elif ethertype == ETHER_PPPOE:
         if end - at >= 8:
             note_layer(noted, at + 4, LAYER_PPPOE, tcpao_once16(at + 4))
-            parse_ppp(at + 6, end, missing, depth, vrf, out, noted)
+            parse_ppp(at + 6, end, missing, depth, vlan, out, noted)
     elif ethertype == ETHER_IPV4 or ethertype == ETHER_IPV6:
-        parse_ip(at, end, missing, depth, vrf, out, noted)
+        parse_ip(at, end, missing, depth, vlan, out, noted)
 
 
 cdef void parse_ethernet(const uint8_t *frame, const uint8_t *end, size_t missing, int depth,
-                         uint32_t vrf, Segment *out, Noted *noted) noexcept nogil:
+                         uint32_t vlan, Segment *out, Noted *noted) noexcept nogil:
     if end - frame >= 14:
-        parse_ether(tcpao_once16(frame + 12), frame + 14, end, missing, depth, vrf, out, noted)
+        parse_ether(tcpao_once16(frame + 12), frame + 14, end, missing, depth, vlan, out, noted)
 
 
 cdef void parse_ppp(const uint8_t *at, const uint8_t *end, size_t missing, int depth,
-                    uint32_t vrf, Segment *out, Noted *noted) noexcept nogil:
+                    uint32_t vlan, Segment *out, Noted *noted) noexcept nogil:
     cdef uint32_t protocol
     if end - at >= 2 and at[0] == 0xFF and at[1] == 0x03:
         at += 2
@@ -406,9 +406,9 @@ cdef void parse_ppp(const uint8_t *at, const uint8_t *end, size_t missing, int d
         return
     protocol = be16(at)
     if protocol == 0x0021 or protocol == 0x0057:
-        parse_ip(at + 2, end, missing, depth, vrf, out, noted)
+        parse_ip(at + 2, end, missing, depth, vlan, out, noted)
     elif protocol == 0x0281:
-        parse_ether(ETHER_MPLS, at + 2, end, missing, depth, vrf, out, noted)
+        parse_ether(ETHER_MPLS, at + 2, end, missing, depth, vlan, out, noted)
 
 
 cdef inline bint parse_plain(const uint8_t *frame, size_t length, int linktype,
@@ -440,7 +440,7 @@ cdef inline bint parse_plain(const uint8_t *frame, size_t length, int linktype,
     out.length = out.captured = total - 20
     out.seq = be32(tcp + 4)
     out.ack = be32(tcp + 8)
-    out.vrf = 0
+    out.vlan = 0
     out.source_port = be16(tcp)
     out.destination_port = be16(tcp + 2)
     out.flags = be16(tcp + 12) & 0x0FFF
@@ -493,7 +493,7 @@ cdef void parse_frame(const uint8_t *frame, size_t length, size_t wire_length, i
 cdef packed struct Row:       # `DTYPE`
     uint8_t kind, version, auth, auth_offset, auth_length, key_id, rnext_key_id, header_length
     uint16_t source_port, destination_port, flags
-    uint32_t seq, ack, vrf, length, captured
+    uint32_t seq, ack, vlan, length, captured
     int32_t ip_offset, tcp_offset
     uint8_t source[16]
     uint8_t destination[16]
@@ -504,7 +504,7 @@ DTYPE = np.dtype([
     ("kind", "u1"), ("version", "u1"), ("auth", "u1"), ("auth_offset", "u1"), ("auth_length", "u1"),
     ("key_id", "u1"), ("rnext_key_id", "u1"), ("header_length", "u1"),
     ("source_port", "u2"), ("destination_port", "u2"), ("flags", "u2"),
-    ("seq", "u4"), ("ack", "u4"), ("vrf", "u4"), ("length", "u4"), ("captured", "u4"),
+    ("seq", "u4"), ("ack", "u4"), ("vlan", "u4"), ("length", "u4"), ("captured", "u4"),
     ("ip_offset", "i4"), ("tcp_offset", "i4"), ("source", "u1", 16), ("destination", "u1", 16),
 ])
 assert DTYPE.itemsize == sizeof(Row)
@@ -570,7 +570,7 @@ def parse_records(Records records not None, bint in_full=False):
             row.flags = segment.flags
             row.seq = segment.seq
             row.ack = segment.ack
-            row.vrf = segment.vrf
+            row.vlan = segment.vlan
             row.length = segment.length
             row.captured = segment.captured
             row.ip_offset = <int32_t>(segment.ip - records.start(i)) if segment.ip != NULL else -1

@@ -30,7 +30,7 @@ cdef struct Segment:
     uint32_t captured            # how much of `length` is in the buffer
     uint32_t seq
     uint32_t ack
-    uint32_t vrf                 # VLAN tags as one number, 0 without
+    uint32_t vlan                 # VLAN tags as one number, 0 without
     uint16_t source_port
     uint16_t destination_port
     uint16_t flags
@@ -65,7 +65,7 @@ cdef inline bint is_syn_ack(const Segment *s) noexcept nogil:
     return (s.flags & (FLAG_SYN | FLAG_ACK)) == (FLAG_SYN | FLAG_ACK)
 
 cdef inline void between(Segment *out, int version, const uint8_t *low, const uint8_t *high,
-                         uint16_t low_port, uint16_t high_port, uint32_t vrf) noexcept nogil:
+                         uint16_t low_port, uint16_t high_port, uint32_t vlan) noexcept nogil:
     """A segment of which nothing but the endpoints is known."""
     memset(out, 0, sizeof(Segment))
     out.has_ports = 1
@@ -74,4 +74,4 @@ cdef inline void between(Segment *out, int version, const uint8_t *low, const ui
     out.destination = high
     out.source_port = low_port
     out.destination_port = high_port
-    out.vrf = vrf
+    out.vlan = vlan

@@ -13,8 +13,8 @@ from tcpao_fast.errors import TcpAoError
 from tcpao_fast.text import address_text, endpoint_text
 
 _ADVICE = (
-    "TCP-AO covers addresses and ports: take the NAT out of the way, or, where both sides support "
-    "RFC 6978, say local_nat or remote_nat"
+    "TCP-AO covers addresses and ports: remove the NAT, or set local_nat or remote_nat if both "
+    "sides support RFC 6978"
 )
 
 
@@ -22,13 +22,13 @@ def nat_extension(case: Case, statement: Statement) -> Iterator[Variant]:
     """RFC 6978: one side's MACs take an address and port as zero, the other's do not."""
     if statement.algorithm == "tcp-md5":
         return
-    sides = {0: "no side", 1: "their own side", 2: "the peer's side", 3: "both sides"}
+    sides = {0: "neither side", 1: "their own side", 2: "the peer's side", 3: "both sides"}
     for nat, side in sides.items():
         if nat != statement.nat:
             yield Variant(
                 replace(statement, nat=nat),
                 "rewritten_address",
-                f"their MACs take address and port of {side} as zero (RFC 6978), and key "
+                f"their MACs treat the address and port of {side} as zero (RFC 6978), but key "
                 f"{case.key.label} says {sides[statement.nat]}",
                 "set the same NAT flags on both sides: local_nat and remote_nat here",
             )
@@ -93,9 +93,9 @@ def swapped_addresses(case: Case, statement: Statement) -> Iterator[Variant]:
         yield Variant(
             replace(statement, segment=packet),
             "rewritten_address",
-            "their MACs have source and destination exchanged",
-            "this is a fault of the side that signs (Linux takes a segment whose checksum field "
-            "is 0 for one that goes out)",
+            "their MACs were computed with source and destination swapped",
+            "a bug on the signing side (Linux mistakes a received segment with checksum 0 for an "
+            "outgoing one)",
         )
 
 
@@ -115,7 +115,7 @@ def _with_ends(
     return Variant(
         replace(statement, segment=packet),
         "rewritten_address",
-        f"they were signed as from {signed}: an address or a port was changed on the way",
+        f"they were signed as going from {signed}: an address or port was changed in transit",
         _ADVICE,
     )
 

@@ -39,17 +39,16 @@ def algorithm(case: Case, statement: Statement) -> Iterator[Variant]:
             yield Variant(
                 other,
                 "wrong_kdf",
-                f"they derive traffic keys as {name} does, key {case.key.label} as "
-                f"{statement.algorithm} (the MAC is the same, the KDF is not)",
-                f'say algorithm = "{name}" here, or let both sides use {statement.algorithm}: '
-                "Linux's hmac(sha256) is RFC 5926's KDF over SHA-256, the IETF draft's "
-                "hmac-sha256-128 is HKDF",
+                f"their traffic keys are derived as in {name}, but key {case.key.label} says "
+                f"{statement.algorithm} (same MAC, different KDF)",
+                f'set algorithm = "{name}" here, or use {statement.algorithm} on both sides: '
+                "Linux's hmac(sha256) uses RFC 5926's KDF with SHA-256, the IETF draft's "
+                "hmac-sha256-128 uses HKDF",
             )
         else:
             yield Variant(
                 other,
                 "wrong_algorithm",
-                f"they are signed with {name}, and key {case.key.label} says {statement.algorithm}",
-                f'set the same algorithm on both sides: algorithm = "{name}" here, or '
-                f"{statement.algorithm} there",
+                f"they are signed with {name}, but key {case.key.label} says {statement.algorithm}",
+                f'set algorithm = "{name}" here, or {statement.algorithm} on the peer',
             )

@@ -23,24 +23,24 @@ def cmac_key_length(case: Case, statement: Statement) -> Iterator[Variant]:
     if len(secret) < _LENGTH:
         readings = [
             (secret.ljust(_LENGTH, b"\0"), "padded with zero bytes to 16"),
-            (secret.rjust(_LENGTH, b"\0"), "padded in front with zero bytes to 16"),
-            (secret.ljust(_LENGTH, b" "), "padded with blanks to 16"),
-            ((secret * _LENGTH)[:_LENGTH], "repeated up to 16"),
+            (secret.rjust(_LENGTH, b"\0"), "padded with leading zero bytes to 16"),
+            (secret.ljust(_LENGTH, b" "), "padded with spaces to 16"),
+            ((secret * _LENGTH)[:_LENGTH], "repeated up to 16 bytes"),
         ]
     elif len(secret) > _LENGTH:
         readings = [
-            (secret[:_LENGTH], "cut after 16 bytes"),
+            (secret[:_LENGTH], "truncated to 16 bytes"),
             (secret[-_LENGTH:], "cut to its last 16 bytes"),
         ]
     else:
         zeros = TrafficKeys(statement.algorithm, np.zeros((1, _LENGTH), np.uint8))
         condensed = zeros.mac(0, secret)
-        readings = [(condensed, "condensed although it has 16 bytes")]
+        readings = [(condensed, "hashed although it has 16 bytes")]
     for reading, what in readings:
         yield Variant(
             replace(statement, secret=reading),
             "cmac_key_length",
             f"their CMAC key is the secret of key {case.key.label} ({len(secret)} bytes) {what}, "
-            "not as RFC 5926 section 3.1.1.2 has it",
+            "instead of being derived as in RFC 5926, section 3.1.1.2",
             "use a secret of exactly 16 bytes on both sides",
         )

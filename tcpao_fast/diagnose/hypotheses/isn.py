@@ -16,7 +16,7 @@ def isn(case: Case, statement: Statement) -> Iterator[Variant]:
     if statement.algorithm == "tcp-md5":
         return
     source, destination = statement.isn_source, statement.isn_destination
-    mend = "this is a fault of the side that signs: look for an update of its TCP stack"
+    fix = "a bug on the signing side: check for an update of its TCP stack"
 
     def under(a: int, b: int) -> Statement:
         return replace(statement, isn_source=a & 0xFFFFFFFF, isn_destination=b & 0xFFFFFFFF)
@@ -24,21 +24,22 @@ def isn(case: Case, statement: Statement) -> Iterator[Variant]:
     if not case.is_syn:
         yield Variant(
             under(destination, source), "isn",
-            "their traffic key comes from the two ISNs in the wrong order", mend,
+            "their traffic key was derived with the two ISNs swapped", fix,
         )  # fmt: skip
         yield Variant(
             under(source, 0), "isn",
-            "their traffic key comes from 0 instead of the peer's ISN, as only a SYN's does", mend,
+            "their traffic key was derived with 0 instead of the peer's ISN, as only that "
+            "of a SYN is", fix,
         )  # fmt: skip
         yield Variant(
             under(0, destination), "isn",
-            "their traffic key comes from 0 instead of their own ISN", mend,
+            "their traffic key was derived with 0 instead of their own ISN", fix,
         )  # fmt: skip
     else:
         for other in case.isns[1]:
             yield Variant(
                 under(source, other), "isn",
-                "the SYN's traffic key comes from the peer's ISN, where it is 0", mend,
+                "the traffic key of the SYN was derived with the peer's ISN instead of 0", fix,
             )  # fmt: skip
     for a, b, what in (
         (1, 0, "their own ISN + 1"),
@@ -50,7 +51,7 @@ def isn(case: Case, statement: Statement) -> Iterator[Variant]:
         if not (case.is_syn and b):
             yield Variant(
                 under(source + a, destination + b), "isn",
-                f"their traffic key comes from {what}", mend,
+                f"their traffic key was derived with {what}", fix,
             )  # fmt: skip
     if case.sample.segment.flags & _RST:
         for other in dict.fromkeys((*case.isns[1], case.sample.segment.ack - 1)):
@@ -58,9 +59,9 @@ def isn(case: Case, statement: Statement) -> Iterator[Variant]:
             yield Variant(
                 replace(under(0, other), other_end=True), "isn",
                 "the RST is signed with the traffic key of the other direction, as Linux does "
-                "from a listening socket",
-                "a known oddity of Linux, the keys are right: find out why the listener "
-                "refuses the connection",
+                "on a listening socket",
+                "a known bug in Linux; the keys are correct: find out why the listener refuses "
+                "the connection",
             )  # fmt: skip
     for a in case.isns[0]:
         for b in (0,) if case.is_syn else case.isns[1]:
@@ -68,5 +69,6 @@ def isn(case: Case, statement: Statement) -> Iterator[Variant]:
                 yield Variant(
                     under(a, b), "isn",
                     "they belong to another connection between the same ports, with other ISNs",
-                    "late segments of an earlier connection, or somebody repeats them",
+                    "nothing, if these are late segments of an earlier connection; otherwise "
+                    "somebody replays them",
                 )  # fmt: skip

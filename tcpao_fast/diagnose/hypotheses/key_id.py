@@ -25,10 +25,10 @@ def key_id(case: Case, key: MasterKey) -> Said | None:
             return None if key is case.key else _named(case, key, carried, expected)
         return (
             "wrong_key_id",
-            f"key {key.label} gives their MACs, and its addresses or ports are not this "
-            "connection's",
-            f"mend local, remote and the ports of key {key.label}, or give the connection a key "
-            "of its own",
+            f"their MACs are those of key {key.label}, whose addresses or ports do not match this "
+            "connection",
+            f"correct local, remote and the ports of key {key.label}, or add a key for this "
+            "connection",
         )
     if carried == expected:
         vrf = case.connection.vrf
@@ -36,24 +36,25 @@ def key_id(case: Case, key: MasterKey) -> Said | None:
             return None
         return (
             "wrong_key_id",
-            f"key {key.label} gives their MACs, and is for VRF {key.vrf}; the connection is in "
-            f"{f'VLAN {vrf}' if vrf else 'no VLAN (VRF 0)'}",
-            f"set vrf = {vrf} for key {key.label}, or leave it out for any",
+            f"their MACs are those of key {key.label}, which is for VRF {key.vrf}; the "
+            f"connection is in {f'VLAN {vrf}' if vrf else 'no VLAN (VRF 0)'}",
+            f"set vrf = {vrf} for key {key.label}, or remove vrf to match any",
         )
     if carried == other:
         return (
             "swapped_ids",
-            f"they carry KeyID {carried}, which in key {key.label} is for the other direction",
-            f"swap send_id and recv_id of key {key.label} on one side: what one side sends the "
-            "other receives",
+            f"they carry KeyID {carried}, which key {key.label} uses in the other direction",
+            f"swap send_id and recv_id of key {key.label} on one side: the send_id of one side "
+            "is the recv_id of the other",
         )
     return _named(case, key, carried, expected)
 
 
 def _named(case: Case, key: MasterKey, carried: int, expected: int | None) -> Said:
+    field = "send_id" if is_from_local(key, case.sample.segment) else "recv_id"
     return (
         "wrong_key_id",
-        f"they carry KeyID {carried}, and their MACs are those of key {key.label}, which has "
-        f"{expected} in this direction",
-        f"let key {key.label} have KeyID {carried} in this direction here, or {expected} there",
+        f"they carry KeyID {carried}, but their MACs are those of key {key.label}, whose KeyID in "
+        f"this direction is {expected}",
+        f"set {field} of key {key.label} to {carried} here, or to {expected} on the peer",
     )

@@ -15,7 +15,7 @@ def mac_length(case: Case, key: MasterKey) -> Said | None:
         return None
     return (
         "wrong_mac_length",
-        f"their MACs have {carried} bytes, and key {key.label} says {key.mac_length}",
-        f"set mac_length = {carried} here, or {key.mac_length} on the other side (routers have 12 "
-        "and no choice; Linux has 12 unless told otherwise)",
+        f"their MACs have {carried} bytes, but key {key.label} has mac_length {key.mac_length}",
+        f"set mac_length = {carried} here, or {key.mac_length} on the peer (routers always use 12; "
+        "Linux defaults to 12)",
     )

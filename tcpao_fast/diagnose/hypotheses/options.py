@@ -13,7 +13,7 @@ from tcpao_fast.engine.candidates import Statement
 
 _END, _NOP, _MSS, _SCALE, _SACK_PERMITTED = 0, 1, 2, 3, 4
 _LARGEST_MSS = 9960
-_ADVICE = "find the firewall, load balancer or MSS clamp on the way that touches TCP options"
+_ADVICE = "find the firewall, load balancer or MSS clamping on the path that modifies TCP options"
 Options = list[tuple[int, bytes]]
 
 
@@ -27,9 +27,9 @@ def trailing_nops(case: Case, statement: Statement) -> Iterator[Variant]:
         yield Variant(
             replace(statement, left_out=left_out),
             "rewritten_options",
-            f"their MACs leave out the last {left_out} bytes of padding behind the options, as "
-            "Cisco IOS XE does in SYNs",
-            "leave TCP options out of the MAC on both sides (no include-tcp-options), or update "
+            f"their MACs do not cover the last {left_out} bytes of padding after the options, as "
+            "with Cisco IOS XE in SYNs",
+            "exclude TCP options from the MAC on both sides (no include-tcp-options), or update "
             "IOS XE (CSCvx41293, CSCvx80537)",
         )
 
@@ -49,8 +49,8 @@ def clamped_mss(case: Case, statement: Statement) -> Iterator[Variant]:
         other[place] = (_MSS, b"\x02\x04" + mss.to_bytes(2, "big"))
         yield from _variant(
             case, statement, other,
-            f"they were signed with MSS {mss}, and MSS {own} was captured: it was changed on the "
-            "way (MSS clamping)",
+            f"they were signed with MSS {mss}, but MSS {own} was captured: it was changed in "
+            "transit (MSS clamping)",
         )  # fmt: skip
 
 
@@ -66,16 +66,14 @@ def rewritten_options(case: Case, statement: Statement) -> Iterator[Variant]:
         for order in permutations(real):
             if list(order) != real:
                 for padded in _paddings(order):
-                    yield from _variant(
-                        case, statement, padded, "their options were put in another order"
-                    )
+                    yield from _variant(case, statement, padded, "their options were reordered")
     for number, (kind, _) in enumerate(real):
         if kind == 29:
             continue
         fewer = real[:number] + real[number + 1 :]
         for padded in _paddings(fewer):
             yield from _variant(
-                case, statement, padded, f"an option (kind {kind}) was put in on the way"
+                case, statement, padded, f"an option (kind {kind}) was inserted in transit"
             )
     yield from _blanked(case, statement, options)
 
@@ -89,7 +87,7 @@ def _blanked(case: Case, statement: Statement, options: Options) -> Iterator[Var
             if all(kind == _NOP for kind, _ in options[at : at + len(option)]):
                 other = [*options[:at], (option[0], option), *options[at + len(option) :]]
                 yield from _variant(
-                    case, statement, other, f"{name} was overwritten with NOPs on the way"
+                    case, statement, other, f"{name} was overwritten with NOPs in transit"
                 )
 
 

@@ -15,15 +15,15 @@ def options_coverage(case: Case, statement: Statement) -> Iterator[Variant]:
         return
     excluded = statement.exclude_options
     does, says, value = (
-        ("cover the other TCP options", "leaves them out", "false")
+        ("cover the other TCP options", "excludes them", "false")
         if excluded
-        else ("leave the other TCP options out", "covers them", "true")
+        else ("do not cover the other TCP options", "covers them", "true")
     )
     yield Variant(
         replace(statement, exclude_options=not excluded),
         "options_coverage",
-        f"their MACs {does}, and key {case.key.label} {says}",
-        f"set the same on both sides: exclude_options = {value} here, or the other side's flag "
-        "(Cisco: include-tcp-options, Junos: tcp-ao-option; both leave options out by default, "
-        "while Linux, BIRD and Arista cover them)",
+        f"their MACs {does}, but key {case.key.label} {says}",
+        f"set exclude_options = {value} here, or change the peer's setting (Cisco: "
+        "include-tcp-options, Junos: tcp-ao-option; both exclude options by default, while Linux, "
+        "BIRD and Arista cover them)",
     )

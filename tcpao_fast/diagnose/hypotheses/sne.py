@@ -21,13 +21,11 @@ def sne(case: Case, statement: Statement) -> Iterator[Variant]:
     for other in dict.fromkeys(value & 0xFFFFFFFF for value in near):
         if other == own:
             continue
-        what = f"their MACs have SNE {other} where it is {own}"
-        advice = "the side that signs, or what is between, loses count of the wraps of SEQ"
+        what = f"their MACs were computed with SNE {other} instead of {own}"
+        advice = "the signing side, or a device in between, miscounts sequence number wraps"
         if other == own - 1:
-            what += ": a wrap of the sequence numbers was not counted"
+            what += ": a sequence number wrap was not counted"
         if statement.isn_source == 0xFFFFFFFF and (own, other) == (1, 0):
-            what += " (the ISN is 0xFFFFFFFF, and Linux takes 0 there)"
-            advice = (
-                "a known oddity of Linux with this one ISN in 2^32: open the connection once more"
-            )
+            what += " (the ISN is 0xFFFFFFFF, for which Linux uses 0)"
+            advice = "a known bug in Linux with this one ISN in 2^32: reopen the connection"
         yield Variant(replace(statement, sne=other), "sne", what, advice)

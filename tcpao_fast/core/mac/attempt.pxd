@@ -8,11 +8,11 @@ cdef enum Check:
     CHECK_MD5 = 2
 
 # What a good segment did, beside being good.
-cdef enum Happened:
+cdef enum Effect:
     ASKED_FOR_KEY = 1         # its RNextKeyID is not the KeyID that its receiver sends
     STEPPED_SNE = 2           # its sender's SNE is a new one
 
-cdef struct Hypothesis:
+cdef struct Attempt:
     int64_t position          # 64-bit sequence position; the SNE is its high half
     const uint8_t *key        # the prepared traffic key, when `traffic_key` is one
     int64_t id                # of the connection, -1 without
@@ -28,7 +28,7 @@ cdef struct Hypothesis:
     uint8_t check
     uint8_t verdict
     uint8_t temporary         # the traffic key belongs to this row alone
-    uint8_t happened          # bits of Happened, where somebody traces
+    uint8_t effects          # bits of Effect, where somebody traces
 
 # A further try of a row whose first one failed, computed along with others: see `Shard.try_further`.
 cdef struct Tried:
