@@ -272,6 +272,27 @@ def _depth(
     return "not tried in depth, because many other connections failed in the same way"
 
 
+@dataclass(frozen=True, slots=True)
+class _Unexplained:
+    """Segments of one verdict whose MACs nothing explains."""
+
+    connection: ConnectionEvidence
+    parts: list[tuple[int, list[Sample]]]
+    keys: tuple[MasterKey, ...]
+    depth: str
+    tried: int
+
+    @property
+    def who(self) -> str:
+        """Who sent them."""
+        return "both directions" if len(self.parts) == 2 else self.connection.text(self.parts[0][0])
+
+    @property
+    def samples(self) -> list[Sample]:
+        """All of them."""
+        return [one for _, of in self.parts for one in of]
+
+
 def _unsolved(
     connection: ConnectionEvidence,
     unsolved: list[tuple[int, list[Sample]]],
@@ -286,50 +307,53 @@ def _unsolved(
         parts = [(side, of) for side, of in parts if of]
         if not parts:
             continue
-        who = "both directions" if len(parts) == 2 else connection.text(parts[0][0])
-        labels = ", ".join(
-            dict.fromkeys(
-                solver.keys[one.key].label for _, of in parts for one in of if one.key >= 0
-            )
-        )
         depth = _depth(connection, parts, solver, tried)
-        if verdict is Verdict.key_not_found:
-            ids = ", ".join(dict.fromkeys(str(one.segment.key_id) for _, of in parts for one in of))
-            reason = "wrong_key_id"
-            sentence = f"Segments from {who} carry KeyID {ids}, for which no key matches; {depth}"
-            advice = (
-                f"add the key with KeyID {ids} for this connection (the send_id of the peer is "
-                "recv_id here), or remove it on the peer"
-            )
-            md5 = [key for key in solver.keys if key.is_tcp_md5 and matches(key, parts[0][1][0])]
-            if md5:
-                reason = "tcp_md5"
-                sentence = (
-                    f"Segments from {who} are signed with TCP-AO (KeyID {ids}), but the key file "
-                    f"has TCP-MD5 for the connection ({md5[0].label})"
-                    + (f"; {depth}" if tried else "")
-                )
-                advice = f"use TCP-AO on both sides: replace tcp-md5 by a key with KeyID {ids}"
-        else:
-            reason = "wrong_secret"
-            sentence = f"The MACs of segments from {who} were not made with key {labels}: {depth}"
-            advice = "set the same secret on both sides; re-enter it in hexadecimal"
-            good = sum(int(connection.counts[side, _GOOD].sum()) for side, _ in parts)
-            if good:
-                sentence += f"; yet {good} segments from there are good"
-                advice = (
-                    "the keys are correct: somebody else sends these segments, or they are "
-                    "modified in transit"
-                )
-        found.append(
-            _finding(
-                connection,
-                reason,
-                sentence,
-                advice,
-                _counts(connection, parts, crowded),
-                [one.number for _, of in parts for one in of],
-                tried,
-            )
-        )
+        case = _Unexplained(connection, parts, solver.keys, depth, tried)
+        describe = _no_key if verdict is Verdict.key_not_found else _no_secret
+        reason, sentence, advice = describe(case)
+        counts = _counts(connection, parts, crowded)
+        numbers = [one.number for one in case.samples]
+        found.append(_finding(connection, reason, sentence, advice, counts, numbers, tried))
     return found
+
+
+def _no_key(case: _Unexplained) -> tuple[str, str, str]:
+    """Reason, sentence and advice where no key has the KeyID."""
+    ids = ", ".join(dict.fromkeys(str(one.segment.key_id) for one in case.samples))
+    md5 = [key for key in case.keys if key.is_tcp_md5 and matches(key, case.samples[0])]
+    if md5:
+        sentence = (
+            f"Segments from {case.who} are signed with TCP-AO (KeyID {ids}), but the key file "
+            f"has TCP-MD5 for the connection ({md5[0].label})"
+        )
+        sentence += f"; {case.depth}" if case.tried else ""
+        advice = f"use TCP-AO on both sides: replace tcp-md5 by a key with KeyID {ids}"
+        return "tcp_md5", sentence, advice
+    return (
+        "wrong_key_id",
+        f"Segments from {case.who} carry KeyID {ids}, for which no key matches; {case.depth}",
+        f"add the key with KeyID {ids} for this connection (the send_id of the peer is recv_id "
+        "here), or remove it on the peer",
+    )
+
+
+def _no_secret(case: _Unexplained) -> tuple[str, str, str]:
+    """Reason, sentence and advice where the key that was tried does not give the MACs."""
+    labels = dict.fromkeys(case.keys[one.key].label for one in case.samples if one.key >= 0)
+    sentence = (
+        f"The MACs of segments from {case.who} were not made with key {', '.join(labels)}: "
+        f"{case.depth}"
+    )
+    good = sum(int(case.connection.counts[side, _GOOD].sum()) for side, _ in case.parts)
+    if good:
+        return (
+            "wrong_secret",
+            f"{sentence}; yet {good} segments from there are good",
+            "the keys are correct: somebody else sends these segments, or they are modified in "
+            "transit",
+        )
+    return (
+        "wrong_secret",
+        sentence,
+        "set the same secret on both sides; re-enter it in hexadecimal",
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from tcpao_fast.capture.annotate import AnnotatedCapture
 from tcpao_fast.capture.filter import PacketFilter
@@ -105,23 +105,16 @@ def verify_capture(
         The attribute ``report`` is the `CaptureReport` of what came before; no output is written.
     """
     paths = as_paths(path)
-    if search_isn is not None and (
-        isinstance(search_isn, bool)
-        or not isinstance(search_isn, int)
-        or not 0 <= search_isn <= MOST_SEARCHED
-    ):
-        raise InvalidArgumentError(
-            f"search_isn is {search_isn!r}; it must be 0 to {MOST_SEARCHED} bytes"
-        )
+    if search_isn is not None:
+        _check_reach(search_isn)
     require_distinct([output, annotate], [*paths, state])
     require_distinct([state], paths)
     limits = () if max_connections is None else (max_connections,)
     engine = Engine(chain, policy, threads, *limits)
-    sinks: list[RowWriter | AnnotatedCapture] = []
-    chosen = None if packet_filter is None else PacketFilter(packet_filter)
+    packets = None if packet_filter is None else PacketFilter(packet_filter)
     known = [] if isns is None else read_isns(isns)
-
     warnings: list[str] = []
+
     with contextlib.ExitStack() as held:
         kept = None if state is None else held.enter_context(StateFile(state))
 
@@ -138,27 +131,52 @@ def verify_capture(
                 raise InvalidArgumentError("search_isn reads captures twice: not standard input")
             scout = Engine(chain, policy, threads, *limits)
             begin(scout)
-            search = search_in(scout, ordered, search_isn, packets=chosen, progress=progress)
+            search = search_in(scout, ordered, search_isn, packets=packets, progress=progress)
             engine.restore(search.states())
-        try:
-            if output is not None:
-                sinks.append(RowWriter(output, engine.keys, fields))
-            if annotate is not None:
-                sinks.append(AnnotatedCapture(annotate, engine.keys))
-            report, damage = verify_into(engine, ordered, sinks, packets=chosen, progress=progress)
-            for sink in sinks if not isinstance(damage, KeyboardInterrupt) else ():
+        with _outputs(engine, output, annotate, fields) as sinks:
+            report, damage = verify_into(engine, ordered, sinks, packets=packets, progress=progress)
+            interrupted = isinstance(damage, KeyboardInterrupt)
+            for sink in sinks if not interrupted else ():
                 sink.commit()
-        finally:
-            for sink in sinks:
-                sink.discard()
         report.search = search
         report.warnings += warnings
-        if kept is not None and not isinstance(damage, KeyboardInterrupt):
+        if kept is not None and not interrupted:
             kept.write(engine)
         if damage is not None:
             damage.report = report
             raise damage
         return report
+
+
+def _check_reach(search_isn: object) -> None:
+    if (
+        isinstance(search_isn, bool)
+        or not isinstance(search_isn, int)
+        or not 0 <= search_isn <= MOST_SEARCHED
+    ):
+        raise InvalidArgumentError(
+            f"search_isn is {search_isn!r}; it must be 0 to {MOST_SEARCHED} bytes"
+        )
+
+
+@contextlib.contextmanager
+def _outputs(
+    engine: Engine,
+    output: PathLike | None,
+    annotate: PathLike | None,
+    fields: Sequence[str] | None,
+) -> Iterator[list[RowWriter | AnnotatedCapture]]:
+    """The files that are written beside the report; of those not committed none stays."""
+    sinks: list[RowWriter | AnnotatedCapture] = []
+    try:
+        if output is not None:
+            sinks.append(RowWriter(output, engine.keys, fields))
+        if annotate is not None:
+            sinks.append(AnnotatedCapture(annotate, engine.keys))
+        yield sinks
+    finally:
+        for sink in sinks:
+            sink.discard()
 
 
 def search_in(

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import itertools
+import json
 import os
 import random
 import subprocess
@@ -210,7 +211,10 @@ class TestArguments:
 
 class TestChoice:
     def run(self, value):
-        code = "import tcpao_fast.core.mac.mac as m; print(m.active_kernels()); m.kernels()"
+        code = (
+            "import json, tcpao_fast.core.mac.mac as m; "
+            "print(json.dumps(m.active_kernels())); m.kernels()"
+        )
         return subprocess.run(
             [sys.executable, "-c", code],
             env={**os.environ, "TCPAO_FAST_KERNELS": value},
@@ -221,7 +225,7 @@ class TestChoice:
     def test_portable_is_everywhere(self):
         done = self.run("portable")
         assert done.returncode == 0
-        assert set(eval(done.stdout).values()) == {"portable"}
+        assert set(json.loads(done.stdout).values()) == {"portable"}
 
     def test_unknown(self):
         done = self.run("quantum")
@@ -237,14 +241,14 @@ class TestChoice:
             assert rows[0]["use"] == "all" or os.environ.get("TCPAO_FAST_KERNELS")
 
     def test_all_but_the_portable_are_timed_where_there_is_a_choice(self):
-        code = "import tcpao_fast.core.mac.mac as m; print(m.kernel_timings())"
+        code = "import json, tcpao_fast.core.mac.mac as m; print(json.dumps(m.kernel_timings()))"
         done = subprocess.run(
             [sys.executable, "-c", code],
             env={**os.environ, "TCPAO_FAST_KERNELS": ""},
             capture_output=True,
             text=True,
         )
-        for rows in eval(done.stdout).values():
+        for rows in json.loads(done.stdout).values():
             *others, portable = rows
             assert portable["kernel"] == "portable" and portable["brief_ns"] is None
             for row in others if len(others) > 1 else []:
@@ -253,24 +257,24 @@ class TestChoice:
                 )
 
     def test_one_that_is_named_needs_no_timing(self):
-        code = "import tcpao_fast.core.mac.mac as m; print(m.kernel_timings())"
+        code = "import json, tcpao_fast.core.mac.mac as m; print(json.dumps(m.kernel_timings()))"
         done = subprocess.run(
             [sys.executable, "-c", code],
             env={**os.environ, "TCPAO_FAST_KERNELS": "portable"},
             capture_output=True,
             text=True,
         )
-        for rows in eval(done.stdout).values():
+        for rows in json.loads(done.stdout).values():
             assert all(row["brief_ns"] is None for row in rows)
 
     def test_a_kernel_that_only_some_macs_have(self):
         """Where there is none of that name the best one stays."""
         for kernel in {name for names in ao.kernels().values() for name in names}:
-            for mac_name, chosen in eval(self.run(kernel).stdout).items():
+            for mac_name, chosen in json.loads(self.run(kernel).stdout).items():
                 names = ao.kernels()[mac_name]
                 # without a measurement the first of the table stays
                 assert chosen == kernel if kernel in names else chosen in names
 
     def test_listed(self):
-        assert set(ao.kernels()) == set(mac.KERNEL_NAMES)
+        assert set(ao.kernels()) == set(mac.available())
         assert all(names[-1] == "portable" for names in ao.kernels().values())

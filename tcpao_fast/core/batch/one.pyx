@@ -242,7 +242,7 @@ cdef class ParsedSegment:
         """The MAC of a segment with an option (this one, or its copy with one), to `out`."""
         cdef uint8_t scratch[SCRATCH]
         cdef size_t length
-        if (keys.kernel == TCPAO_MD5) != (segment.auth == AUTH_MD5):
+        if (keys.primitive == TCPAO_MD5) != (segment.auth == AUTH_MD5):
             raise InvalidArgumentError("traffic_keys are not for the segment's option")
         length = self.prefix(segment, sne, exclude_options, nat, scratch)
         return keys.mac_into(0, scratch, length, segment.tcp + segment.header_length,
@@ -304,7 +304,7 @@ cdef class ParsedSegment:
             There is no option with so long a MAC.
         """
         cdef Segment signed = self.segment
-        cdef bint is_md5 = traffic_keys.kernel == TCPAO_MD5
+        cdef bint is_md5 = traffic_keys.primitive == TCPAO_MD5
         cdef int skip = 2 if is_md5 else 4
         cdef uint8_t mac[DIGEST]
         cdef Outcome outcome

@@ -19,9 +19,9 @@ from tcpao_fast.core.flow.connections cimport (
 )
 from tcpao_fast.core.mac.attempt cimport CHECK_AO, CHECK_NOTHING
 from tcpao_fast.core.mac.kernels cimport TCPAO_AES_CMAC, tcpao_equal, tcpao_prefetch
-from tcpao_fast.core.flow.traffic_keys cimport FIRST_CHOICE, TAG_BITS, key_data, key_slot
+from tcpao_fast.core.flow.traffic_keys cimport key_data
 from tcpao_fast.core.mac.mac cimport burn_stack, wipe
-from tcpao_fast.core.mac.messages cimport DIGEST, KERNEL_LIBRARY, SCRATCH, assemble
+from tcpao_fast.core.mac.messages cimport DIGEST, PRIMITIVE_LIBRARY, SCRATCH, assemble
 from tcpao_fast.core.wire.parse cimport parse_frame
 from tcpao_fast.core.wire.segment cimport (
     AUTH_AO,
@@ -256,7 +256,7 @@ cdef class Shard:
                     self.macs + DIGEST * i, segment.tcp + segment.auth_offset + 4, length):
                 continue
             if segment.flags & FLAG_SYN or length != self.keys.mkts[row.mkt].mac_length or (
-                    self.keys.mkts[row.mkt].kernel == KERNEL_LIBRARY):
+                    self.keys.mkts[row.mkt].primitive == PRIMITIVE_LIBRARY):
                 continue
             self.reserve_tries()
             if n + TRIES > self.batch_rows:
@@ -323,19 +323,19 @@ cdef class Shard:
         cdef Attempt *row
         cdef const Segment *segment
         cdef uint32_t used = 0
-        cdef int kernel
+        cdef int primitive
         self.keys.reserve(n)
         for t in range(n):
             row = &self.further_rows[t]
             row.traffic_key = NONE
             self.key_row(&self.further[t], row)
-            used |= <uint32_t>1 << self.keys.mkts[row.mkt].kernel
+            used |= <uint32_t>1 << self.keys.mkts[row.mkt].primitive
         self.derive_wanted()
-        for kernel in range(KERNEL_LIBRARY):
-            if used >> kernel & 1:
-                found = assemble(kernel, self.keys.mkts, self.further, self.further_rows, n,
+        for primitive in range(PRIMITIVE_LIBRARY):
+            if used >> primitive & 1:
+                found = assemble(primitive, self.keys.mkts, self.further, self.further_rows, n,
                                  self.scratch, self.further_macs, self.messages)
-                self.scheduler.run(kernel, self.messages, found)
+                self.scheduler.run(primitive, self.messages, found)
         for t in range(n):
             row = &self.further_rows[t]
             segment = &self.further[t]
@@ -378,17 +378,13 @@ cdef class Shard:
             if expected(self.connections, self.keys, &self.segments[i], self.timestamps[i], row):
                 continue
             classify(self.connections, self.keys, self.ao_required, &self.segments[i],
-                  self.timestamps[i], row)
+                     self.timestamps[i], row)
             if row.check == CHECK_AO:
                 if self.connections.speculate(&self.segments[i], row):
                     self.speculated[self.speculated_count] = row.connection
                     self.speculated_count += 1
                 self.key_row(&self.segments[i], row)
-                # for the next segment with this KeyID: see `expected`
-                if row.traffic_key != NONE and row.mkt == (
-                        self.connections.details[row.connection].candidates[row.direction][0]):
-                    key_slot(self.keys.slabs, row.traffic_key).tagged = (
-                        <uint32_t>row.mkt << TAG_BITS | FIRST_CHOICE | self.segments[i].key_id)
+                self.keys.expect_again(row, self.segments[i].key_id)
 
     cdef void key_row(self, const Segment *segment, Attempt *row) noexcept nogil:
         """Stage `keys` for one row: find its traffic key, or note that it is wanted."""
@@ -396,8 +392,7 @@ cdef class Shard:
         if row.position < 0 or segment.auth_length - 4 != self.keys.mkts[row.mkt].mac_length:
             return
         if row.incarnation != NONE:
-            row.traffic_key = self.keys.find_slot(
-                self.connections.incarnations[row.incarnation].keys[row.direction], row.mkt)
+            row.traffic_key = self.keys.owned_slot(row.incarnation, row.direction, row.mkt)
         if row.traffic_key == NONE:
             if row.incarnation != NONE:
                 row.traffic_key = self.keys.take_owned_slot(row.mkt, row.incarnation, row.direction)
@@ -420,25 +415,25 @@ cdef class Shard:
         return self.keys.derive(self.derivations, wanted)
 
     cdef int mac_batch(self, Py_ssize_t count) except -1 nogil:
-        """Stages `messages` and `mac`, one kernel after the other."""
-        cdef int kernel
+        """Stages `messages` and `mac`, one primitive after the other."""
+        cdef int primitive
         cdef uint32_t used = 0
         cdef Py_ssize_t i, n
         for i in range(count):
             if self.rows[i].check != CHECK_NOTHING:
-                used |= <uint32_t>1 << self.keys.mkts[self.rows[i].mkt].kernel
-        for kernel in range(KERNEL_LIBRARY + 1):
-            if not used >> kernel & 1:
+                used |= <uint32_t>1 << self.keys.mkts[self.rows[i].mkt].primitive
+        for primitive in range(PRIMITIVE_LIBRARY + 1):
+            if not used >> primitive & 1:
                 continue
-            n = assemble(kernel, self.keys.mkts, self.segments, self.rows, count, self.scratch,
+            n = assemble(primitive, self.keys.mkts, self.segments, self.rows, count, self.scratch,
                          self.macs, self.messages)
-            if kernel != KERNEL_LIBRARY:
-                self.scheduler.run(kernel, self.messages, n)
+            if primitive != PRIMITIVE_LIBRARY:
+                self.scheduler.run(primitive, self.messages, n)
                 continue
             n = 0
             for i in range(count):      # the messages are in the order of their rows
                 if self.rows[i].check == CHECK_AO and self.rows[i].traffic_key != NONE and (
-                        self.keys.mkts[self.rows[i].mkt].kernel == kernel):
+                        self.keys.mkts[self.rows[i].mkt].primitive == primitive):
                     self.keys.library_mac(self.rows[i].mkt, &self.messages[n])
                     n += 1
         return 0

@@ -84,7 +84,7 @@ cdef bint expects(Shard shard, Attempt *row, const Segment *segment) noexcept no
     if is_syn(segment):
         at = shard.connections.note_syn(row.connection, direction, segment.seq, True)
         if at != NONE:
-            shard.connections.incarnations[at].ours = 1
+            shard.connections.mark_ours(at)
         row.isn_source = segment.seq
         row.isn_destination = 0
         row.position = segment.seq
@@ -107,7 +107,7 @@ cdef bint expects(Shard shard, Attempt *row, const Segment *segment) noexcept no
         return False
     half = &shard.connections.incarnations[at]
     if is_syn_ack(segment):
-        half.ours = 1
+        shard.connections.mark_ours(at)
     row.incarnation = at
     row.isn_source = half.isn[direction]
     row.isn_destination = half.isn[1 - direction]
@@ -136,9 +136,9 @@ cdef int32_t choose_key(Shard shard, Attempt *row, const Segment *segment,
 
 cdef void note_initiator(Shard shard, Attempt *row, const Segment *segment) noexcept nogil:
     if is_syn(segment):
-        shard.connections.connections[row.connection].initiator = row.direction
+        shard.connections.set_initiator(row.connection, row.direction)
     elif is_syn_ack(segment):
-        shard.connections.connections[row.connection].initiator = 1 - row.direction
+        shard.connections.set_initiator(row.connection, 1 - row.direction)
 
 
 # -- what becomes of a record -------------------------------------------------------------------
@@ -162,14 +162,14 @@ cdef struct Output:
 
 
 cdef inline int option_length(const Mkt *mkt) noexcept nogil:
-    return MD5_OPTION_LENGTH if mkt.kernel == TCPAO_MD5 else 4 + mkt.mac_length
+    return MD5_OPTION_LENGTH if mkt.primitive == TCPAO_MD5 else 4 + mkt.mac_length
 
 
 cdef inline Outcome check(Attempt *row, const Mkt *mkt, Outcome found) noexcept nogil:
     """Ask for the MAC of a row if nothing forbids it."""
     if found != POSSIBLE:
         return found
-    row.check = CHECK_MD5 if mkt.kernel == TCPAO_MD5 else CHECK_AO
+    row.check = CHECK_MD5 if mkt.primitive == TCPAO_MD5 else CHECK_AO
     return SIGNED
 
 
@@ -188,7 +188,7 @@ cdef Outcome plan_new(Shard shard, Records records, Py_ssize_t i, Plan *plan) no
     found = check_room(records.start(shard.origins[i]), segment, &shard.layers[i],
                        aligned(option_length(mkt)))
     # the ISNs are learned even from a segment that has no room for the option
-    if mkt.kernel != TCPAO_MD5 and not expects(shard, row, segment):
+    if mkt.primitive != TCPAO_MD5 and not expects(shard, row, segment):
         return MISSING_ISN if found == POSSIBLE else found
     return check(row, mkt, found)
 
@@ -203,14 +203,13 @@ cdef Outcome plan_inplace(Shard shard, Records records, Py_ssize_t i, Plan *plan
     if segment.auth == AUTH_NONE:
         return NO_OPTION
     if segment.auth == AUTH_MD5:
-        shard.keys.look_up(segment, row.connection)
-        row.mkt = shard.connections.details[row.connection].md5_key
+        row.mkt = shard.keys.md5_key(segment, row.connection)
     elif shard.keys.candidates(segment, row.connection, row.direction, -1, candidates):
         row.mkt = candidates[0]
     else:
         plan.keep_ids = False
         row.mkt = choose_key(shard, row, segment, shard.timestamps[i], &plan.forward)
-    if row.mkt == NONE or (segment.auth == AUTH_MD5) != (shard.keys.mkts[row.mkt].kernel == TCPAO_MD5):
+    if row.mkt == NONE or (segment.auth == AUTH_MD5) != (shard.keys.mkts[row.mkt].primitive == TCPAO_MD5):
         row.mkt = NONE
         return NO_KEY
     mkt = &shard.keys.mkts[row.mkt]

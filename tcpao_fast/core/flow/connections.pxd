@@ -128,6 +128,14 @@ cdef class ConnectionTable:
     cdef int32_t locate(self, const Segment *segment, Attempt *row, int64_t origin) noexcept nogil
     cdef void assign_number(self, int32_t which, int64_t number) noexcept nogil
     cdef int32_t share(self) noexcept nogil
+    cdef inline void set_initiator(self, int32_t connection, int direction) noexcept nogil:
+        """Note who sent a connection's SYN."""
+        self.connections[connection].initiator = <uint8_t>direction
+
+    cdef inline void mark_ours(self, int32_t incarnation) noexcept nogil:
+        """Note that an incarnation's handshake passed through `sign`."""
+        self.incarnations[incarnation].ours = 1
+
     cdef void prove(self, int32_t connection) noexcept nogil
     cdef void enqueue(self, int32_t connection) noexcept nogil
     cdef void dequeue(self, int32_t connection) noexcept nogil

@@ -10,7 +10,7 @@ from tcpao_fast.core.keys.mkt cimport Mkt, MktSet
 from tcpao_fast.core.wire.segment cimport Segment
 
 cdef enum:
-    SLABS = 5                 # one a compiled kernel, one for the library algorithms
+    SLABS = 5                 # one a compiled primitive, one for the library algorithms
     SLAB_BITS = 3             # of a key's number that say in which slab it is
     CHUNK = 16384             # untouched memory costs nothing
     IN_USE = 0x80000000       # in KeySlot.batch
@@ -68,9 +68,12 @@ cdef class KeyTable:
     cdef int32_t take_slot(self, int32_t mkt) noexcept nogil
     cdef int32_t take_owned_slot(self, int32_t mkt, int32_t incarnation, int direction) noexcept nogil
     cdef bint evict(self, Slab *slab) noexcept nogil
-    cdef bint disown(self, Slab *slab, int kernel, int32_t slot) noexcept nogil
+    cdef bint disown(self, Slab *slab, int primitive, int32_t slot) noexcept nogil
     cdef void free_slot(self, int32_t slot) noexcept nogil
     cdef void free_list(self, int32_t head) noexcept nogil
+    cdef int32_t owned_slot(self, int32_t incarnation, int direction, int32_t mkt) noexcept nogil
+    cdef int32_t md5_key(self, const Segment *segment, int32_t connection) noexcept nogil
+    cdef void expect_again(self, const Attempt *row, uint8_t key_id) noexcept nogil
     cdef int32_t find_slot(self, int32_t head, int32_t mkt) noexcept nogil
     cdef int derive(self, Derivation *wanted, Py_ssize_t count) except -1 nogil
     cdef int derive_library(self, Derivation *wanted, Py_ssize_t count) except -1
@@ -84,6 +87,10 @@ cdef inline int32_t slot_of(int32_t key) noexcept nogil:
 
 cdef inline int32_t slot_mkt(const KeySlot *slot) noexcept nogil:
     return <int32_t>(slot.tagged >> TAG_BITS)
+
+cdef inline bint is_expected(const KeySlot *slot, uint8_t key_id) noexcept nogil:
+    """Whether this KeyID means the slot's MKT first: see `KeyTable.expect_again`."""
+    return slot.tagged & ((1 << TAG_BITS) - 1) == (FIRST_CHOICE | <uint32_t>key_id)
 
 cdef inline KeySlot *key_slot(const Slab *slabs, int32_t key) noexcept nogil:
     return &slabs[slab_of(key)].slots[slot_of(key)]

@@ -2,14 +2,14 @@
 """Stage `keys`: KeyID and matching MKTs -> MKT and traffic key; missing keys are derived in batches.
 
 A traffic key is derived once for a connection, MKT and direction, and kept as its MAC wants it:
-as midstates or round keys, in slabs of one size a kernel.  The slots of one incarnation and
+as midstates or round keys, in slabs of one size a primitive.  The slots of one incarnation and
 direction are chained; the first is where `connections` keeps it.
 
 A slab does not grow for ever: beyond its limit a key that was not used lately gives way (a clock
 with a second chance), and is derived again when it is needed.
 
 A slot number alone does not say in which slab it lies, so the number of a key carries both:
-``slot << SLAB_BITS | kernel``.
+``slot << SLAB_BITS | primitive``.
 """
 
 cimport cython
@@ -39,7 +39,7 @@ from tcpao_fast.core.keys.mkt cimport (
     nat_of,
     within,
 )
-from tcpao_fast.core.mac.messages cimport KERNEL_LIBRARY, MAX_SUFFIX, SCRATCH, context, layout
+from tcpao_fast.core.mac.messages cimport PRIMITIVE_LIBRARY, MAX_SUFFIX, SCRATCH, context, layout
 
 from tcpao_fast.core.mac.mac import TrafficKeys, mac_batch, require_kernels
 from tcpao_fast.core.mac.algorithms import find
@@ -135,31 +135,31 @@ cdef class KeyTable:
         mkt = &self.mkts[self.count]
         mkt.mac_length = mac_length
         mkt.exclude_options = exclude_options
-        mkt.kernel = algorithm.kernel
+        mkt.primitive = algorithm.primitive
         mkt.traffic_key_length = algorithm.traffic_key_length
         mkt.kdf_prefix_length = len(algorithm.kdf_prefix)
         mkt.kdf_suffix_length = len(algorithm.kdf_suffix)
         memcpy(mkt.kdf_prefix, <const uint8_t *><bytes>algorithm.kdf_prefix, mkt.kdf_prefix_length)
         memcpy(mkt.kdf_suffix, <const uint8_t *><bytes>algorithm.kdf_suffix, mkt.kdf_suffix_length)
-        if mkt.kernel == TCPAO_MD5:
+        if mkt.primitive == TCPAO_MD5:
             if not 0 < len(secret) <= MAX_SUFFIX:
                 raise InvalidArgumentError(f"a TCP-MD5 key has 1 to {MAX_SUFFIX} bytes")
             mkt.master_length = len(secret)
         else:
-            mkt.master_length = 0 if mkt.kernel == KERNEL_LIBRARY else prepared_length(mkt.kernel)
+            mkt.master_length = 0 if mkt.primitive == PRIMITIVE_LIBRARY else prepared_length(mkt.primitive)
         if mkt.master_length:
             mkt.master = <uint8_t *>malloc(mkt.master_length)
             if mkt.master == NULL:
                 raise MemoryError()
-            key = secret if mkt.kernel == TCPAO_MD5 else condition(algorithm, secret)
-            if mkt.kernel == TCPAO_MD5:
+            key = secret if mkt.primitive == TCPAO_MD5 else condition(algorithm, secret)
+            if mkt.primitive == TCPAO_MD5:
                 memcpy(mkt.master, &key[0], mkt.master_length)
             else:
-                prepare(mkt.kernel, &key[0], key.shape[0], 1, mkt.master)
-                burn_stack(mkt.kernel)
-        self.in_use[mkt.kernel] = mkt.kernel != TCPAO_MD5
+                prepare(mkt.primitive, &key[0], key.shape[0], 1, mkt.master)
+                burn_stack(mkt.primitive)
+        self.in_use[mkt.primitive] = mkt.primitive != TCPAO_MD5
         self.algorithms.append(algorithm)
-        self.library_secrets.append(secret if mkt.kernel == KERNEL_LIBRARY else None)
+        self.library_secrets.append(secret if mkt.primitive == PRIMITIVE_LIBRARY else None)
         self.count += 1
 
     cdef void match(self, const Segment *segment, uint8_t key_id, int32_t *found) noexcept nogil:
@@ -175,33 +175,33 @@ cdef class KeyTable:
     cdef void look_up(self, const Segment *segment, int32_t connection) noexcept nogil:
         """Note on the connection, once, whether it has an MKT and which TCP-MD5 key."""
         cdef Connection *it = &self.owners.connections[connection]
-        cdef Details *aside = &self.owners.details[connection]
+        cdef Details *details = &self.owners.details[connection]
         cdef Search search
         cdef int32_t number
         cdef bint forward
         if it.looked_up & HAS_DETAILS:
             return
         it.looked_up |= HAS_DETAILS
-        aside.md5_key = NONE
+        details.md5_key = NONE
         for forward in range(2):
             self.set.start(&search)
             if self.set.next_match(&search, BY_ANY_ID, 0, segment, forward) != NONE:
                 it.looked_up |= HAS_MKT
             number = self.set.first_match(BY_TCP_MD5, 0, segment, forward)
-            if number != NONE and (aside.md5_key == NONE or number < aside.md5_key):
-                aside.md5_key = number
+            if number != NONE and (details.md5_key == NONE or number < details.md5_key):
+                details.md5_key = number
 
     cdef int candidates(self, const Segment *segment, int32_t connection, int direction,
                         int64_t timestamp, int32_t *found) noexcept nogil:
         """How many MKTs a signed segment's KeyID may mean (0 to 2), and which."""
         cdef Connection *it = &self.owners.connections[connection]
-        cdef Details *aside = &self.owners.details[connection]
-        cdef int32_t *cached = aside.candidates[direction]
+        cdef Details *details = &self.owners.details[connection]
+        cdef int32_t *cached = details.candidates[direction]
         cdef int i, count = 0
         if not it.looked_up & HAS_CANDIDATES << direction or (
-                aside.candidate_id[direction] != segment.key_id):
+                details.candidate_id[direction] != segment.key_id):
             self.match(segment, segment.key_id, cached)
-            aside.candidate_id[direction] = segment.key_id
+            details.candidate_id[direction] = segment.key_id
             it.looked_up |= HAS_CANDIDATES << direction
         for i in range(2):
             if cached[i] != NONE and within(self.mkts[cached[i]].accept, timestamp):
@@ -247,19 +247,19 @@ cdef class KeyTable:
         return began > other_began
 
     cdef int reserve(self, Py_ssize_t more) except -1 nogil:
-        """Make room for `more` traffic keys of each kernel in use."""
-        cdef int kernel
+        """Make room for `more` traffic keys of each primitive in use."""
+        cdef int primitive
         cdef Slab *slab
-        for kernel in range(SLABS):
-            slab = &self.slabs[kernel]
-            while self.in_use[kernel] and slab.available < more:
+        for primitive in range(SLABS):
+            slab = &self.slabs[primitive]
+            while self.in_use[primitive] and slab.available < more:
                 if slab.capacity < slab.limit or not self.evict(slab):
                     grow(slab)
         return 0
 
     cdef bint evict(self, Slab *slab) noexcept nogil:
         """Free the slot of a key that was not used lately, and not in this batch."""
-        cdef int kernel = <int>(slab - self.slabs)
+        cdef int primitive = <int>(slab - self.slabs)
         cdef KeySlot *slot
         for _ in range(2 * slab.capacity):
             slab.hand = slab.hand + 1 if slab.hand + 1 < slab.capacity else 0
@@ -268,18 +268,18 @@ cdef class KeyTable:
                 continue
             if slot.batch & IN_USE:
                 slot.batch &= ~<uint32_t>IN_USE
-            elif self.disown(slab, kernel, slab.hand):
-                self.free_slot(slab.hand << SLAB_BITS | kernel)
+            elif self.disown(slab, primitive, slab.hand):
+                self.free_slot(slab.hand << SLAB_BITS | primitive)
                 self.evicted += 1
                 return True
         return False
 
-    cdef bint disown(self, Slab *slab, int kernel, int32_t slot) noexcept nogil:
+    cdef bint disown(self, Slab *slab, int primitive, int32_t slot) noexcept nogil:
         """Take a slot out of its owner's chain; False where the owner has let it go already."""
         cdef int32_t owner = slab.slots[slot].owner
         cdef int32_t *link = &self.owners.incarnations[owner >> 1].keys[owner & 1]
         while link[0] != NONE:
-            if link[0] == (slot << SLAB_BITS | kernel):
+            if link[0] == (slot << SLAB_BITS | primitive):
                 link[0] = slab.slots[slot].next
                 return True
             link = &key_slot(self.slabs, link[0]).next
@@ -306,15 +306,15 @@ cdef class KeyTable:
 
     cdef int32_t take_slot(self, int32_t mkt) noexcept nogil:
         """A free slot for a traffic key of the MKT (`reserve` has made room)."""
-        cdef int kernel = self.mkts[mkt].kernel
-        cdef Slab *slab = &self.slabs[kernel]
+        cdef int primitive = self.mkts[mkt].primitive
+        cdef Slab *slab = &self.slabs[primitive]
         cdef int32_t slot = slab.free
         slab.free = slab.slots[slot].next
         slab.available -= 1
         slab.slots[slot].tagged = <uint32_t>mkt << TAG_BITS
         slab.slots[slot].next = slab.slots[slot].owner = NONE
         slab.slots[slot].batch = self.owners.batch | IN_USE
-        return slot << SLAB_BITS | kernel
+        return slot << SLAB_BITS | primitive
 
     cdef int32_t take_owned_slot(self, int32_t mkt, int32_t incarnation, int direction) noexcept nogil:
         """The same, first in the chain of an incarnation and direction."""
@@ -341,6 +341,23 @@ cdef class KeyTable:
             self.free_slot(head)
             head = following
 
+    cdef int32_t owned_slot(self, int32_t incarnation, int direction, int32_t mkt) noexcept nogil:
+        """The traffic key of an incarnation's direction for an MKT, or NONE."""
+        return self.find_slot(self.owners.incarnations[incarnation].keys[direction], mkt)
+
+    cdef int32_t md5_key(self, const Segment *segment, int32_t connection) noexcept nogil:
+        """The TCP-MD5 key of a connection, or NONE."""
+        self.look_up(segment, connection)
+        return self.owners.details[connection].md5_key
+
+    cdef void expect_again(self, const Attempt *row, uint8_t key_id) noexcept nogil:
+        """If a row's key is what its KeyID means first, say so on its traffic key: the next segment
+        with this KeyID needs no look-up (`is_expected`)."""
+        if row.traffic_key != NONE and (
+                row.mkt == self.owners.details[row.connection].candidates[row.direction][0]):
+            key_slot(self.slabs, row.traffic_key).tagged = (
+                <uint32_t>row.mkt << TAG_BITS | FIRST_CHOICE | key_id)
+
     cdef int32_t find_slot(self, int32_t head, int32_t mkt) noexcept nogil:
         """The traffic key of an MKT in a chain, or NONE."""
         cdef KeySlot *slot
@@ -354,18 +371,18 @@ cdef class KeyTable:
 
     cdef int derive(self, Derivation *wanted, Py_ssize_t count) except -1 nogil:
         """Derive the wanted traffic keys (RFC 5926 section 3.1) into their slots."""
-        cdef int kernel
+        cdef int primitive
         cdef Py_ssize_t i
         if count == 0:
             return 0
-        for kernel in range(SLABS):
+        for primitive in range(SLABS):
             for i in range(count):
-                if self.mkts[wanted[i].mkt].kernel == kernel:
-                    if kernel == KERNEL_LIBRARY:
+                if self.mkts[wanted[i].mkt].primitive == primitive:
+                    if primitive == PRIMITIVE_LIBRARY:
                         with gil:
                             self.derive_library(wanted, count)
                     else:
-                        derive_compiled(self, kernel, wanted, count)
+                        derive_compiled(self, primitive, wanted, count)
                     break
         return 0
 
@@ -384,7 +401,7 @@ cdef class KeyTable:
         cdef size_t length
         cdef Py_ssize_t i
         for i in range(count):
-            if self.mkts[wanted[i].mkt].kernel != KERNEL_LIBRARY:
+            if self.mkts[wanted[i].mkt].primitive != PRIMITIVE_LIBRARY:
                 continue
             length = context(wanted[i].segment, wanted[i].isn_source, wanted[i].isn_destination,
                              nat_of(&self.mkts[wanted[i].mkt], wanted[i].segment), text)
@@ -428,17 +445,17 @@ cdef void kdf_message(const Mkt *mkt, uint8_t *scratch, size_t context_length, u
     cdef size_t length = mkt.kdf_prefix_length + context_length + mkt.kdf_suffix_length
     memcpy(scratch, mkt.kdf_prefix, mkt.kdf_prefix_length)
     memcpy(scratch + length - mkt.kdf_suffix_length, mkt.kdf_suffix, mkt.kdf_suffix_length)
-    layout(mkt.kernel, mkt.master, scratch, length, NULL, 0, NULL, 0, digest, message)
+    layout(mkt.primitive, mkt.master, scratch, length, NULL, 0, NULL, 0, digest, message)
 
 
-cdef void derive_compiled(KeyTable table, int kernel, Derivation *wanted,
+cdef void derive_compiled(KeyTable table, int primitive, Derivation *wanted,
                           Py_ssize_t count) noexcept nogil:
-    """Derive those of the wanted keys whose MKT uses this kernel, `DERIVE_CHUNK` side by side."""
+    """Derive those of the wanted keys whose MKT uses this primitive, `DERIVE_CHUNK` side by side."""
     cdef uint8_t *scratch = table.scratch
     cdef tcpao_message *messages = table.messages
     cdef uint8_t *raw = scratch + DERIVE_CHUNK * SCRATCH
     cdef uint8_t *prepared = raw + DERIVE_CHUNK * RAW
-    cdef Slab *slab = &table.slabs[kernel]
+    cdef Slab *slab = &table.slabs[primitive]
     cdef Derivation *chosen[DERIVE_CHUNK]
     cdef const Mkt *mkt
     cdef Py_ssize_t at = 0, n, i
@@ -447,7 +464,7 @@ cdef void derive_compiled(KeyTable table, int kernel, Derivation *wanted,
         n = 0
         while at < count and n < DERIVE_CHUNK:
             mkt = &table.mkts[wanted[at].mkt]
-            if mkt.kernel == kernel:
+            if mkt.primitive == primitive:
                 chosen[n] = &wanted[at]
                 length = mkt.traffic_key_length
                 size = context(wanted[at].segment, wanted[at].isn_source,
@@ -456,10 +473,10 @@ cdef void derive_compiled(KeyTable table, int kernel, Derivation *wanted,
                 kdf_message(mkt, scratch + SCRATCH * n, size, raw + RAW * n, &messages[n])
                 n += 1
             at += 1
-        table.scheduler.run(kernel, messages, n)
+        table.scheduler.run(primitive, messages, n)
         for i in range(1, n):               # the PRF's output is the traffic key: close up
             memcpy(raw + length * i, raw + RAW * i, length)
-        prepare(kernel, raw, length, n, prepared)
+        prepare(primitive, raw, length, n, prepared)
         for i in range(n):
             memcpy(key_data(table.slabs, chosen[i].slot), prepared + slab.stride * i, slab.stride)
         wipe(raw, RAW * n)
@@ -504,7 +521,7 @@ def derive_traffic_keys(algorithm, secret, contexts):
     if not secret:
         raise InvalidArgumentError("secret is empty")
     rows = np.ascontiguousarray(array)
-    if known.kernel == KERNEL_LIBRARY:
+    if known.primitive == PRIMITIVE_LIBRARY:
         keys = np.empty((rows.shape[0], known.traffic_key_length), np.uint8)
         for i in range(rows.shape[0]):
             keys[i] = np.frombuffer(known.derive(bytes(secret), bytes(rows[i])), np.uint8)

@@ -21,7 +21,7 @@ cdef enum VerdictCode:
     VERDICT_COUNT = 12
 
 cdef void classify(ConnectionTable connections, KeyTable keys, bint ao_required,
-                const Segment *segment, int64_t timestamp, Attempt *row) noexcept nogil
+                   const Segment *segment, int64_t timestamp, Attempt *row) noexcept nogil
 cdef bint expected(ConnectionTable connections, KeyTable keys, const Segment *segment,
                    int64_t timestamp, Attempt *row) noexcept nogil
 cdef Py_ssize_t commit_batch(ConnectionTable connections, KeyTable keys, const Segment *segments,

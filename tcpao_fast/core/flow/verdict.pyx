@@ -30,17 +30,16 @@ from tcpao_fast.core.mac.attempt cimport (
 )
 from tcpao_fast.core.mac.kernels cimport tcpao_equal, tcpao_message
 from tcpao_fast.core.flow.traffic_keys cimport (
-    FIRST_CHOICE,
     IN_USE,
-    TAG_BITS,
     Derivation,
     KeySlot,
     key_data,
+    is_expected,
     key_slot,
     slot_mkt,
 )
 from tcpao_fast.core.mac.mac cimport mac_one
-from tcpao_fast.core.mac.messages cimport DIGEST, KERNEL_LIBRARY, SCRATCH, ao_prefix, layout
+from tcpao_fast.core.mac.messages cimport DIGEST, PRIMITIVE_LIBRARY, SCRATCH, ao_prefix, layout
 from tcpao_fast.core.keys.mkt cimport Mkt, nat_of, within
 from tcpao_fast.core.wire.segment cimport (
     AUTH_AO,
@@ -93,7 +92,7 @@ cdef bint expected(ConnectionTable connections, KeyTable keys, const Segment *se
     slot = key_slot(keys.slabs, head)
     mkt = &keys.mkts[slot_mkt(slot)]
     row.position = extend(live.anchor[direction], segment.seq)
-    if (slot.tagged & ((1 << TAG_BITS) - 1) != (FIRST_CHOICE | segment.key_id)
+    if (not is_expected(slot, segment.key_id)
             or segment.auth_length - 4 != mkt.mac_length or row.position < 0
             or not within(mkt.accept, timestamp)):
         return False
@@ -110,7 +109,7 @@ cdef bint expected(ConnectionTable connections, KeyTable keys, const Segment *se
 
 
 cdef void classify(ConnectionTable connections, KeyTable keys, bint ao_required,
-                const Segment *segment, int64_t timestamp, Attempt *row) noexcept nogil:
+                   const Segment *segment, int64_t timestamp, Attempt *row) noexcept nogil:
     """Everything that is asked before the MAC, in order.  Sets verdict and check; for TCP-AO the
     first MKT that the KeyID may mean."""
     cdef const Connection *connection
@@ -139,7 +138,7 @@ cdef void classify(ConnectionTable connections, KeyTable keys, bint ao_required,
         row.check = CHECK_AO
         row.verdict = VERDICT_BAD_MAC
     elif segment.auth == AUTH_MD5:
-        md5_key = connections.details[row.connection].md5_key
+        md5_key = keys.md5_key(segment, row.connection)
         if md5_key == NONE or not within(keys.mkts[md5_key].accept, timestamp):
             row.verdict = VERDICT_MD5_UNCHECKED
             return
@@ -188,7 +187,7 @@ cdef int attempt(ConnectionTable connections, KeyTable keys, Attempts *one, int3
             return known.good
         at = known.next
     if incarnation != NONE:
-        slot = keys.find_slot(connections.incarnations[incarnation].keys[row.direction], mkt_index)
+        slot = keys.owned_slot(incarnation, row.direction, mkt_index)
     if slot == NONE:
         keys.reserve(1)
         if incarnation != NONE:
@@ -203,13 +202,13 @@ cdef int attempt(ConnectionTable connections, KeyTable keys, Attempts *one, int3
         keys.derive(&wanted, 1)
     prefix = ao_prefix(segment, <uint32_t>(position >> 32), mkt.exclude_options,
                        nat_of(mkt, segment), one.scratch)
-    layout(mkt.kernel, key_data(keys.slabs, slot), one.scratch, prefix,
+    layout(mkt.primitive, key_data(keys.slabs, slot), one.scratch, prefix,
            segment.tcp + segment.header_length, segment.length - segment.header_length, NULL, 0,
            digest, &message)
-    if mkt.kernel == KERNEL_LIBRARY:
+    if mkt.primitive == PRIMITIVE_LIBRARY:
         keys.library_mac(mkt_index, &message)
     else:
-        mac_one(mkt.kernel, &message)
+        mac_one(mkt.primitive, &message)
     good = tcpao_equal(digest, segment.tcp + segment.auth_offset + 4, length)
     if incarnation == NONE:
         keys.free_slot(slot)
@@ -231,7 +230,7 @@ cdef int commit_syn(ConnectionTable connections, KeyTable keys, Attempts *one, i
             break
     incarnation = connections.note_syn(row.connection, row.direction, one.segment.seq, good)
     if good and connections.connections[row.connection].live == NONE:
-        connections.connections[row.connection].initiator = row.direction
+        connections.set_initiator(row.connection, row.direction)
     if good:
         row.verdict = VERDICT_GOOD
         if incarnation != NONE:

@@ -30,7 +30,7 @@ cdef struct Mkt:
     uint8_t mac_length
     uint8_t traffic_key_length
     uint8_t exclude_options
-    uint8_t kernel
+    uint8_t primitive
     uint8_t tcp_md5
     uint8_t nat               # either side's
 

@@ -13,11 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
+from tcpao_fast.core.mac.messages import AES_CMAC, HMAC_SHA1, HMAC_SHA256, LIBRARY, MD5
 from tcpao_fast.errors import MissingExtraError, UnknownAlgorithmError
-
-# Which compiled kernel computes the MAC: the numbers of core/mac/kernels/kernels.h.
-HMAC_SHA1, AES_CMAC, HMAC_SHA256, MD5 = range(4)
-LIBRARY = 4
 
 Prf = Callable[[bytes, bytes], bytes]
 
@@ -30,8 +27,8 @@ class Algorithm:
     ----------
     name : str
         The canonical name.
-    kernel : int
-        The compiled kernel, or `LIBRARY`.
+    primitive : int
+        Which of the compiled MACs, or `LIBRARY`.
     digest_length : int
         Bytes of the untruncated MAC.
     traffic_key_length : int
@@ -55,7 +52,7 @@ class Algorithm:
     """
 
     name: str
-    kernel: int
+    primitive: int
     digest_length: int
     traffic_key_length: int
     default_mac_length: int = 12
@@ -70,7 +67,7 @@ class Algorithm:
     @property
     def is_tcp_md5(self) -> bool:
         """Whether this is RFC 2385's TCP-MD5, which has no key IDs and no traffic keys."""
-        return self.kernel == MD5
+        return self.primitive == MD5
 
 
 def _bits(length: int) -> bytes:

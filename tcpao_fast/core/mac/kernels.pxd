@@ -9,12 +9,11 @@ cdef extern from "kernels/kernels.h" nogil:
         TCPAO_HMAC_SHA256
         TCPAO_MD5
         TCPAO_KERNEL_COUNT
-        TCPAO_HMAC_SHA1_PREPARED
         TCPAO_AES_CMAC_SUBKEYS
-        TCPAO_AES_CMAC_PREPARED
-        TCPAO_HMAC_SHA256_PREPARED
-        TCPAO_MD5_PREPARED
         TCPAO_MAX_KERNELS
+
+    const char *tcpao_algorithm_name(int algorithm)
+    size_t tcpao_prepared_length(int algorithm)
 
     ctypedef struct tcpao_message:
         const uint8_t *piece[3]

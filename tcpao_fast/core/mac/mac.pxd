@@ -6,7 +6,7 @@ cdef class Scheduler:
     cdef const tcpao_message **order
     cdef Py_ssize_t capacity
     cdef int reserve(self, Py_ssize_t count) except -1
-    cdef void run(self, int kernel, const tcpao_message *messages, Py_ssize_t count) noexcept nogil
+    cdef void run(self, int primitive, const tcpao_message *messages, Py_ssize_t count) noexcept nogil
 
 cdef class TrafficKeys:
     cdef readonly object algorithm
@@ -14,13 +14,13 @@ cdef class TrafficKeys:
     cdef uint8_t *prepared
     cdef size_t stride
     cdef size_t raw_length
-    cdef int kernel
+    cdef int primitive
     cdef int mac_into(self, Py_ssize_t index, uint8_t *scratch, size_t prefix_length,
                       const uint8_t *body, size_t body_length, uint8_t *out) except -1
 
-cdef size_t prepared_length(int kernel) noexcept nogil
-cdef void prepare(int kernel, const uint8_t *raw, size_t raw_length, size_t count,
+cdef size_t prepared_length(int primitive) noexcept nogil
+cdef void prepare(int primitive, const uint8_t *raw, size_t raw_length, size_t count,
                   uint8_t *prepared) noexcept nogil
-cdef void mac_one(int kernel, const tcpao_message *message) noexcept nogil
+cdef void mac_one(int primitive, const tcpao_message *message) noexcept nogil
 cdef void wipe(void *memory, size_t length) noexcept nogil
-cdef void burn_stack(int kernel) noexcept nogil
+cdef void burn_stack(int primitive) noexcept nogil

@@ -16,14 +16,10 @@ import numpy as np
 from tcpao_fast.core.wire.records cimport Records
 from tcpao_fast.core.mac.kernels cimport (
     TCPAO_AES_CMAC,
-    TCPAO_AES_CMAC_PREPARED,
-    TCPAO_HMAC_SHA1,
-    TCPAO_HMAC_SHA1_PREPARED,
-    TCPAO_HMAC_SHA256,
-    TCPAO_HMAC_SHA256_PREPARED,
     TCPAO_KERNEL_COUNT,
     TCPAO_MAX_KERNELS,
     TCPAO_MD5,
+    tcpao_algorithm_name,
     tcpao_burn_stack,
     tcpao_kernel,
     tcpao_kernel_active,
@@ -35,10 +31,11 @@ from tcpao_fast.core.mac.kernels cimport (
     tcpao_mac,
     tcpao_message,
     tcpao_now,
+    tcpao_prepared_length,
     tcpao_timing,
     tcpao_wipe,
 )
-from tcpao_fast.core.mac.messages cimport DIGEST, KERNEL_LIBRARY, MAX_SUFFIX, SCRATCH, layout
+from tcpao_fast.core.mac.messages cimport DIGEST, PRIMITIVE_LIBRARY, MAX_SUFFIX, SCRATCH, layout
 
 from tcpao_fast.core.mac.algorithms import find
 from tcpao_fast.core.wire.records import as_column
@@ -50,37 +47,25 @@ cdef enum:
     # and paged in anew by every call
     CHUNK = 256
 
-#: Name of each compiled MAC, in the order of kernels.h.
-KERNEL_NAMES = ("hmac-sha1", "aes-128-cmac", "hmac-sha256", "md5")
-
-
-cdef size_t prepared_length(int kernel) noexcept nogil:
+cdef size_t prepared_length(int primitive) noexcept nogil:
     """Bytes of a prepared key: midstates or round keys."""
-    if kernel == TCPAO_HMAC_SHA1:
-        return TCPAO_HMAC_SHA1_PREPARED
-    if kernel == TCPAO_AES_CMAC:
-        return TCPAO_AES_CMAC_PREPARED
-    if kernel == TCPAO_HMAC_SHA256:
-        return TCPAO_HMAC_SHA256_PREPARED
-    if kernel == KERNEL_LIBRARY:
-        return 64
-    return 0
+    return 64 if primitive == PRIMITIVE_LIBRARY else tcpao_prepared_length(primitive)
 
 
-cdef void prepare(int kernel, const uint8_t *raw, size_t raw_length, size_t count,
+cdef void prepare(int primitive, const uint8_t *raw, size_t raw_length, size_t count,
                   uint8_t *prepared) noexcept nogil:
     """Prepare `count` raw keys of a compiled kernel, one behind the other."""
-    tcpao_kernel_active(kernel).prepare(raw, raw_length, count, prepared)
+    tcpao_kernel_active(primitive).prepare(raw, raw_length, count, prepared)
 
 
-cdef void mac_one(int kernel, const tcpao_message *message) noexcept nogil:
-    tcpao_mac(kernel, &message, 1)
+cdef void mac_one(int primitive, const tcpao_message *message) noexcept nogil:
+    tcpao_mac(primitive, &message, 1)
 
 
-cdef void burn_stack(int kernel) noexcept nogil:
+cdef void burn_stack(int primitive) noexcept nogil:
     """Overwrite what a kernel left on the stack, once a call.  AES's first round key is the traffic
     key; of the hashes' midstates none can be had back."""
-    if kernel == TCPAO_AES_CMAC:
+    if primitive == TCPAO_AES_CMAC:
         tcpao_burn_stack()
 
 
@@ -106,7 +91,7 @@ cdef class Scheduler:
             self.capacity = count
         return 0
 
-    cdef void run(self, int kernel, const tcpao_message *messages, Py_ssize_t count) noexcept nogil:
+    cdef void run(self, int primitive, const tcpao_message *messages, Py_ssize_t count) noexcept nogil:
         """The MACs of `count` messages of one kernel (a counting sort, longest first)."""
         cdef uint32_t starts[MOST_BLOCKS + 1]
         cdef uint32_t blocks, at = 0, some, most = 0, least = MOST_BLOCKS
@@ -130,7 +115,7 @@ cdef class Scheduler:
                 blocks = sort_key(&messages[i])
                 self.order[starts[blocks]] = &messages[i]
                 starts[blocks] += 1
-        tcpao_mac(kernel, self.order, count)
+        tcpao_mac(primitive, self.order, count)
 
 
 cdef inline uint32_t sort_key(const tcpao_message *message) noexcept nogil:
@@ -146,7 +131,7 @@ def available():
     table = {}
     for algorithm in range(TCPAO_KERNEL_COUNT):
         count = tcpao_kernels_available(algorithm, found)
-        table[KERNEL_NAMES[algorithm]] = [found[i].name.decode() for i in range(count)]
+        table[tcpao_algorithm_name(algorithm).decode()] = [found[i].name.decode() for i in range(count)]
     return table
 
 
@@ -174,7 +159,7 @@ def active_kernels():
     """The kernel in use for each MAC: dict of str to str."""
     cdef int algorithm
     return {
-        KERNEL_NAMES[algorithm]: tcpao_kernel_active(algorithm).name.decode()
+        tcpao_algorithm_name(algorithm).decode(): tcpao_kernel_active(algorithm).name.decode()
         for algorithm in range(TCPAO_KERNEL_COUNT)
     }
 
@@ -202,7 +187,7 @@ def kernel_timings():
     for algorithm in range(TCPAO_KERNEL_COUNT):
         few = tcpao_kernel_for_few(algorithm, &least)
         timing = tcpao_kernels_timings(algorithm)
-        rows = table[KERNEL_NAMES[algorithm]] = []
+        rows = table[tcpao_algorithm_name(algorithm).decode()] = []
         for i in range(tcpao_kernels_available(algorithm, found)):
             timed = timing[i].brief > 0
             use = "all" if found[i] == tcpao_kernel_active(algorithm) else (
@@ -277,7 +262,7 @@ cdef class TrafficKeys:
         cdef const uint8_t[:, ::1] keys
         require_kernels()
         self.algorithm = find(algorithm)
-        self.kernel = self.algorithm.kernel
+        self.primitive = self.algorithm.primitive
         array = np.asarray(raw)
         if array.dtype != np.uint8 or array.ndim != 2:
             raise InvalidArgumentError(
@@ -286,33 +271,33 @@ cdef class TrafficKeys:
         keys = np.ascontiguousarray(array)
         self.count = keys.shape[0]
         self.raw_length = keys.shape[1]
-        if self.kernel == TCPAO_AES_CMAC and self.raw_length != 16:
+        if self.primitive == TCPAO_AES_CMAC and self.raw_length != 16:
             raise InvalidArgumentError(
                 f"raw has keys of {self.raw_length} bytes; AES-128-CMAC traffic keys have 16"
             )
-        if self.kernel == KERNEL_LIBRARY and not self.algorithm.name.startswith("hmac") and (
+        if self.primitive == PRIMITIVE_LIBRARY and not self.algorithm.name.startswith("hmac") and (
                 self.raw_length != self.algorithm.traffic_key_length):
             raise InvalidArgumentError(
                 f"raw has keys of {self.raw_length} bytes; {self.algorithm.name} traffic keys have "
                 f"{self.algorithm.traffic_key_length}"
             )
-        if self.kernel == TCPAO_MD5 and self.raw_length > MAX_SUFFIX:
+        if self.primitive == TCPAO_MD5 and self.raw_length > MAX_SUFFIX:
             raise InvalidArgumentError(
                 f"raw has keys of {self.raw_length} bytes; TCP-MD5 keys have at most {MAX_SUFFIX}"
             )
-        self.stride = prepared_length(self.kernel)
-        if self.kernel == TCPAO_MD5 or self.kernel == KERNEL_LIBRARY:
+        self.stride = prepared_length(self.primitive)
+        if self.primitive == TCPAO_MD5 or self.primitive == PRIMITIVE_LIBRARY:
             self.stride = self.raw_length
         self.prepared = <uint8_t *>calloc(max(1, self.count * <Py_ssize_t>self.stride), 1)
         if self.prepared == NULL:
             raise MemoryError()
         if self.count == 0 or self.raw_length == 0:
             return
-        if self.kernel == TCPAO_MD5 or self.kernel == KERNEL_LIBRARY:
+        if self.primitive == TCPAO_MD5 or self.primitive == PRIMITIVE_LIBRARY:
             memcpy(self.prepared, &keys[0, 0], self.count * self.stride)
         else:
-            prepare(self.kernel, &keys[0, 0], self.raw_length, self.count, self.prepared)
-            burn_stack(self.kernel)
+            prepare(self.primitive, &keys[0, 0], self.raw_length, self.count, self.prepared)
+            burn_stack(self.primitive)
 
     def __dealloc__(self):
         wipe(self.prepared, self.count * self.stride)
@@ -335,17 +320,17 @@ cdef class TrafficKeys:
         if index < 0 or index >= self.count:
             raise InvalidArgumentError(f"index is {index}; there are {self.count} keys")
         key = self.prepared + index * self.stride
-        if self.kernel == KERNEL_LIBRARY:
+        if self.primitive == PRIMITIVE_LIBRARY:
             digest = self.algorithm.mac(key[:self.stride],
                                         scratch[:prefix_length] + body[:body_length])
             memcpy(out, <const uint8_t *><bytes>digest, self.algorithm.digest_length)
             return 0
         with nogil:
-            layout(self.kernel, key, scratch, prefix_length, body, body_length, key,
-                   self.stride if self.kernel == TCPAO_MD5 else 0, out, &message)
-            mac_one(self.kernel, &message)
+            layout(self.primitive, key, scratch, prefix_length, body, body_length, key,
+                   self.stride if self.primitive == TCPAO_MD5 else 0, out, &message)
+            mac_one(self.primitive, &message)
             # keys were behind TCP-MD5's message, and CMAC's subkeys in it
-            burn_stack(self.kernel)
+            burn_stack(self.primitive)
             wipe(scratch, SCRATCH)
         return 0
 
@@ -411,7 +396,7 @@ def mac_batch(TrafficKeys traffic_keys not None, key_index, buffer, offsets, len
             raise InvalidArgumentError(
                 f"key_index[{i}] is {index[i]}; there are {traffic_keys.count} keys"
             )
-    if traffic_keys.kernel == KERNEL_LIBRARY:
+    if traffic_keys.primitive == PRIMITIVE_LIBRARY:
         for i in range(count):
             digest = traffic_keys.algorithm.mac(
                 (traffic_keys.prepared + index[i] * traffic_keys.stride)[:traffic_keys.stride],
@@ -434,15 +419,15 @@ def mac_batch(TrafficKeys traffic_keys not None, key_index, buffer, offsets, len
                 n = min(chunk, count - at)
                 for i in range(n):
                     key = traffic_keys.prepared + index[at + i] * traffic_keys.stride
-                    layout(traffic_keys.kernel, key, scratch + SCRATCH * i, 0,
+                    layout(traffic_keys.primitive, key, scratch + SCRATCH * i, 0,
                            records.start(at + i), records.length(at + i), key,
-                           traffic_keys.stride if traffic_keys.kernel == TCPAO_MD5 else 0,
+                           traffic_keys.stride if traffic_keys.primitive == TCPAO_MD5 else 0,
                            &out[at + i, 0], &messages[i])
-                scheduler.run(traffic_keys.kernel, messages, n)
+                scheduler.run(traffic_keys.primitive, messages, n)
                 at += n
     finally:
         # keys were behind TCP-MD5's messages, and CMAC's subkeys in them
-        burn_stack(traffic_keys.kernel)
+        burn_stack(traffic_keys.primitive)
         wipe(scratch, max(1, chunk) * SCRATCH)
         free(scratch)
         free(messages)

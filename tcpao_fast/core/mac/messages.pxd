@@ -1,12 +1,12 @@
 from libc.stdint cimport uint8_t, uint32_t
 
 from tcpao_fast.core.mac.attempt cimport Attempt
-from tcpao_fast.core.mac.kernels cimport tcpao_message
+from tcpao_fast.core.mac.kernels cimport TCPAO_KERNEL_COUNT, tcpao_message
 from tcpao_fast.core.keys.mkt cimport Mkt
 from tcpao_fast.core.wire.segment cimport Segment
 
 cdef enum:
-    KERNEL_LIBRARY = 4    # no compiled kernel: pieces are counted in bytes
+    PRIMITIVE_LIBRARY = TCPAO_KERNEL_COUNT   # none is compiled: pieces are counted in bytes
     SCRATCH = 384         # bytes of scratch a message: head and tail
     MAX_SUFFIX = 80       # of the TCP-MD5 key behind the message (as Linux)
     MAX_PREFIX = 104      # SNE, IPv6 pseudo-header, longest TCP header
@@ -17,9 +17,9 @@ cdef size_t ao_prefix(const Segment *segment, uint32_t sne, bint exclude_options
 cdef size_t md5_prefix(const Segment *segment, uint8_t *out) noexcept nogil
 cdef size_t context(const Segment *segment, uint32_t isn_source, uint32_t isn_destination,
                     uint8_t nat, uint8_t *out) noexcept nogil
-cdef void layout(int kernel, const uint8_t *key, uint8_t *scratch, size_t prefix_length,
+cdef void layout(int primitive, const uint8_t *key, uint8_t *scratch, size_t prefix_length,
                  const uint8_t *body, size_t body_length, const uint8_t *suffix,
                  size_t suffix_length, uint8_t *mac, tcpao_message *out) noexcept nogil
-cdef Py_ssize_t assemble(int kernel, const Mkt *mkts, const Segment *segments,
+cdef Py_ssize_t assemble(int primitive, const Mkt *mkts, const Segment *segments,
                          const Attempt *rows, Py_ssize_t count, uint8_t *scratch, uint8_t *macs,
                          tcpao_message *out) noexcept nogil

@@ -1,0 +1,5 @@
+HMAC_SHA1: int
+AES_CMAC: int
+HMAC_SHA256: int
+MD5: int
+LIBRARY: int

@@ -9,9 +9,22 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 
 from tcpao_fast.core.mac.attempt cimport CHECK_MD5, CHECK_NOTHING, Attempt
-from tcpao_fast.core.mac.kernels cimport TCPAO_AES_CMAC, TCPAO_AES_CMAC_SUBKEYS, TCPAO_MD5
+from tcpao_fast.core.mac.kernels cimport (
+    TCPAO_AES_CMAC,
+    TCPAO_AES_CMAC_SUBKEYS,
+    TCPAO_HMAC_SHA1,
+    TCPAO_HMAC_SHA256,
+    TCPAO_MD5,
+)
 from tcpao_fast.core.keys.mkt cimport NAT_DESTINATION, NAT_SOURCE, Mkt, nat_of
 from tcpao_fast.core.wire.segment cimport Segment, put16, put32
+
+# the numbers of kernels.h, for the table in `algorithms`
+HMAC_SHA1 = <int>TCPAO_HMAC_SHA1
+AES_CMAC = <int>TCPAO_AES_CMAC
+HMAC_SHA256 = <int>TCPAO_HMAC_SHA256
+MD5 = <int>TCPAO_MD5
+LIBRARY = <int>PRIMITIVE_LIBRARY
 
 cdef enum:
     # a message up to this long is copied, of others the first so many bytes: so the heads of a batch
@@ -143,7 +156,7 @@ cdef size_t context(const Segment *segment, uint32_t isn_source, uint32_t isn_de
     return 2 * size + 12
 
 
-cdef inline uint32_t finish(int kernel, uint8_t *last, size_t used, uint64_t total,
+cdef inline uint32_t finish(int primitive, uint8_t *last, size_t used, uint64_t total,
                             const uint8_t *suffix, size_t suffix_length,
                             tcpao_message *out) noexcept nogil:
     """Append suffix and padding behind `used` bytes at `last`; returns the whole blocks there.
@@ -157,7 +170,7 @@ cdef inline uint32_t finish(int kernel, uint8_t *last, size_t used, uint64_t tot
         memcpy(last + used, suffix, suffix_length)
         used += suffix_length
         total += suffix_length
-    if kernel == TCPAO_AES_CMAC:            # RFC 4493: K1 for a whole last block, K2 for a padded
+    if primitive == TCPAO_AES_CMAC:            # RFC 4493: K1 for a whole last block, K2 for a padded
         end = (used + 15) // 16 * 16 if used else 16
         if end != used:
             memset(last + used, 0, 16)
@@ -171,7 +184,7 @@ cdef inline uint32_t finish(int kernel, uint8_t *last, size_t used, uint64_t tot
         memset(last + at, 0, 16)
         at += 16
     last[used] = 0x80
-    if kernel == TCPAO_MD5:
+    if primitive == TCPAO_MD5:
         bits = 8 * total
         memcpy_le64(last + end - 8, bits)
     else:
@@ -197,7 +210,7 @@ cdef void memcpy_le64(uint8_t *out, uint64_t value) noexcept nogil:
         out[i] = <uint8_t>(value >> 8 * i)
 
 
-cdef void layout(int kernel, const uint8_t *key, uint8_t *scratch, size_t prefix_length,
+cdef void layout(int primitive, const uint8_t *key, uint8_t *scratch, size_t prefix_length,
                  const uint8_t *body, size_t body_length, const uint8_t *suffix,
                  size_t suffix_length, uint8_t *mac, tcpao_message *out) noexcept nogil:
     """Cut prefix (already in `scratch`), body and suffix into head, middle and tail of a message
@@ -206,14 +219,14 @@ cdef void layout(int kernel, const uint8_t *key, uint8_t *scratch, size_t prefix
     `scratch` has `SCRATCH` bytes; prefix up to `MAX_PREFIX`, suffix up to `MAX_SUFFIX`, which only
     TCP-MD5 has.
     """
-    cdef size_t block = 16 if kernel == TCPAO_AES_CMAC else 64
+    cdef size_t block = 16 if primitive == TCPAO_AES_CMAC else 64
     cdef size_t total = prefix_length + body_length
     cdef size_t copied, rest
     out.key = key
     out.mac = mac
     out.piece[0] = scratch
     out.blocks[1] = out.blocks[2] = 0
-    if kernel == KERNEL_LIBRARY:
+    if primitive == PRIMITIVE_LIBRARY:
         out.blocks[0] = <uint32_t>prefix_length
         out.piece[1] = body
         out.blocks[1] = <uint32_t>body_length
@@ -221,20 +234,20 @@ cdef void layout(int kernel, const uint8_t *key, uint8_t *scratch, size_t prefix
     if total <= COPIED:
         if body_length:
             memcpy(scratch + prefix_length, body, body_length)
-        out.blocks[0] = finish(kernel, scratch, total, total, suffix, suffix_length, out)
+        out.blocks[0] = finish(primitive, scratch, total, total, suffix, suffix_length, out)
         return
     copied = COPIED - prefix_length
     memcpy(scratch + prefix_length, body, copied)
     out.blocks[0] = <uint32_t>(COPIED // block)
     rest = (total - COPIED) % block
-    if rest == 0 and kernel == TCPAO_AES_CMAC:
+    if rest == 0 and primitive == TCPAO_AES_CMAC:
         rest = block                         # the last block takes a subkey: keep it in the tail
     out.piece[1] = body + copied
     out.blocks[1] = <uint32_t>((total - COPIED - rest) // block)
     if rest:
         memcpy(scratch + COPIED, body + body_length - rest, rest)
     out.piece[2] = scratch + COPIED
-    out.blocks[2] = finish(kernel, scratch + COPIED, rest, total, suffix, suffix_length, out)
+    out.blocks[2] = finish(primitive, scratch + COPIED, rest, total, suffix, suffix_length, out)
 
 
 cdef inline void add_subkey_late(Unfinished *waiting, uint8_t *block,
@@ -253,7 +266,7 @@ cdef void add_subkeys(Unfinished *waiting) noexcept nogil:
         add_block(waiting.block[i % LATE], waiting.subkey[i % LATE])
 
 
-cdef inline size_t lay_short(int kernel, const uint8_t *key, uint8_t *scratch, size_t length,
+cdef inline size_t lay_short(int primitive, const uint8_t *key, uint8_t *scratch, size_t length,
                              uint8_t *mac, Unfinished *waiting, tcpao_message *out) noexcept nogil:
     """What `layout` does for a message that is all in `scratch`; returns the bytes of it in use, a
     multiple of 64: little scratch stays in the cache."""
@@ -262,8 +275,8 @@ cdef inline size_t lay_short(int kernel, const uint8_t *key, uint8_t *scratch, s
     out.mac = mac
     out.piece[0] = scratch
     out.blocks[1] = out.blocks[2] = 0
-    if kernel != TCPAO_AES_CMAC:
-        out.blocks[0] = finish(kernel, scratch, length, length, NULL, 0, out)
+    if primitive != TCPAO_AES_CMAC:
+        out.blocks[0] = finish(primitive, scratch, length, length, NULL, 0, out)
         return 64 * out.blocks[0]
     end = (length + 15) // 16 * 16
     if end != length:
@@ -275,16 +288,16 @@ cdef inline size_t lay_short(int kernel, const uint8_t *key, uint8_t *scratch, s
     return (end + 63) // 64 * 64
 
 
-cdef inline bint is_plain(int kernel, const Mkt *mkt, const Segment *segment) noexcept nogil:
+cdef inline bint is_plain(int primitive, const Mkt *mkt, const Segment *segment) noexcept nogil:
     """Whether `plain_prefix` suits a segment."""
-    return (kernel != KERNEL_LIBRARY and segment.version == 4 and segment.auth_length == 16
+    return (primitive != PRIMITIVE_LIBRARY and segment.version == 4 and segment.auth_length == 16
             and not mkt.exclude_options and not mkt.nat)
 
 
-cdef Py_ssize_t assemble(int kernel, const Mkt *mkts, const Segment *segments,
+cdef Py_ssize_t assemble(int primitive, const Mkt *mkts, const Segment *segments,
                          const Attempt *rows, Py_ssize_t count, uint8_t *scratch, uint8_t *macs,
                          tcpao_message *out) noexcept nogil:
-    """The messages of those rows of a batch that want a MAC of this kernel; returns how many.
+    """The messages of those rows of a batch that want a MAC of this primitive; returns how many.
 
     There are `SCRATCH` bytes of scratch for each row, of which short messages leave most untouched;
     the MAC of row i goes to the i-th `DIGEST` bytes of `macs`.
@@ -298,7 +311,7 @@ cdef Py_ssize_t assemble(int kernel, const Mkt *mkts, const Segment *segments,
     cdef Unfinished waiting
     waiting.count = 0
     for i in range(count):
-        if rows[i].check == CHECK_NOTHING or mkts[rows[i].mkt].kernel != kernel:
+        if rows[i].check == CHECK_NOTHING or mkts[rows[i].mkt].primitive != primitive:
             continue
         segment = &segments[i]
         mkt = &mkts[rows[i].mkt]
@@ -307,26 +320,26 @@ cdef Py_ssize_t assemble(int kernel, const Mkt *mkts, const Segment *segments,
         sne = <uint32_t>(rows[i].position >> 32)
         if rows[i].check == CHECK_MD5:
             prefix = md5_prefix(segment, scratch)
-            layout(kernel, NULL, scratch, prefix, body, length, mkt.master, mkt.master_length,
+            layout(primitive, NULL, scratch, prefix, body, length, mkt.master, mkt.master_length,
                    macs + DIGEST * i, &out[n])
             scratch += SCRATCH
         elif rows[i].traffic_key < 0:
             continue
-        elif not is_plain(kernel, mkt, segment):
+        elif not is_plain(primitive, mkt, segment):
             prefix = ao_prefix(segment, sne, mkt.exclude_options, nat_of(mkt, segment), scratch)
-            layout(kernel, rows[i].key, scratch, prefix, body, length, NULL, 0, macs + DIGEST * i,
+            layout(primitive, rows[i].key, scratch, prefix, body, length, NULL, 0, macs + DIGEST * i,
                    &out[n])
             scratch += SCRATCH
         else:
             prefix = plain_prefix(segment, sne, scratch)
             if prefix + length > COPIED:
-                layout(kernel, rows[i].key, scratch, prefix, body, length, NULL, 0,
+                layout(primitive, rows[i].key, scratch, prefix, body, length, NULL, 0,
                        macs + DIGEST * i, &out[n])
                 scratch += SCRATCH
             else:
                 if length:
                     memcpy(scratch + prefix, body, length)
-                scratch += lay_short(kernel, rows[i].key, scratch, prefix + length,
+                scratch += lay_short(primitive, rows[i].key, scratch, prefix + length,
                                      macs + DIGEST * i, &waiting, &out[n])
         n += 1
     add_subkeys(&waiting)

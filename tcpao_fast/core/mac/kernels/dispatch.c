@@ -46,17 +46,30 @@ static const tcpao_kernel md5_kernels[] = {
     {"portable", TCPAO_CPU_ANY, tcpao_md5_prepare_portable, tcpao_md5_portable, 1, 0},
 };
 
-#define TABLE(kernels) {kernels, sizeof kernels / sizeof kernels[0]}
+#define TABLE(name, prepared, kernels) {name, prepared, kernels, sizeof kernels / sizeof kernels[0]}
 
+/* Every algorithm, in the order of kernels.h. */
 static const struct {
+    const char *name;
+    size_t prepared; /* bytes of a prepared key */
     const tcpao_kernel *kernels;
     size_t count;
 } tables[TCPAO_KERNEL_COUNT] = {
-    [TCPAO_HMAC_SHA1] = TABLE(hmac_sha1_kernels),
-    [TCPAO_AES_CMAC] = TABLE(aes_cmac_kernels),
-    [TCPAO_HMAC_SHA256] = TABLE(hmac_sha256_kernels),
-    [TCPAO_MD5] = TABLE(md5_kernels),
+    [TCPAO_HMAC_SHA1] = TABLE("hmac-sha1", TCPAO_HMAC_SHA1_PREPARED, hmac_sha1_kernels),
+    [TCPAO_AES_CMAC] = TABLE("aes-128-cmac", TCPAO_AES_CMAC_PREPARED, aes_cmac_kernels),
+    [TCPAO_HMAC_SHA256] = TABLE("hmac-sha256", TCPAO_HMAC_SHA256_PREPARED, hmac_sha256_kernels),
+    [TCPAO_MD5] = TABLE("md5", TCPAO_MD5_PREPARED, md5_kernels),
 };
+
+const char *tcpao_algorithm_name(int algorithm)
+{
+    return tables[algorithm].name;
+}
+
+size_t tcpao_prepared_length(int algorithm)
+{
+    return tables[algorithm].prepared;
+}
 
 /* What is known of an algorithm's kernels on this CPU: those that run, best first, and their times. */
 typedef struct {

@@ -53,6 +53,10 @@ typedef struct {
 
 #define TCPAO_MAX_KERNELS 8
 
+/* Name of an algorithm, and bytes of one of its prepared keys. */
+const char *tcpao_algorithm_name(int algorithm);
+size_t tcpao_prepared_length(int algorithm);
+
 /* Kernels of one algorithm that this CPU can run, best first; the portable one last. */
 size_t tcpao_kernels_available(int algorithm, const tcpao_kernel *found[TCPAO_MAX_KERNELS]);
 /* The kernel in use; never NULL. */
