@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import HERE
+from samples import HERE
 
 EXAMPLES = HERE.parent / "examples"
 CAPTURE = HERE / "captures" / "bad-and-unsigned.pcap"

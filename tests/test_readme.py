@@ -9,7 +9,7 @@ import sys
 
 import console
 import pytest
-from conftest import HERE
+from samples import HERE
 
 README = HERE.parent / "README.md"
 

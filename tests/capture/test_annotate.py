@@ -6,8 +6,8 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import CAPTURES
 from ends import CLIENT, SERVER, make_key
+from samples import CAPTURES
 from wire import handshake, pair, tcp_packet
 
 import tcpao_fast as ao

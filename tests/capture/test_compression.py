@@ -9,7 +9,7 @@ import threading
 
 import pytest
 import zstandard
-from conftest import CAPTURES
+from samples import CAPTURES
 
 import tcpao_fast as ao
 from tcpao_fast.capture.reader import CaptureReader

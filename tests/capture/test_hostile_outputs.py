@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from conftest import CAPTURES
+from samples import CAPTURES
 
 import tcpao_fast as ao
 

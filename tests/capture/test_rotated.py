@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import CAPTURES
+from samples import CAPTURES
 from wire import SYN, handshake, pair, records
 
 import tcpao_fast as ao

@@ -9,8 +9,8 @@ from datetime import datetime, timezone
 
 import pyarrow.parquet
 import pytest
-from conftest import CAPTURES
 from ends import CLIENT, SERVER, connected
+from samples import CAPTURES
 from wire import pcap, tcp_packet
 
 import tcpao_fast as ao

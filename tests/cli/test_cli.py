@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import CAPTURES
+from samples import CAPTURES
 
 SECRET = "hello-tcp-ao-secret"
 

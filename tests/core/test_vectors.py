@@ -6,8 +6,8 @@ from itertools import groupby
 
 import numpy as np
 import pytest
-from conftest import VECTORS
 from reference import Packet
+from samples import VECTORS
 from wire import records
 
 import tcpao_fast as ao

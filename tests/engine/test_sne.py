@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from conftest import VECTORS
 from hypothesis import given
 from hypothesis import strategies as st
+from samples import VECTORS
 
 import tcpao_fast as ao
 from tcpao_fast.core.flow.sne import extend_position, extend_positions

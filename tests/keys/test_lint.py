@@ -6,8 +6,8 @@ import sys
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from conftest import CAPTURES
 from ends import make_key, md5_key
+from samples import CAPTURES
 
 import tcpao_fast as ao
 from tcpao_fast.keys.lint import RULES, Severity, lint

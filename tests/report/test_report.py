@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import wire
 from click.testing import CliRunner
-from conftest import CAPTURES, Capture
+from samples import CAPTURES, Capture
 from wire import ACK, PSH, pcap
 
 import tcpao_fast as ao
