@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from tcpao_fast.keys import KeyChain, MasterKey
 from tcpao_fast.keys.files.entries import (
@@ -19,11 +20,11 @@ from tcpao_fast.keys.files.entries import (
     Written,
     network_text,
     not_carried,
-    router_lifetime,
     router_text,
     text_secret,
     typed_secret,
 )
+from tcpao_fast.keys.files.sections import ChainKey, KeyChainReader, Line
 
 _ALGORITHMS = {
     "hmac-sha-1": ("hmac-sha-1-96", 12),
@@ -39,93 +40,101 @@ def _looks_like(text: str) -> bool:
     return bool(re.search(r"(?im)^\s*key chain \S+ tcp\s*$", text))
 
 
-class _Reader:
-    """Line by line; a line's meaning depends on the section that it stands in."""
+class _Reader(KeyChainReader):
+    """Key chains with ``tcp`` behind their names, and what BGP says of neighbors, peer groups and
+    templates.
+    """
+
+    openers: ClassVar[Mapping[tuple[str, ...], str]] = {
+        ("key", "chain"): "open_chain",
+        ("router", "bgp"): "open_bgp",
+    }
+    handlers: ClassVar[Mapping[str, Mapping[str, str]]] = {
+        "chain": {
+            **KeyChainReader.handlers["chain"],
+            "send-id": "on_id",
+            "recv-id": "on_id",
+            "include-tcp-options": "on_include",
+            "accept-ao-mismatch": "on_mismatch",
+        },
+        "bgp": {"neighbor": "on_neighbor", "template": "on_template", "*": "on_below"},
+    }
 
     def __init__(self) -> None:
-        self.found = KeyFile()
-        self.keys: dict[tuple[str, str], dict[str, Any]] = {}
+        super().__init__()
         # neighbors, peer groups and templates, by name: what is said of them
         self.peers: dict[str, dict[str, Any]] = defaultdict(dict)
-        self.chain = ""
-        self.key: dict[str, Any] | None = None
         self.peer: str | None = None
-        self.in_bgp = False
 
-    def read(self, text: str) -> KeyFile:
-        for number, raw in enumerate(text.splitlines(), 1):
-            words = raw.split()
-            if words and not words[0].startswith("!"):
-                self._line(number, words, raw.strip())
-        self._finish()
-        return self.found
+    def open_chain(self, line: Line) -> None:
+        """``key chain NAME tcp``; those of other protocols have no ``tcp``."""
+        if line.lowered[3:] == ("tcp",):
+            super().open_chain(line)
+        elif len(line.words) > 2:
+            self.section = ""
 
-    def _line(self, number: int, words: list[str], line: str) -> None:
-        start = [word.lower() for word in words[:2]]
-        if start == ["key", "chain"] and len(words) > 2:
-            self.in_bgp, self.key = False, None
-            self.chain = words[2] if [word.lower() for word in words[3:]] == ["tcp"] else ""
-        elif start == ["router", "bgp"]:
-            self.in_bgp, self.chain, self.peer = True, "", None
-        elif self.chain:
-            self._in_chain(number, words, line)
-        elif self.in_bgp:
-            self._in_bgp(words, line)
+    def open_bgp(self, line: Line) -> None:
+        """``router bgp NUMBER``."""
+        self.section, self.peer = "bgp", None
 
-    def _in_chain(self, number: int, words: list[str], line: str) -> None:
-        head = words[0].lower()
-        if head == "key" and len(words) == 2:
-            self.key = self.keys.setdefault((self.chain, words[1]), {"line": number})
-        elif self.key is None:
+    def on_id(self, line: Line) -> None:
+        """``send-id NUMBER``, ``recv-id NUMBER``."""
+        if self.key is None or len(line.words) != 2:
             return
-        elif head in ("send-id", "recv-id") and len(words) == 2:
-            if words[1].isdecimal():
-                self.key[head.replace("-", "_")] = int(words[1])
-            else:
-                self.found.problems.append(f"line {number}: {head} is not a number")
-        elif head == "include-tcp-options":
-            self.key["include"] = True
-        elif head == "key-string" and len(words) > 1:
-            self.key["secret"] = line.split(None, 1)[1]
-        elif head == "cryptographic-algorithm" and len(words) == 2:
-            self.key["algorithm"] = words[1].lower()
-        elif head == "accept-ao-mismatch":
-            self.found.notes.append(f"line {number}: {head} has no place in a key file")
-        elif head in ("send-lifetime", "accept-lifetime"):
-            try:
-                self.key[head.replace("-", "_")] = router_lifetime(words[1:])
-            except ValueError:
-                self.found.problems.append(f"line {number}: {head} is not START END")
-
-    def _in_bgp(self, words: list[str], line: str) -> None:
-        """``neighbor A WORDS`` in one line (IOS XE), or words below ``neighbor A`` (NX-OS)."""
-        if words[0].lower() == "neighbor" and len(words) > 2:
-            peer, said = words[1], line.split(None, 2)[2]
-            self.peer = peer if words[2].lower() == "remote-as" else None
-        elif words[0].lower() == "neighbor" and len(words) == 2:
-            self.peer = words[1]
-            self.peers[words[1]]  # noted even where nothing else is said of it
-            return
-        elif words[0].lower() == "template" and len(words) == 3:
-            self.peer = words[2]
-            return
-        elif self.peer is not None:
-            peer, said = self.peer, line
+        if line.words[1].isdecimal():
+            self.key.settings[line.head.replace("-", "_")] = int(line.words[1])
         else:
-            return
-        rest = said.split()
-        head = rest[0].lower()
-        if head == "ao" and len(rest) > 1:
-            self.peers[peer]["chain"] = rest[1]
-            self.peers[peer]["include"] = "include-tcp-options" in said.lower()
-        elif head == "password" and len(rest) > 1:
-            self.peers[peer]["password"] = said.split(None, 1)[1]
-        elif head == "peer-group" and len(rest) > 1:
-            self.peers[peer]["from"] = rest[1]
-        elif head == "inherit" and len(rest) > 2:
-            self.peers[peer]["from"] = rest[2]
+            self.found.problems.append(f"line {line.number}: {line.head} is not a number")
 
-    def _finish(self) -> None:
+    def on_include(self, line: Line) -> None:
+        """``include-tcp-options``."""
+        if self.key is not None:
+            self.key.settings["include"] = True
+
+    def on_mismatch(self, line: Line) -> None:
+        """``accept-ao-mismatch``."""
+        if self.key is not None:
+            self.found.notes.append(f"line {line.number}: {line.head} has no place in a key file")
+
+    def on_neighbor(self, line: Line) -> None:
+        """``neighbor A WORDS`` in one line (IOS XE), or words below ``neighbor A`` (NX-OS)."""
+        if len(line.words) > 2:
+            peer = line.words[1]
+            self.peer = peer if line.lowered[2] == "remote-as" else None
+            self._on_setting(peer, line.behind(2))
+        elif len(line.words) == 2:
+            self.peer = line.words[1]
+            self.peers[self.peer]  # noted even where nothing else is said of it
+        else:
+            self.on_below(line)
+
+    def on_template(self, line: Line) -> None:
+        """``template peer NAME``."""
+        if len(line.words) == 3:
+            self.peer = line.words[2]
+        else:
+            self.on_below(line)
+
+    def on_below(self, line: Line) -> None:
+        """A line below ``neighbor A`` or ``template peer NAME``."""
+        if self.peer is not None:
+            self._on_setting(self.peer, line.text)
+
+    def _on_setting(self, name: str, said: str) -> None:
+        words = said.split()
+        head = words[0].lower()
+        if head == "ao" and len(words) > 1:
+            self.peers[name]["chain"] = words[1]
+            self.peers[name]["include"] = "include-tcp-options" in said.lower()
+        elif head == "password" and len(words) > 1:
+            self.peers[name]["password"] = said.split(None, 1)[1]
+        elif head == "peer-group" and len(words) > 1:
+            self.peers[name]["from"] = words[1]
+        elif head == "inherit" and len(words) > 2:
+            self.peers[name]["from"] = words[2]
+
+    def finish(self) -> None:
+        """Neighbors with a password, and each key for each neighbor that names its chain."""
         users: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for name, own in self.peers.items():
             if not re.search(r"[.:]", name):
@@ -139,62 +148,61 @@ class _Reader:
                 self.found.entries.append(
                     Entry(f"neighbor {name}", {**fields, "secret": secret}, encrypted)
                 )
-        for (chain, number), key in self.keys.items():
-            peers = users.get(chain) or [{}]
+        for key in self.keys.values():
+            peers = users.get(key.chain) or [{}]
             if peers == [{}]:
                 self.found.notes.append(
-                    f"key chain {chain}: no neighbor names it (ao {chain}): for any address"
+                    f"key chain {key.chain}: no neighbor names it (ao {key.chain}): for any address"
                 )
             for peer in peers:
-                self._add(chain, number, key, peer, len(peers) > 1)
-        if any("send_lifetime" in key or "accept_lifetime" in key for key in self.keys.values()):
-            self.found.notes.append("lifetimes are taken as UTC")
+                self._add(key, peer, len(peers) > 1)
+        self.note_time_zone()
 
-    def _add(
-        self, chain: str, number: str, key: dict[str, Any], peer: dict[str, Any], several: bool
-    ) -> None:
-        where = f"line {key['line']} (key chain {chain} key {number})"
-        needed = {
-            "send_id": "send-id", "recv_id": "recv-id", "secret": "key-string",
-            "algorithm": "cryptographic-algorithm",
-        }  # fmt: skip
-        missing = [said for name, said in needed.items() if name not in key]
-        if missing:
-            self.found.problems.append(f"{where}: lacks {', '.join(missing)}")
+    def _add(self, key: ChainKey, peer: dict[str, Any], several: bool) -> None:
+        lacking = [
+            said
+            for said, value in (
+                ("send-id", key.settings.get("send_id")),
+                ("recv-id", key.settings.get("recv_id")),
+                ("key-string", key.secret),
+                ("cryptographic-algorithm", key.algorithm),
+            )
+            if value is None
+        ]
+        if lacking or key.secret is None or key.algorithm is None:
+            self.found.problems.append(f"{key.where}: lacks {', '.join(lacking)}")
             return
-        if key["algorithm"] not in _ALGORITHMS:
+        wanted = key.algorithm.lower()
+        if wanted not in _ALGORITHMS:
             self.found.problems.append(
-                f"{where}: cryptographic-algorithm {key['algorithm']}: TCP-AO has "
+                f"{key.where}: cryptographic-algorithm {wanted}: TCP-AO has "
                 f"{', '.join(_ALGORITHMS)}"
             )
             return
-        algorithm, mac_length = _ALGORITHMS[key["algorithm"]]
+        algorithm, mac_length = _ALGORITHMS[wanted]
         if algorithm == "hmac(sha256)":
             self.found.notes.append(
-                f"{where}: {key['algorithm']} is taken with RFC 5926's KDF and MACs of 16 bytes"
+                f"{key.where}: {wanted} is taken with RFC 5926's KDF and MACs of 16 bytes"
             )
-        own = key.get("include", False)
+        own = key.settings.get("include", False)
         included = own and peer.get("include", True)
         if peer and own != peer["include"]:
             who = "the key" if own else f"neighbor {peer['neighbor']}"
             self.found.notes.append(
-                f"{where}: include-tcp-options is said for {who} alone: options are taken as left "
-                "out of the MAC"
+                f"{key.where}: include-tcp-options is said for {who} alone: options are taken as "
+                "left out of the MAC"
             )
-        secret, encrypted = typed_secret(key["secret"])
-        name = f"{chain} key {number}"
+        secret, encrypted = typed_secret(key.secret)
+        name = f"{key.chain} key {key.number}"
         fields: dict[str, Any] = {
             "name": f"{name} for {peer['neighbor']}" if several else name,
             "algorithm": algorithm, "mac_length": mac_length, "secret": secret,
-            "send_id": key["send_id"], "recv_id": key["recv_id"],
-            "exclude_options": not included,
+            "send_id": key.settings["send_id"], "recv_id": key.settings["recv_id"],
+            "exclude_options": not included, **key.lifetimes,
         }  # fmt: skip
         if peer:
             fields["remote"] = peer["neighbor"]
-        for lifetime in ("send_lifetime", "accept_lifetime"):
-            if lifetime in key:
-                fields[lifetime] = key[lifetime]
-        self.found.entries.append(Entry(where, fields, encrypted))
+        self.found.entries.append(Entry(key.where, fields, encrypted))
 
 
 def read_cisco_xe(text: str) -> KeyFile:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from tcpao_fast.keys import KeyChain, MasterKey
 from tcpao_fast.keys.files.entries import (
@@ -21,10 +22,10 @@ from tcpao_fast.keys.files.entries import (
     Written,
     network_text,
     not_carried,
-    router_lifetime,
     router_text,
     text_secret,
 )
+from tcpao_fast.keys.files.sections import ChainKey, KeyChainReader, Line
 
 _ALGORITHMS = {
     "HMAC-SHA1-96": ("hmac-sha-1-96", 12),
@@ -40,179 +41,182 @@ def _looks_like(text: str) -> bool:
     return bool(re.search(r"(?im)^\s*tcp ao\b|\bSendID\b|^\s*ao \S+ include-tcp-options", text))
 
 
-class _Reader:
-    """Line by line; a line's meaning depends on the section that it stands in."""
+class _Reader(KeyChainReader):
+    """Key chains, the IDs that ``tcp ao`` gives their keys, and the neighbors of BGP."""
+
+    openers: ClassVar[Mapping[tuple[str, ...], str]] = {
+        ("key", "chain"): "open_chain",
+        ("tcp", "ao"): "open_ao",
+        ("router", "bgp"): "open_bgp",
+    }
+    handlers: ClassVar[Mapping[str, Mapping[str, str]]] = {
+        "chain": {**KeyChainReader.handlers["chain"], "accept-tolerance": "on_tolerance"},
+        "ao": {"keychain": "on_keychain", "key": "on_ids"},
+        "bgp": {
+            "neighbor": "on_neighbor",
+            "neighbor-group": "on_group",
+            "session-group": "on_group",
+            "use": "on_use",
+            "ao": "on_ao",
+            "local": "on_local",
+            "password": "on_password",
+        },
+    }
 
     def __init__(self) -> None:
-        self.found = KeyFile()
-        self.keys: dict[tuple[str, str], dict[str, Any]] = {}
+        super().__init__()
         self.ids: dict[tuple[str, str], tuple[int, int]] = {}
         self.users: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self.groups: dict[str, dict[str, Any]] = {}
-        self.section = ""
-        self.chain = ""
-        self.key: dict[str, Any] | None = None
         self.peer: dict[str, Any] | None = None
 
-    def read(self, text: str) -> KeyFile:
-        for number, raw in enumerate(text.splitlines(), 1):
-            words = raw.split()
-            if not words or words[0].startswith("!"):
-                continue
-            self._line(number, words, raw.strip())
-        self._finish()
-        return self.found
+    def open_ao(self, line: Line) -> None:
+        """``tcp ao``."""
+        self.section = "ao"
 
-    def _line(self, number: int, words: list[str], line: str) -> None:
-        head = words[0].lower()
-        if [word.lower() for word in words[:2]] == ["key", "chain"] and len(words) > 2:
-            self.section, self.chain, self.key = "chain", words[2], None
-        elif [word.lower() for word in words[:2]] == ["tcp", "ao"]:
-            self.section = "ao"
-        elif [word.lower() for word in words[:2]] == ["router", "bgp"]:
-            self.section, self.peer = "bgp", None
-        elif self.section == "chain":
-            self._in_chain(number, head, words, line)
-        elif self.section == "ao":
-            self._in_ao(number, head, words)
-        elif self.section == "bgp":
-            self._in_bgp(head, words)
+    def open_bgp(self, line: Line) -> None:
+        """``router bgp NUMBER``."""
+        self.section, self.peer = "bgp", None
 
-    def _in_chain(self, number: int, head: str, words: list[str], line: str) -> None:
-        if head == "key" and len(words) == 2:
-            self.key = self.keys.setdefault((self.chain, words[1]), {"line": number})
-        elif head == "accept-tolerance" and len(words) == 2:
-            infinite = words[1].lower() == "infinite"
-            self.found.accept_tolerance = max(
-                self.found.accept_tolerance,
-                math.inf if infinite else int(words[1]) if words[1].isdecimal() else 0,
+    def on_tolerance(self, line: Line) -> None:
+        """``accept-tolerance SECONDS`` or ``infinite``."""
+        if len(line.words) == 2:
+            said = line.words[1]
+            seconds = math.inf if said.lower() == "infinite" else 0
+            seconds = int(said) if said.isdecimal() else seconds
+            self.found.accept_tolerance = max(self.found.accept_tolerance, seconds)
+
+    def on_key_string(self, line: Line) -> None:
+        """``key-string [clear | password | password6] SECRET``."""
+        if self.key is None:
+            return
+        kind = line.lowered[1] if len(line.words) > 2 else ""
+        if kind in ("password", "7"):
+            self.key.settings["encrypted"] = "type 7"
+        elif kind in ("password6", "6", "encrypted"):
+            self.key.settings["encrypted"] = "type 6"
+        else:
+            self.key.secret = line.text.split(None, 2 if kind == "clear" else 1)[-1]
+
+    def on_keychain(self, line: Line) -> None:
+        """``keychain NAME`` below ``tcp ao``."""
+        if len(line.words) > 1:
+            self.chain = line.words[1]
+
+    def on_ids(self, line: Line) -> None:
+        """``key NUMBER SendID NUMBER ReceiveID NUMBER``."""
+        lowered = line.lowered
+        if "sendid" not in lowered or "receiveid" not in lowered:
+            return
+        try:
+            send_id, recv_id = (
+                int(line.words[lowered.index(name) + 1]) for name in ("sendid", "receiveid")
             )
-        elif self.key is None:
-            return
-        elif head == "key-string":
-            kind = words[1].lower() if len(words) > 2 else ""
-            if kind in ("password", "7"):
-                self.key["encrypted"] = "type 7"
-            elif kind in ("password6", "6", "encrypted"):
-                self.key["encrypted"] = "type 6"
-            else:
-                after = line.split(None, 2 if kind == "clear" else 1)
-                self.key["secret"] = after[-1].encode()
-        elif head == "cryptographic-algorithm" and len(words) == 2:
-            self.key["algorithm"] = words[1].upper()
-        elif head in ("send-lifetime", "accept-lifetime"):
-            try:
-                self.key[head.replace("-", "_")] = router_lifetime(words[1:])
-            except ValueError:
-                self.found.problems.append(f"line {number}: {head} is not START END")
-
-    def _in_ao(self, number: int, head: str, words: list[str]) -> None:
-        lowered = [word.lower() for word in words]
-        if head == "keychain" and len(words) > 1:
-            self.chain = words[1]
-        elif head == "key" and "sendid" in lowered and "receiveid" in lowered:
-            try:
-                ids = tuple(int(words[lowered.index(name) + 1]) for name in ("sendid", "receiveid"))
-                self.ids[self.chain, words[1]] = (ids[0], ids[1])
-            except (IndexError, ValueError):
-                self.found.problems.append(
-                    f"line {number}: must be key NUMBER SendID NUMBER ReceiveID NUMBER"
-                )
-
-    def _in_bgp(self, head: str, words: list[str]) -> None:
-        if head == "neighbor" and len(words) == 2:
-            self.peer = {"neighbor": words[1]}
-        elif head in ("neighbor-group", "session-group") and len(words) == 2:
-            self.peer = self.groups.setdefault(words[1], {})
-        elif self.peer is None:
-            return
-        elif head == "use" and len(words) == 3:
-            inherited = dict(self.groups.get(words[2], {}))
-            for name, value in inherited.items():
-                self.peer.setdefault(name, value)
-            if "neighbor" in self.peer and "chain" in inherited:
-                self.users[inherited["chain"]].append(self.peer)
-        elif head == "ao" and len(words) > 1:
-            self.peer["chain"] = words[1]
-            lowered = [word.lower() for word in words]
-            self.peer["include"] = "include-tcp-options" in lowered and "disable" not in lowered
-            if "neighbor" in self.peer:
-                self.users[words[1]].append(self.peer)
-        elif head == "local" and len(words) == 3:
-            self.peer["local"] = words[2]
-        elif head == "password" and len(words) > 1 and "neighbor" in self.peer:
-            fields: dict[str, Any] = {
-                "algorithm": "tcp-md5", "remote": self.peer["neighbor"],
-                "name": f"neighbor {self.peer['neighbor']}",
-            }  # fmt: skip
-            clear = len(words) == 2 or words[1].lower() == "clear"
-            if clear:
-                fields["secret"] = words[-1].encode()
-            self.found.entries.append(
-                Entry(fields["name"], fields, None if clear else f"type {words[1]}")
+            self.ids[self.chain, line.words[1]] = send_id, recv_id
+        except (IndexError, ValueError):
+            self.found.problems.append(
+                f"line {line.number}: must be key NUMBER SendID NUMBER ReceiveID NUMBER"
             )
 
-    def _finish(self) -> None:
-        for (chain, number), key in self.keys.items():
-            where = f"line {key['line']} (key chain {chain} key {number})"
-            if (chain, number) not in self.ids:
+    def on_neighbor(self, line: Line) -> None:
+        """``neighbor ADDRESS``."""
+        if len(line.words) == 2:
+            self.peer = {"neighbor": line.words[1]}
+
+    def on_group(self, line: Line) -> None:
+        """``neighbor-group NAME``, ``session-group NAME``."""
+        if len(line.words) == 2:
+            self.peer = self.groups.setdefault(line.words[1], {})
+
+    def on_use(self, line: Line) -> None:
+        """``use neighbor-group NAME``."""
+        if self.peer is None or len(line.words) != 3:
+            return
+        inherited = dict(self.groups.get(line.words[2], {}))
+        for name, value in inherited.items():
+            self.peer.setdefault(name, value)
+        if "neighbor" in self.peer and "chain" in inherited:
+            self.users[inherited["chain"]].append(self.peer)
+
+    def on_ao(self, line: Line) -> None:
+        """``ao CHAIN include-tcp-options enable``."""
+        if self.peer is None or len(line.words) < 2:
+            return
+        self.peer["chain"] = line.words[1]
+        lowered = line.lowered
+        self.peer["include"] = "include-tcp-options" in lowered and "disable" not in lowered
+        if "neighbor" in self.peer:
+            self.users[line.words[1]].append(self.peer)
+
+    def on_local(self, line: Line) -> None:
+        """``local address ADDRESS``."""
+        if self.peer is not None and len(line.words) == 3:
+            self.peer["local"] = line.words[2]
+
+    def on_password(self, line: Line) -> None:
+        """``password [clear | encrypted] SECRET``."""
+        if self.peer is None or len(line.words) < 2 or "neighbor" not in self.peer:
+            return
+        fields: dict[str, Any] = {
+            "algorithm": "tcp-md5", "remote": self.peer["neighbor"],
+            "name": f"neighbor {self.peer['neighbor']}",
+        }  # fmt: skip
+        clear = len(line.words) == 2 or line.lowered[1] == "clear"
+        if clear:
+            fields["secret"] = line.words[-1].encode()
+        encrypted = None if clear else f"type {line.words[1]}"
+        self.found.entries.append(Entry(fields["name"], fields, encrypted))
+
+    def finish(self) -> None:
+        """Each key that has IDs, for each neighbor that names its chain."""
+        for key in self.keys.values():
+            ids = self.ids.get((key.chain, key.number))
+            if ids is None:
                 self.found.notes.append(
-                    f"key chain {chain} key {number} has no SendID and ReceiveID under tcp ao: "
-                    "left out"
+                    f"key chain {key.chain} key {key.number} has no SendID and ReceiveID under "
+                    "tcp ao: left out"
                 )
                 continue
-            peers = self.users.get(chain) or [{}]
+            peers = self.users.get(key.chain) or [{}]
             if peers == [{}]:
                 self.found.notes.append(
-                    f"key chain {chain}: no neighbor names it (ao {chain}): for any address, and "
-                    "options left out of the MAC as IOS XR does"
+                    f"key chain {key.chain}: no neighbor names it (ao {key.chain}): for any "
+                    "address, and options left out of the MAC as IOS XR does"
                 )
             for peer in peers:
-                self._add(
-                    where,
-                    f"{chain} key {number}",
-                    key,
-                    self.ids[chain, number],
-                    peer,
-                    len(peers) > 1,
-                )
-        if any("send_lifetime" in key or "accept_lifetime" in key for key in self.keys.values()):
-            self.found.notes.append("lifetimes are taken as UTC")
+                self._add(key, ids, peer, len(peers) > 1)
+        self.note_time_zone()
 
     def _add(
-        self,
-        where: str,
-        name: str,
-        key: dict[str, Any],
-        ids: tuple[int, int],
-        peer: dict[str, Any],
-        several: bool,
+        self, key: ChainKey, ids: tuple[int, int], peer: dict[str, Any], several: bool
     ) -> None:
-        algorithm, mac_length = _ALGORITHMS.get(key.get("algorithm", ""), (None, 12))
+        wanted = (key.algorithm or "").upper()
+        algorithm, mac_length = _ALGORITHMS.get(wanted, (None, 12))
         if algorithm is None:
             self.found.problems.append(
-                f"{where}: cryptographic-algorithm {key.get('algorithm', 'is missing')}: TCP-AO "
-                f"has {', '.join(_ALGORITHMS)}"
+                f"{key.where}: cryptographic-algorithm {wanted or 'is missing'}: TCP-AO has "
+                f"{', '.join(_ALGORITHMS)}"
             )
             return
         if algorithm == "hmac(sha256)":
-            self.found.notes.append(f"{where}: HMAC-SHA-256 is taken with RFC 5926's KDF")
+            self.found.notes.append(f"{key.where}: HMAC-SHA-256 is taken with RFC 5926's KDF")
+        name = f"{key.chain} key {key.number}"
         fields: dict[str, Any] = {
             "name": f"{name} for {peer['neighbor']}" if several else name,
             "algorithm": algorithm, "mac_length": mac_length,
             "send_id": ids[0], "recv_id": ids[1],
-            "exclude_options": not peer.get("include", False),
+            "exclude_options": not peer.get("include", False), **key.lifetimes,
         }  # fmt: skip
         for theirs, ours in (("neighbor", "remote"), ("local", "local")):
             if theirs in peer:
                 fields[ours] = peer[theirs]
-        for name in ("secret", "send_lifetime", "accept_lifetime"):
-            if name in key:
-                fields[name] = key[name]
-        if "secret" not in key and "encrypted" not in key:
-            self.found.problems.append(f"{where}: lacks a key-string")
+        encrypted = key.settings.get("encrypted")
+        if key.secret is not None:
+            fields["secret"] = key.secret.encode()
+        elif encrypted is None:
+            self.found.problems.append(f"{key.where}: lacks a key-string")
             return
-        self.found.entries.append(Entry(where, fields, key.get("encrypted")))
+        self.found.entries.append(Entry(key.where, fields, encrypted))
 
 
 def read_cisco_xr(text: str) -> KeyFile:

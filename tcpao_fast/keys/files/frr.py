@@ -7,7 +7,8 @@ are read with that number as both, for use with a peer that has TCP-AO.
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from tcpao_fast.keys import KeyChain, MasterKey
 from tcpao_fast.keys.files.entries import (
@@ -16,11 +17,11 @@ from tcpao_fast.keys.files.entries import (
     KeyFile,
     Written,
     not_carried,
-    router_lifetime,
     single_address,
     text_secret,
     typed_secret,
 )
+from tcpao_fast.keys.files.sections import ChainKey, KeyChainReader, Line
 
 _ALGORITHMS = {
     "hmac-sha-1": "hmac-sha-1-96",
@@ -34,89 +35,92 @@ def _looks_like(text: str) -> bool:
     return bool(re.search(r"(?m)^\s*(key chain \S+|neighbor \S+ password \S+)", text))
 
 
+class _Reader(KeyChainReader):
+    """Key chains, and the passwords of neighbors, wherever they stand."""
+
+    openers: ClassVar[Mapping[tuple[str, ...], str]] = {
+        ("key", "chain"): "open_chain",
+        ("router",): "open_router",
+        ("neighbor",): "on_neighbor",
+    }
+    comments = ("!", "#")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sources: dict[str, str] = {}
+        self.passwords: list[tuple[int, str, str, str | None]] = []
+        self.vrf: str | None = None
+
+    def open_router(self, line: Line) -> None:
+        """``router bgp NUMBER [vrf NAME]``."""
+        self.section, self.key = "router", None
+        words = line.words
+        self.vrf = words[words.index("vrf") + 1] if "vrf" in words[:-1] else None
+
+    def on_neighbor(self, line: Line) -> None:
+        """``neighbor A password SECRET``, ``neighbor A update-source ADDRESS``."""
+        words = line.words
+        if len(words) > 3 and words[2] == "password":
+            self.passwords.append((line.number, words[1], line.behind(3), self.vrf))
+        elif len(words) > 3 and words[2] == "update-source":
+            self.sources[words[1]] = words[3]
+
+    def finish(self) -> None:
+        """Passwords, then keys."""
+        for number, neighbor, password, vrf in self.passwords:
+            secret, encrypted = _secret(password)
+            fields: dict[str, Any] = {
+                "algorithm": "tcp-md5", "secret": secret, "name": f"neighbor {neighbor}",
+            }  # fmt: skip
+            if not re.search(r"[.:]", neighbor):
+                self.found.notes.append(
+                    f"line {number}: neighbor {neighbor} has no address: left out"
+                )
+                continue
+            fields["remote"] = neighbor
+            if re.search(r"[.:]", self.sources.get(neighbor, "")):
+                fields["local"] = self.sources[neighbor]
+            if vrf is not None:
+                self.found.notes.append(f"line {number}: VRF {vrf} is not known by number: for any")
+            where = f"line {number} (neighbor {neighbor})"
+            self.found.entries.append(Entry(where, fields, encrypted))
+        for key in self.keys.values():
+            self._add(key)
+        if self.keys:
+            self.found.notes.append(
+                "FRR's key chains have no SendID and RecvID: the key's number is taken for both"
+            )
+
+    def _add(self, key: ChainKey) -> None:
+        if key.algorithm not in _ALGORITHMS:
+            self.found.notes.append(
+                f"{key.where}: cryptographic-algorithm {key.algorithm or 'is missing'} is not "
+                "TCP-AO's: left out"
+            )
+            return
+        if key.secret is None:
+            self.found.problems.append(f"{key.where}: lacks key-string")
+            return
+        if not key.number.isdecimal() or int(key.number) > 255:
+            self.found.notes.append(f"{key.where}: a KeyID is 0 to 255: left out")
+            return
+        secret, encrypted = _secret(key.secret)
+        number = int(key.number)
+        fields: dict[str, Any] = {
+            "name": f"{key.chain} key {number}", "algorithm": _ALGORITHMS[key.algorithm],
+            "secret": secret, "send_id": number, "recv_id": number, **key.lifetimes,
+        }  # fmt: skip
+        self.found.entries.append(Entry(key.where, fields, encrypted))
+
+
 def read_frr(text: str) -> KeyFile:
     """The keys of an FRR configuration."""
-    found = KeyFile()
-    keys: dict[tuple[str, str], dict[str, Any]] = {}
-    sources: dict[str, str] = {}
-    passwords: list[tuple[int, str, str, str | None]] = []
-    chain, key, vrf = "", None, None
-    for number, raw in enumerate(text.splitlines(), 1):
-        words = raw.split()
-        if not words or words[0] in ("!", "#"):
-            continue
-        if words[:2] == ["key", "chain"] and len(words) == 3:
-            chain, key = words[2], None
-        elif words[0] == "router":
-            chain, key = "", None
-            vrf = words[words.index("vrf") + 1] if "vrf" in words[:-1] else None
-        elif chain and words[0] == "key" and len(words) == 2:
-            key = keys.setdefault((chain, words[1]), {"line": number})
-        elif key is not None and words[0] == "key-string" and len(words) > 1:
-            key["secret"] = raw.strip().split(None, 1)[1]
-        elif key is not None and words[0] == "cryptographic-algorithm" and len(words) == 2:
-            key["algorithm"] = words[1]
-        elif key is not None and words[0] in ("send-lifetime", "accept-lifetime"):
-            try:
-                key[words[0].replace("-", "_")] = router_lifetime(words[1:])
-            except ValueError:
-                found.problems.append(f"line {number}: {words[0]} is not START END")
-        elif words[0] == "neighbor" and len(words) > 3 and words[2] == "password":
-            passwords.append((number, words[1], raw.strip().split(None, 3)[3], vrf))
-        elif words[0] == "neighbor" and len(words) > 3 and words[2] == "update-source":
-            sources[words[1]] = words[3]
-    for line, neighbor, password, name in passwords:
-        secret, encrypted = _secret(password)
-        fields: dict[str, Any] = {
-            "algorithm": "tcp-md5", "secret": secret, "name": f"neighbor {neighbor}",
-        }  # fmt: skip
-        if not re.search(r"[.:]", neighbor):
-            found.notes.append(f"line {line}: neighbor {neighbor} has no address: left out")
-            continue
-        fields["remote"] = neighbor
-        if re.search(r"[.:]", sources.get(neighbor, "")):
-            fields["local"] = sources[neighbor]
-        if name is not None:
-            found.notes.append(f"line {line}: VRF {name} is not known by number: for any")
-        found.entries.append(Entry(f"line {line} (neighbor {neighbor})", fields, encrypted))
-    for (chain, number_), one in keys.items():
-        _read_key(found, chain, number_, one)
-    if keys:
-        found.notes.append(
-            "FRR's key chains have no SendID and RecvID: the key's number is taken for both"
-        )
-    return found
+    return _Reader().read(text)
 
 
 def _secret(text: str) -> tuple[bytes, str | None]:
     """A secret, and how it is encrypted: the file may be of IOS, which has types before secrets."""
     return typed_secret(text) if re.fullmatch(r"\d \S+", text) else (text.encode(), None)
-
-
-def _read_key(found: KeyFile, chain: str, number: str, key: dict[str, Any]) -> None:
-    where = f"line {key['line']} (key chain {chain} key {number})"
-    algorithm = key.get("algorithm", "")
-    if algorithm not in _ALGORITHMS:
-        found.notes.append(
-            f"{where}: cryptographic-algorithm {algorithm or 'is missing'} is not TCP-AO's: "
-            "left out"
-        )
-        return
-    if "secret" not in key:
-        found.problems.append(f"{where}: lacks key-string")
-        return
-    if not number.isdecimal() or int(number) > 255:
-        found.notes.append(f"{where}: a KeyID is 0 to 255: left out")
-        return
-    secret, encrypted = _secret(key["secret"])
-    fields: dict[str, Any] = {
-        "name": f"{chain} key {number}", "algorithm": _ALGORITHMS[algorithm],
-        "secret": secret, "send_id": int(number), "recv_id": int(number),
-    }  # fmt: skip
-    for name in ("send_lifetime", "accept_lifetime"):
-        if name in key:
-            fields[name] = key[name]
-    found.entries.append(Entry(where, fields, encrypted))
 
 
 def _fits(key: MasterKey) -> bool:
