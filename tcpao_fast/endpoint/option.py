@@ -43,12 +43,12 @@ def is_good_ao(segment: ParsedSegment, keys: TrafficKeys, entry: SocketKey, sne:
 
 _WHY_NOT = {
     SignOutcome.no_option_space: "its TCP header has no room for the option",
-    SignOutcome.already_signed: "it has a TCP-AO or TCP-MD5 option already",
-    SignOutcome.malformed: "its TCP header is broken, or a length around it does not hold it",
+    SignOutcome.already_signed: "it already has a TCP-AO or TCP-MD5 option",
+    SignOutcome.malformed: "its TCP header is invalid, or an enclosing length is too short",
     SignOutcome.fragment: "it is an IP fragment",
-    SignOutcome.too_long: "a length around it would become more than its field can say",
-    SignOutcome.ipsec: "an IPsec authentication header around it would become wrong",
-    SignOutcome.too_many_headers: "more headers are around it than are looked after",
+    SignOutcome.too_long: "an enclosing length field would overflow",
+    SignOutcome.ipsec: "an enclosing IPsec authentication header would become invalid",
+    SignOutcome.too_many_headers: "it has too many enclosing headers",
 }
 
 

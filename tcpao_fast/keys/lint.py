@@ -99,8 +99,8 @@ def blank_in_secret(chain: KeyChain, now: int) -> Iterator[Found]:
             yield (
                 Severity.warning,
                 at,
-                "the secret begins or ends with a blank, a newline or a zero byte",
-                "take it away, unless the other side has it too",
+                "the secret begins or ends with a space, newline or zero byte",
+                "remove it, unless the peer has it too",
             )
 
 
@@ -111,8 +111,8 @@ def hex_as_text(chain: KeyChain, now: int) -> Iterator[Found]:
             yield (
                 Severity.warning,
                 at,
-                "the secret is text of hexadecimal digits",
-                "if the bytes are meant that they write, say secret_hex",
+                "the secret consists of hexadecimal digits",
+                "use secret_hex if it is meant as hexadecimal",
             )
 
 
@@ -124,14 +124,14 @@ def short_secret(chain: KeyChain, now: int) -> Iterator[Found]:
                 Severity.warning,
                 at,
                 f"the secret has {len(key.secret)} bytes",
-                f"one captured segment is enough to guess at it: {SHORT_SECRET} random bytes or "
-                "more (the IETF draft's algorithms ask for 32)",
+                f"it can be guessed offline from one captured segment; use {SHORT_SECRET} random "
+                "bytes or more (32 for the IETF draft's algorithms)",
             )
         elif len(set(key.secret)) < FEW_BYTES:
             yield (
                 Severity.warning,
                 at,
-                f"the secret has {len(set(key.secret))} different bytes",
+                f"the secret has {len(set(key.secret))} distinct bytes",
                 "use random bytes",
             )
 
@@ -145,14 +145,14 @@ def mac_length(chain: KeyChain, now: int) -> Iterator[Found]:
                 Severity.warning,
                 at,
                 f"the MAC has {length} bytes",
-                "12 (RFC 5926) or more: a forger needs 2^(8 x length) tries",
+                "use 12 (RFC 5926) or more: a forgery takes 2^(8 x length) attempts",
             )
         elif length > LONGEST_MAC_IN_SYN:
             yield (
                 Severity.warning,
                 at,
                 f"a MAC of {length} bytes leaves no room for timestamps and window scale in a SYN",
-                f"at most {LONGEST_MAC_IN_SYN}; Linux takes no more",
+                f"use at most {LONGEST_MAC_IN_SYN}, the limit of Linux",
             )
 
 
@@ -168,11 +168,16 @@ def never_matches(chain: KeyChain, now: int) -> Iterator[Found]:
                     Severity.problem,
                     at,
                     f"{name} is {address}: no segment has that address",
-                    "leave it out for any address, or name the prefix",
+                    "omit it to match any address, or use a prefix",
                 )
         for name, ports in (("local_port", key.local_port), ("remote_port", key.remote_port)):
             if ports == (0, 0):
-                yield (Severity.problem, at, f"{name} is 0: no segment has it", "leave it out")
+                yield (
+                    Severity.problem,
+                    at,
+                    f"{name} is 0: no segment has port 0",
+                    "omit it to match any port",
+                )
 
 
 def lifetimes(chain: KeyChain, now: int) -> Iterator[Found]:
@@ -183,15 +188,15 @@ def lifetimes(chain: KeyChain, now: int) -> Iterator[Found]:
             yield (
                 Severity.warning,
                 at,
-                "its lifetimes are over",
-                "delete it: an old key that is still there can be used again",
+                "its lifetimes have ended",
+                "delete it, so that the old key cannot be used again",
             )
         if send[0] < accept[0] or send[1] > accept[1]:
             yield (
                 Severity.warning,
                 at,
-                "it may be sent when it may not be accepted",
-                "accept from before it is first sent until after it is last: clocks differ",
+                "it may be used to send at times when it is not accepted",
+                "start accepting before, and stop after, the send lifetime: clocks differ",
             )
 
 
@@ -212,7 +217,7 @@ def gaps(chain: KeyChain, now: int) -> Iterator[Found]:
                     (last, number),
                     f"between the send lifetimes of keys {last + 1} and {number + 1} there is a "
                     f"gap of {_duration(first - reached)}",
-                    "let them overlap: in the gap nothing can be signed",
+                    "let them overlap: nothing can be signed during the gap",
                 )
             if end > reached:
                 reached, last = end, number
@@ -237,9 +242,9 @@ def both_kinds(chain: KeyChain, now: int) -> Iterator[Found]:
                 yield (
                     Severity.warning,
                     (number, other),
-                    f"key {number + 1} is for TCP-AO and key {other + 1} for TCP-MD5, and one "
+                    f"key {number + 1} is for TCP-AO and key {other + 1} for TCP-MD5, but one "
                     "connection can match both",
-                    "a peer has one or the other: narrow one of them",
+                    "a peer uses one or the other: narrow one of the keys",
                 )
 
 
@@ -255,8 +260,8 @@ def same_secret(chain: KeyChain, now: int) -> Iterator[Found]:
             yield (
                 Severity.warning,
                 (numbers[0], *overlapping),
-                f"keys {names} have one secret and can match one connection",
-                "a key change then changes nothing: give each its own",
+                f"keys {names} have the same secret and can match the same connection",
+                "use a different secret for each: otherwise changing keys achieves nothing",
             )
 
 
@@ -266,9 +271,9 @@ def options_coverage(chain: KeyChain, now: int) -> Iterator[Found]:
         if key.is_tcp_md5:
             continue
         if key.exclude_options:
-            others = "Linux, BIRD and Arista cover them unless told otherwise"
+            others = "Linux, BIRD and Arista cover them by default"
         else:
-            others = "Cisco and Junos exclude them unless told otherwise (include-tcp-options, "
+            others = "Cisco and Junos exclude them by default (include-tcp-options, "
             others += "tcp-ao-option enabled)"
         yield (
             Severity.note,
@@ -281,8 +286,8 @@ def options_coverage(chain: KeyChain, now: int) -> Iterator[Found]:
 def kdf_by_name(chain: KeyChain, now: int) -> Iterator[Found]:
     """HMAC-SHA-256 goes with two KDFs, and names do not say which."""
     other = {
-        "hmac(sha256)": "Linux's KDF; the IETF draft's hmac-sha256-128 has another",
-        "hmac-sha256-128": "the IETF draft's KDF; Linux's hmac(sha256) has another",
+        "hmac(sha256)": "Linux's KDF; the IETF draft's hmac-sha256-128 uses another",
+        "hmac-sha256-128": "the IETF draft's KDF; Linux's hmac(sha256) uses another",
     }
     for at, key in _each(chain):
         if key.algorithm in other:
@@ -290,7 +295,7 @@ def kdf_by_name(chain: KeyChain, now: int) -> Iterator[Found]:
                 Severity.note,
                 at,
                 f"{key.algorithm} derives traffic keys with {other[key.algorithm]}",
-                "they do not interoperate: see what the other side means by its name",
+                "the two do not interoperate: check which one the peer uses",
             )
 
 

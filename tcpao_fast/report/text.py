@@ -20,16 +20,16 @@ from tcpao_fast.text import endpoint_text
 
 LEFT = {
     "no_key": "no key matches the connection",
-    "missing_isn": "the handshake was not captured, so there is no traffic key",
+    "missing_isn": "the handshake was not captured, so the traffic key is unknown",
     "no_option_space": "the TCP header has no room for the option",
-    "already_signed": "a TCP-AO or TCP-MD5 option is there already",
-    "no_option": "there is no TCP-AO or TCP-MD5 option",
-    "truncated": "the snap length cut bytes that the MAC covers",
-    "malformed": "broken TCP header or options, or a length around it does not hold it",
-    "fragment": "an IP fragment; the MAC belongs to the whole datagram",
-    "too_long": "a length around it would become more than its field can say",
-    "ipsec": "an IPsec header around it would become wrong",
-    "too_many_headers": "more headers around it than are looked after",
+    "already_signed": "it already has a TCP-AO or TCP-MD5 option",
+    "no_option": "it has no TCP-AO or TCP-MD5 option",
+    "truncated": "not all bytes covered by the MAC were captured",
+    "malformed": "invalid TCP header or options, or an enclosing length is too short",
+    "fragment": "IP fragment; the MAC covers the whole datagram",
+    "too_long": "an enclosing length field would overflow",
+    "ipsec": "an enclosing IPsec header would become invalid",
+    "too_many_headers": "too many enclosing headers",
 }
 
 
@@ -82,8 +82,8 @@ def _print_search(console: Console, search: SearchReport) -> None:
     """What came of ``--search-isn``."""
     rate = search.tried / search.seconds / 1e6 if search.seconds else 0
     console.print(
-        f"ISNs searched for {len(search.found)} connection{'s' * (len(search.found) != 1)}, "
-        f"{search.reach} bytes back: {search.tried:,} pairs tried in {search.seconds:.1f} s "
+        f"searched ISNs of {len(search.found)} connection{'s' * (len(search.found) != 1)}, "
+        f"up to {search.reach} bytes back: {search.tried:,} pairs in {search.seconds:.1f} s "
         f"({rate:.1f} million a second)",
         highlight=False,
         soft_wrap=True,
@@ -91,9 +91,9 @@ def _print_search(console: Console, search: SearchReport) -> None:
     for one in search.found:
         ends = " and ".join(endpoint_text(*end) for end in one.connection.ends)
         what = (
-            f"not found in {one.tried:,} tries"
+            f"not found in {one.tried:,} pairs"
             if one.isns is None
-            else f"{one.isns[0]} and {one.isns[1]}, after {one.tried:,} tries"
+            else f"{one.isns[0]} and {one.isns[1]}, after {one.tried:,} pairs"
         )
         console.print(f"  {ends}: {what}", soft_wrap=True, markup=False, highlight=False)
 
@@ -110,7 +110,7 @@ def print_diagnosis(console: Console, diagnosis: Diagnosis, most: int | None = N
         highlight=False,
     )
     if not diagnosis.findings:
-        console.print("Nothing to find: no segment is bad or undecided.", highlight=False)
+        console.print("No findings: no segment is bad or undecided.", highlight=False)
     for one in diagnosis.findings[:most]:
         packets = ", ".join(f"#{number}" for number in one.packets)
         vlan = f" vlan {one.vrf}" if one.vrf else ""
@@ -125,11 +125,11 @@ def print_diagnosis(console: Console, diagnosis: Diagnosis, most: int | None = N
                 console.print(Text(f"  {line}"), soft_wrap=True)
     hidden = 0 if most is None else max(0, len(diagnosis.findings) - most)
     if hidden:
-        console.print(f"\n... and {hidden} more (--all shows them, --json has them)")
+        console.print(f"\n... and {hidden} more (use --all or --json to see them)")
     if diagnosis.left_out:
         console.print(
-            f"\n{diagnosis.left_out} more connections have segments that are not good, and were "
-            "not looked at: --filter chooses",
+            f"\n{diagnosis.left_out} more connections have segments that are not good but were "
+            "not examined: use --filter to select them",
             highlight=False,
         )
 
@@ -158,7 +158,7 @@ def _print_connections(
         )
     console.print(table, highlight=False)
     if most is not None and len(ordered) > most:
-        console.print(f"... and {len(ordered) - most} more (--all shows them, --json has them)")
+        console.print(f"... and {len(ordered) - most} more (use --all or --json to see them)")
 
 
 def _rank(one: ConnectionReport) -> int:
@@ -175,7 +175,7 @@ def print_rewrite(console: Console, report: RewriteReport) -> None:
         highlight=False,
     )
     for reason, count in report.left.items():
-        console.print(f"  left as they were: {count}, {reason}: {LEFT.get(reason, '')}")
+        console.print(f"  left unchanged: {count}, {reason}: {LEFT.get(reason, '')}")
 
 
 def print_keys(console: Console, chain: KeyChain) -> None:

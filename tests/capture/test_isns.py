@@ -227,7 +227,7 @@ class TestSearched:
             tcpao, ["verify", str(path), "-k", str(keys), "--search-isn", "400"]
         )
         assert run.exit_code == 0, run.output
-        assert "pairs tried in" in run.stdout and "1000 and 5000, after" in run.stdout
+        assert "pairs in" in run.stdout and "1000 and 5000, after" in run.stdout
         run = CliRunner().invoke(
             tcpao, ["verify", str(path), "-k", str(keys), "--isn", f"{ENDS},1000,5000", "--json"]
         )

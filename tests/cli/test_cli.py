@@ -225,7 +225,7 @@ class TestRewrite:
         keys = mixed.with_suffix(".toml")
         done = tcpao("sign", mixed, tmp_path / "out.pcap", "-k", keys, text=True)
         assert done.returncode == 3
-        assert "left as they were: 93, already_signed" in done.stdout
+        assert "left unchanged: 93, already_signed" in done.stdout
 
     def test_nothing_half_written(self, wrap, keys, tmp_path):
         """A damaged input leaves no output, and an older output as it was."""
