@@ -11,7 +11,8 @@ from tcpao_fast.keys import MasterKey
 
 #: Every reason that `diagnose` gives, and what it says in general.
 REASONS = {
-    "wrong_secret": "the two sides have different master keys",
+    "wrong_secret": "nothing that was tried produces the MACs; most likely another master key",
+    "secret_changed": "from some packet on, segments no longer match the key",
     "options_coverage": "one side's MACs cover the TCP options, the other's leave them out",
     "wrong_algorithm": "the two sides use different algorithms",
     "wrong_mac_length": "the two sides use different MAC lengths",
@@ -26,6 +27,9 @@ REASONS = {
     "rewritten_options": "TCP options were changed in transit",
     "tcp_md5": "TCP-MD5 instead of TCP-AO",
     "unsigned_peer": "segments are not signed",
+    "unsigned_reset": "unsigned RSTs on a connection that is signed",
+    "no_answer": "good SYNs that nobody answers",
+    "pre_standard_option": "an experimental option (kind 253 or 254) instead of TCP-AO",
     "missing_handshake": "the handshake was not captured",
     "truncated": "not all bytes covered by the MAC were captured",
     "offload": "the segments were not captured as they were sent (offloading)",
@@ -88,6 +92,11 @@ class Variant:
 
 #: Gives variants of a statement, the likeliest first; none where it has nothing to say.
 Hypothesis = Callable[[Case, Statement], Iterator[Variant]]
+
+
+def macs_of(key: MasterKey) -> str:
+    """What its MACs are called."""
+    return "digests" if key.is_tcp_md5 else "MACs"
 
 
 def matches(key: MasterKey, sample: Sample) -> bool:

@@ -35,6 +35,11 @@ _AO, _MD5 = 1, 2
 _RAW_IP = 101
 _TROUBLE = np.zeros(256, bool)
 _TROUBLE[[int(verdict) for verdict in BAD | UNDECIDED]] = True
+_GOOD = np.zeros(256, bool)
+_GOOD[[Verdict.good, Verdict.md5_good]] = True
+_BAD_MAC = np.zeros(256, bool)
+_BAD_MAC[[Verdict.bad_mac, Verdict.md5_bad]] = True
+_NEVER = 1 << 62
 _COUNTED = len(Verdict)
 
 Endpoint = tuple[str, int]
@@ -131,6 +136,8 @@ class ConnectionEvidence:
         Segments without, with TCP-AO, with TCP-MD5.
     largest : int64[2]
         Bytes of the longest payload.
+    last_good, first_bad : int64[2]
+        Number of the last packet whose MAC was good, 0 without, and of the first whose MAC was bad.
     lowest : list of two (int or None)
         The lowest sequence number that the capture shows of each end, by SEQ and ACK.
     first : dict of Verdict to int
@@ -146,6 +153,8 @@ class ConnectionEvidence:
     counts: npt.NDArray[np.int64]
     options: npt.NDArray[np.int64]
     largest: npt.NDArray[np.int64]
+    last_good: npt.NDArray[np.int64]
+    first_bad: npt.NDArray[np.int64]
     lowest: list[int | None] = field(default_factory=lambda: [None, None])
     first: dict[Verdict, int] = field(default_factory=dict)
     samples: list[Sample] = field(default_factory=list)
@@ -239,6 +248,8 @@ class EvidenceCollector:
         self._counts = np.zeros((0, 2, _COUNTED), np.int64)
         self._options = np.zeros((0, 2, 3), np.int64)
         self._largest = np.zeros((0, 2), np.int64)
+        self._last_good = np.zeros((0, 2), np.int64)
+        self._before_bad = np.zeros((0, 2), np.int64)  # the first bad one, counted down from _NEVER
         # whether more segments are wanted, by direction, by SYN and by verdict
         self._wanted = np.zeros((0, 2, 2, _COUNTED), bool)
         self._known: dict[int, ConnectionEvidence] = {}
@@ -279,7 +290,7 @@ class EvidenceCollector:
         if top <= known:
             return
         more = max(top, known * 3 // 2) - known
-        for name in ("_counts", "_options", "_largest"):
+        for name in ("_counts", "_options", "_largest", "_last_good", "_before_bad"):
             old = getattr(self, name)
             grown = np.zeros((more, *old.shape[1:]), old.dtype)
             setattr(self, name, np.concatenate((old, grown)))
@@ -290,6 +301,9 @@ class EvidenceCollector:
         np.add.at(self._counts, (*where, rows.verdict), 1)
         np.add.at(self._options, (*where, np.minimum(rows.segments["auth"], 2)), 1)
         np.maximum.at(self._largest, where, rows.payload())
+        good, bad = _GOOD[rows.verdict], _BAD_MAC[rows.verdict]
+        np.maximum.at(self._last_good, where, np.where(good, rows.numbers, 0))
+        np.maximum.at(self._before_bad, where, np.where(bad, _NEVER - rows.numbers, 0))
 
     def _note_handshakes(self, rows: _Rows) -> None:
         with_syn = (rows.segments["flags"] & _SYN) != 0
@@ -302,7 +316,7 @@ class EvidenceCollector:
             row = rows.segments[i]
             is_answer = bool(row["flags"] & _ACK)
             again = any(one.direction == direction for one in noted)
-            if again and rows.verdict[i] == Verdict.good:
+            if again and rows.verdict[i] in (Verdict.good, Verdict.md5_good):
                 self._evidence_of(connection, row)  # perhaps it is never answered
             noted.append(
                 Handshake(
@@ -361,6 +375,8 @@ class EvidenceCollector:
                 self._counts[connection],
                 self._options[connection],
                 self._largest[connection],
+                self._last_good[connection],
+                _NEVER - self._before_bad[connection],
             )
         return known
 
@@ -419,6 +435,8 @@ class EvidenceCollector:
             known.counts = self._counts[number]
             known.options = self._options[number]
             known.largest = self._largest[number]
+            known.last_good = self._last_good[number]
+            known.first_bad = _NEVER - self._before_bad[number]
             known.handshakes = self._handshakes.get(number, [])
             known.watched = watched[number]
             found.append(known)

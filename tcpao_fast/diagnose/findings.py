@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
@@ -24,7 +25,9 @@ from tcpao_fast.text import endpoint_text
 PACKETS = 8
 #: How likely a solution may be a coincidence.
 CHANCE = 1e-3
+NOT_DEEP = "not tried in depth, because many other connections failed in the same way"
 _GOOD = [Verdict.good, Verdict.md5_good]
+_TCP_MD5 = 2  # ParsedSegment.auth
 _TRIED = (Verdict.bad_mac, Verdict.key_not_found, Verdict.md5_bad)
 
 
@@ -58,6 +61,9 @@ class Finding:
     tried : int
         How many readings of the keys were held against the MACs; 0 where that was not needed.
     rank : Rank
+    connections : int
+        How many connections it is about: of one client address with one server, in the same way;
+        `client` is the first then.
     """
 
     client: tuple[str, int]
@@ -70,6 +76,7 @@ class Finding:
     packets: tuple[int, ...]
     tried: int = 0
     rank: Rank = Rank.bad
+    connections: int = 1
 
     def as_dict(self) -> dict[str, Any]:
         """The form of ``tcpao diagnose --json``.
@@ -85,6 +92,7 @@ class Finding:
                 "server": endpoint_text(*self.server),
                 "vrf": self.vrf,
             },
+            "connections": self.connections,
             "reason": self.reason,
             "sentence": self.sentence,
             "evidence": {
@@ -99,9 +107,47 @@ class Finding:
 def findings_of(evidence: Sequence[ConnectionEvidence], keys: Sequence[MasterKey]) -> list[Finding]:
     """Everything that is found of connections, worst first."""
     solver = Solver(keys)
-    found = [one for connection in evidence for one in _of_connection(connection, solver)]
+    found = _joined([one for connection in evidence for one in _of_connection(connection, solver)])
     found.sort(key=lambda one: (one.rank, -sum(one.counts.values()), one.packets[:1]))
     return found
+
+
+#: What differs from one connection to the next though the reason is the same.
+_HOW_FAR = re.compile(r"none of \d+ interpretations of the key file produces them|" + NOT_DEEP)
+
+
+def _joined(findings: Sequence[Finding]) -> list[Finding]:
+    """Findings that say the same of one client address and one server are one: a session that is
+    tried again and again has a new port each time.
+    """
+    groups: dict[tuple[object, ...], list[Finding]] = {}
+    for one in findings:
+        said = one.sentence.replace(endpoint_text(*one.client), "CLIENT")
+        said = re.sub(r"#?\b\d+\b", "N", _HOW_FAR.sub("TRIED", said))
+        place = one.client[0], one.server, one.vrf
+        groups.setdefault((place, one.reason, said, one.rank, *one.counts), []).append(one)
+    return [group[0] if len(group) == 1 else _join(group) for group in groups.values()]
+
+
+def _join(group: list[Finding]) -> Finding:
+    first = max(group, key=lambda one: (one.tried, -one.packets[0] if one.packets else 0))
+    counts: Counter[str] = Counter()
+    for one in group:
+        counts.update(one.counts)
+    client = endpoint_text(*first.client)
+    ports = sorted(one.client[1] for one in group)
+    sentence = (
+        f"{len(group)} connections from ports {ports[0]} to {ports[-1]}, for example "
+        f"{client}: {first.sentence[:1].lower()}{first.sentence[1:]}"
+    )
+    return replace(
+        first,
+        sentence=sentence,
+        counts=dict(counts),
+        packets=tuple(sorted({number for one in group for number in one.packets}))[:PACKETS],
+        tried=sum(one.tried for one in group),
+        connections=len(group),
+    )
 
 
 def _of_connection(connection: ConnectionEvidence, solver: Solver) -> list[Finding]:
@@ -193,7 +239,7 @@ def _finding(
 ) -> Finding:
     client = connection.client
     bad = any(name in counts for name in (v.name for v in BAD))
-    good = set(counts) <= {Verdict.good.name}
+    good = set(counts) <= {Verdict.good.name, Verdict.md5_good.name}
     return Finding(
         connection.ends[client],
         connection.ends[1 - client],
@@ -268,8 +314,8 @@ def _depth(
     if not tried:
         return "the key file has no key that could be tried"
     if solver.was_tried(connection):
-        return f"none of {tried} interpretations of the key file produces their MACs"
-    return "not tried in depth, because many other connections failed in the same way"
+        return f"none of {tried} interpretations of the key file produces them"
+    return NOT_DEEP
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,21 +385,43 @@ def _no_key(case: _Unexplained) -> tuple[str, str, str]:
 
 def _no_secret(case: _Unexplained) -> tuple[str, str, str]:
     """Reason, sentence and advice where the key that was tried does not give the MACs."""
-    labels = dict.fromkeys(case.keys[one.key].label for one in case.samples if one.key >= 0)
-    sentence = (
-        f"The MACs of segments from {case.who} were not made with key {', '.join(labels)}: "
-        f"{case.depth}"
-    )
+    names = dict.fromkeys(case.keys[one.key].label for one in case.samples if one.key >= 0)
+    labels = ", ".join(names)
+    macs = "digests" if all(one.segment.auth == _TCP_MD5 for one in case.samples) else "MACs"
     good = sum(int(case.connection.counts[side, _GOOD].sum()) for side, _ in case.parts)
+    changed = {side: _since(case.connection, side) for side, _ in case.parts}
+    if all(changed.values()):
+        since = " and ".join(
+            f"from packet #{number} on, no segment of {case.connection.text(side)}"
+            for side, number in changed.items()
+        )
+        return (
+            "secret_changed",
+            f"{since[:1].upper()}{since[1:]} has a {macs[:-1]} of key {labels}, but {good} before "
+            f"have: a secret was most likely changed in the live session ({case.depth})",
+            "add the new secret as another key, or use the same one on both sides; otherwise find "
+            "out what modifies the segments from there on",
+        )
+    sentence = f"The {macs} of segments from {case.who} do not match key {labels}, and {case.depth}"
     if good:
         return (
             "wrong_secret",
             f"{sentence}; yet {good} segments from there are good",
-            "the keys are correct: somebody else sends these segments, or they are modified in "
-            "transit",
+            "as other segments are good, the secret is most likely correct: these were sent by "
+            "somebody else, modified in transit (sequence numbers, window, options), or merged by "
+            "offloading",
         )
     return (
         "wrong_secret",
         sentence,
-        "set the same secret on both sides; re-enter it in hexadecimal",
+        "the likely causes, in this order: another secret on the two sides (compare them; re-enter "
+        "them in hexadecimal); a device on the path that modifies headers, such as sequence "
+        "numbers; segments that offloading merged",
     )
+
+
+def _since(connection: ConnectionEvidence, side: int) -> int | None:
+    """From which packet on all segments of a side are bad: at least two, behind good ones."""
+    bad = int(connection.counts[side, [Verdict.bad_mac, Verdict.md5_bad]].sum())
+    last_good, first_bad = int(connection.last_good[side]), int(connection.first_bad[side])
+    return first_bad if bad > 1 and 0 < last_good < first_bad else None

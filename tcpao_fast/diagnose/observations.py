@@ -6,11 +6,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from tcpao_fast.diagnose.evidence import ConnectionEvidence
+from tcpao_fast.diagnose.evidence import ConnectionEvidence, Sample, options_of
+from tcpao_fast.diagnose.packets import header_of
 from tcpao_fast.engine.verdicts import Verdict
 from tcpao_fast.keys import MasterKey
 
 _NONE, _AO, _MD5 = 0, 1, 2
+_RST = 4
+_GOOD = (Verdict.good, Verdict.md5_good)
+_UNSIGNED = (Verdict.ao_required, Verdict.md5_required)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,38 @@ def _packets(connection: ConnectionEvidence, side: int, *verdicts: Verdict) -> t
     return tuple(kept or first)
 
 
+def _samples(connection: ConnectionEvidence, side: int, verdict: Verdict) -> list[Sample]:
+    """The segments that were kept of one side, with one verdict."""
+    return [one for one in connection.samples if one.direction == side and one.verdict is verdict]
+
+
+def empty_option(
+    connection: ConnectionEvidence, keys: tuple[MasterKey, ...]
+) -> Iterator[Observation]:
+    """A TCP-AO option of 4 bytes: IDs, and no MAC behind them."""
+    for side in (0, 1):
+        found = [
+            one
+            for one in connection.samples
+            if one.direction == side
+            and one.segment.whole
+            and one.segment.auth == _AO
+            and not one.segment.mac
+        ]
+        for verdict in sorted({one.verdict for one in found}):
+            numbers = tuple(one.number for one in found if one.verdict is verdict)
+            yield Observation(
+                "wrong_mac_length",
+                f"{connection.text(side)} sends TCP-AO options of 4 bytes, which carry KeyIDs but "
+                "no MAC",
+                "find out what sends them: an option without a MAC proves nothing, and RFC 5925 "
+                "MACs have 12 bytes or more",
+                _of(connection, side, verdict),
+                numbers,
+                frozenset({(side, verdict)}),
+            )
+
+
 def tcp_md5(connection: ConnectionEvidence, keys: tuple[MasterKey, ...]) -> Iterator[Observation]:
     """TCP-MD5 where the key file, or the other side, has TCP-AO."""
     for side in (0, 1):
@@ -79,31 +115,123 @@ def tcp_md5(connection: ConnectionEvidence, keys: tuple[MasterKey, ...]) -> Iter
         )
 
 
+def unsigned_reset(
+    connection: ConnectionEvidence, keys: tuple[MasterKey, ...]
+) -> Iterator[Observation]:
+    """Unsigned RSTs of a side that signs all else: its socket is gone, or nobody listens."""
+    for side in (0, 1):
+        for verdict in _UNSIGNED:
+            unsigned = _samples(connection, side, verdict)
+            if not unsigned or not all(one.segment.flags & _RST for one in unsigned):
+                continue
+            if not connection.options[:, (_AO, _MD5)].any():
+                continue
+            yield Observation(
+                "unsigned_reset",
+                f"{connection.text(side)} sends RSTs that are not signed: it has no socket for the "
+                "connection (any more), so it knows no key for it; the peer must ignore such a RST "
+                "(RFC 5925 section 7.7, RFC 2385)",
+                "nothing, after the end of a connection; otherwise find out why "
+                f"{connection.text(side)} has no socket for it: it restarted, or nothing listens",
+                _of(connection, side, verdict),
+                _packets(connection, side, verdict),
+                frozenset({(side, verdict)}),
+            )
+
+
+def pre_standard_option(
+    connection: ConnectionEvidence, keys: tuple[MasterKey, ...]
+) -> Iterator[Observation]:
+    """Option kinds 253 and 254 (RFC 4727), which carried authentication before TCP-AO did."""
+    for side in (0, 1):
+        for verdict in _UNSIGNED:
+            found = [
+                (one, kind)
+                for one in _samples(connection, side, verdict)
+                for kind, option in options_of(header_of(one.segment))
+                if kind in (253, 254) and len(option) >= 8
+            ]
+            if found:
+                kinds = " and ".join(str(kind) for kind in sorted({kind for _, kind in found}))
+                yield Observation(
+                    "pre_standard_option",
+                    f"{connection.text(side)} sends TCP options of kind {kinds}, which are for "
+                    "experiments (RFC 4727): systems from before RFC 5925 carry an authentication "
+                    "option there (the Enhanced Authentication Option of Cisco IOS XR's key chains "
+                    "and of Junos); it is not TCP-AO, and cannot be checked here",
+                    "configure TCP-AO (RFC 5925) instead of the older mechanism on both sides",
+                    _of(connection, side, verdict),
+                    tuple(one.number for one, _ in found),
+                    frozenset({(side, verdict)}),
+                )
+
+
+def blanked_option(
+    connection: ConnectionEvidence, keys: tuple[MasterKey, ...]
+) -> Iterator[Observation]:
+    """A run of NOPs as long as the option: a firewall overwrote it."""
+    for side in (0, 1):
+        for verdict in _UNSIGNED:
+            least = (
+                18
+                if verdict is Verdict.md5_required
+                else 4
+                + min((key.mac_length or 12 for key in keys if not key.is_tcp_md5), default=12)
+            )
+            found = [
+                one
+                for one in _samples(connection, side, verdict)
+                if b"\x01" * least in header_of(one.segment)[20:]
+            ]
+            if found:
+                yield Observation(
+                    "rewritten_options",
+                    f"segments of {connection.text(side)} have at least {least} NOPs in a row, as "
+                    "where a firewall or another device on the path overwrote an authentication "
+                    "option",
+                    "permit TCP options 19 (TCP-MD5) and 29 (TCP-AO) on the firewalls of the path",
+                    _of(connection, side, verdict),
+                    tuple(one.number for one in found),
+                    frozenset({(side, verdict)}),
+                )
+
+
 def unsigned_peer(
     connection: ConnectionEvidence, keys: tuple[MasterKey, ...]
 ) -> Iterator[Observation]:
     """Segments without an option, although a key matches."""
-    silent = [side for side in (0, 1) if connection.counts[side, Verdict.ao_required]]
-    if not silent:
-        return
-    sides = " and ".join(connection.text(side) for side in silent)
-    what = f"{sides} {'does' if len(silent) == 1 else 'do'} not sign"
-    other = 1 - silent[0]
-    if len(silent) == 1 and connection.options[other, _AO]:
-        what += f", but {connection.text(other)} does"
-    signed = sum(int(connection.options[side, _AO]) for side in silent)
-    if signed:
-        what += f" (although {signed} segments from there are signed)"
-    hosts = [connection.ends[side][0] for side in silent]
-    yield Observation(
-        "unsigned_peer",
-        what,
-        f"configure the key on {' and '.join(hosts)}, or narrow the addresses and ports of the key "
-        "if this connection is not meant to be signed",
-        {Verdict.ao_required.name: connection.total(Verdict.ao_required)},
-        tuple(n for side in silent for n in _packets(connection, side, Verdict.ao_required)),
-        frozenset((side, Verdict.ao_required) for side in silent),
-    )
+    claimed = {
+        pair
+        for look in (pre_standard_option, blanked_option, unsigned_reset)
+        for one in look(connection, keys)
+        for pair in one.explains
+    }
+    for verdict, option in ((Verdict.ao_required, _AO), (Verdict.md5_required, _MD5)):
+        silent = [
+            side
+            for side in (0, 1)
+            if connection.counts[side, verdict] and (side, verdict) not in claimed
+        ]
+        if not silent:
+            continue
+        sides = " and ".join(connection.text(side) for side in silent)
+        what = f"{sides} {'does' if len(silent) == 1 else 'do'} not sign"
+        other = 1 - silent[0]
+        if len(silent) == 1 and connection.options[other, option]:
+            what += f", but {connection.text(other)} does"
+        signed = sum(int(connection.options[side, option]) for side in silent)
+        if signed:
+            what += f" (although {signed} segments from there are signed)"
+        hosts = [connection.ends[side][0] for side in silent]
+        yield Observation(
+            "unsigned_peer",
+            what,
+            f"configure the key on {' and '.join(hosts)}, or narrow the addresses and ports of the "
+            "key if this connection is not meant to be signed",
+            {verdict.name: sum(int(connection.counts[side, verdict]) for side in silent)},
+            tuple(n for side in silent for n in _packets(connection, side, verdict)),
+            frozenset((side, verdict) for side in silent),
+        )
 
 
 def truncated(connection: ConnectionEvidence, keys: tuple[MasterKey, ...]) -> Iterator[Observation]:
@@ -246,7 +374,7 @@ def unanswered(
     for side in (0, 1):
         sent = [one for one in connection.handshakes if one.direction == side]
         other = connection.counts[1 - side].sum()
-        if len(sent) < 2 or any(one.verdict is not Verdict.good for one in sent):
+        if len(sent) < 2 or any(one.verdict not in _GOOD for one in sent):
             continue
         if int(connection.counts[side].sum()) > len(sent):
             continue  # it went on
@@ -255,7 +383,7 @@ def unanswered(
             continue
         here, there = connection.text(side), connection.text(1 - side)
         kind = "SYNs" if sent[0].answers is None else "SYN-ACKs"
-        counts = {Verdict.good.name: len(sent)}
+        counts = {sent[0].verdict.name: len(sent)}
         packets = tuple(one.number for one in sent)
         asked = {one.rnext_key_id for one in sent} - {None}
         known = {value for key in keys for value in (key.send_id, key.recv_id)}
@@ -271,7 +399,7 @@ def unanswered(
             )
             continue
         yield Observation(
-            "wrong_secret",
+            "no_answer",
             f"{kind} of {here} are good according to the key file, but {there} does not answer: it "
             "drops them in silence (no key, or a different secret, algorithm, KeyID or options "
             "coverage), or nothing listens there (Linux sends no RST for a signed SYN)",
@@ -285,7 +413,11 @@ def unanswered(
 #: The order in which they are asked.
 OBSERVATIONS: tuple[Observe, ...] = (
     same_mac,
+    empty_option,
     tcp_md5,
+    pre_standard_option,
+    blanked_option,
+    unsigned_reset,
     unsigned_peer,
     malformed,
     truncated,

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from tcpao_fast.diagnose.cases import Case, Hypothesis, Variant, matches
+from tcpao_fast.diagnose.cases import Case, Hypothesis, Variant, macs_of, matches
 from tcpao_fast.diagnose.evidence import ConnectionEvidence, Sample
 from tcpao_fast.diagnose.hypotheses import COMBINED, DEEP, SINGLE
 from tcpao_fast.diagnose.hypotheses.key_id import key_id
@@ -25,6 +25,7 @@ BUDGETS = {"single": (200, 1), "combined": (8, 4), "deep": (4, 3)}
 #: The first connections for which no reason is found are looked at more closely.
 THOROUGH = (24, 12)
 
+_UNCHECKED = Verdict.md5_unchecked
 _MD5 = 2
 _SYN, _ACK = 2, 16
 _MASK = 0xFFFFFFFF
@@ -211,12 +212,14 @@ def _solution(case: Case, variants: tuple[Variant, ...]) -> Solution | None:
     for extra in (key_id(case, case.key), mac_length(case, case.key)):
         if extra is not None:
             said.append(extra)
-    if not said and case.sample.verdict is Verdict.key_not_found:
+    limited = case.key.accept_lifetime is not None
+    if not said and limited and case.sample.verdict in (Verdict.key_not_found, _UNCHECKED):
         said.append(
             (
                 "wrong_key_id",
-                f"key {case.key.label} gives their MACs, and was not to be accepted then",
-                f"widen accept_lifetime of key {case.key.label}, or accept_tolerance",
+                f"their {macs_of(case.key)} are those of key {case.key.label}, outside of its "
+                "accept_lifetime",
+                f"extend accept_lifetime of key {case.key.label}, or accept_tolerance",
             )
         )
     if not said:

@@ -174,7 +174,7 @@ class Endpoint(KeyedEndpoint):
             arrival,
             "TCPMD5NotFound",
             "tcp_hash_md5_required",
-            Verdict.unsigned,
+            Verdict.md5_required,
             DropReason.TCP_MD5NOTFOUND,
         )
 

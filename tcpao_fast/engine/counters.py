@@ -24,6 +24,7 @@ _OF_VERDICT = {
     "key_not_found": "TCPAOKeyNotFound",
     "ao_required": "TCPAORequired",
     "md5_bad": "TCPMD5Failure",
+    "md5_required": "TCPMD5NotFound",
     "md5_unchecked": "TCPMD5Unexpected",
 }
 

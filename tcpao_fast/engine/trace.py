@@ -22,6 +22,7 @@ _EVENT_OF = {
     Verdict.key_not_found: "tcp_ao_key_not_found",
     Verdict.bad_mac: "tcp_ao_mismatch",
     Verdict.md5_bad: "tcp_hash_md5_mismatch",
+    Verdict.md5_required: "tcp_hash_md5_required",
     Verdict.md5_unchecked: "tcp_hash_md5_unexpected",
 }
 

@@ -36,6 +36,8 @@ class Verdict(IntEnum):
     md5_unchecked = 10
     #: Not a TCP segment, or a fragment of a datagram that another record completes.
     not_tcp = 11
+    #: Unsigned, but a TCP-MD5 key matches the connection.
+    md5_required = 12
 
     GOOD = good
     BAD_MAC = bad_mac
@@ -49,6 +51,7 @@ class Verdict(IntEnum):
     MD5_BAD = md5_bad
     MD5_UNCHECKED = md5_unchecked
     NOT_TCP = not_tcp
+    MD5_REQUIRED = md5_required
 
 
 #: The verdicts on TCP segments, in order: what is counted and reported.
@@ -62,6 +65,7 @@ BAD = frozenset(
         Verdict.ao_required,
         Verdict.malformed,
         Verdict.md5_bad,
+        Verdict.md5_required,
     }
 )
 
@@ -81,6 +85,7 @@ MEANINGS = {
     Verdict.malformed: "invalid TCP header, or an invalid or repeated option",
     Verdict.md5_good: "TCP-MD5, the digest is valid",
     Verdict.md5_bad: "TCP-MD5, the digest is not valid",
+    Verdict.md5_required: "not signed, but a tcp-md5 key matches the connection",
     Verdict.md5_unchecked: "TCP-MD5, cannot be checked: no tcp-md5 key matches",
 }
 

@@ -110,12 +110,16 @@ def print_diagnosis(console: Console, diagnosis: Diagnosis, most: int | None = N
         highlight=False,
     )
     if not diagnosis.findings:
-        console.print("No findings: no segment is bad or undecided.", highlight=False)
+        undecided = report.exit_status == 3 and report.segments > 0
+        said = "nothing to explain." if undecided else "no segment is bad or undecided."
+        console.print(f"No findings: {said}", highlight=False)
     for one in diagnosis.findings[:most]:
         packets = ", ".join(f"#{number}" for number in one.packets)
         vlan = f" vlan {one.vrf}" if one.vrf else ""
         counted = ", ".join(f"{count} {name}" for name, count in one.counts.items())
-        head = f"{endpoint_text(*one.client)} - {endpoint_text(*one.server)}{vlan}: {one.reason}"
+        client = one.client[0] if one.connections > 1 else endpoint_text(*one.client)
+        many = f" ({one.connections} connections)" if one.connections > 1 else ""
+        head = f"{client} - {endpoint_text(*one.server)}{vlan}{many}: {one.reason}"
         console.print()
         console.print(Text(head, colours[one.rank]), soft_wrap=True)
         for line in (one.sentence, f"Seen: {counted}; packets {packets}", f"Fix: {one.advice}"):

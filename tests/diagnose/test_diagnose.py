@@ -4,6 +4,7 @@ import base64
 import json
 import time
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -122,7 +123,7 @@ class TestKeys:
         one = first([*packets, a.send(RST)])
         assert one.reason == "wrong_secret" and one.counts == {"bad_mac": 1}
         assert "yet 5 segments from there are good" in one.sentence
-        assert "the keys are correct" in one.advice.lower()
+        assert "the secret is most likely correct" in one.advice
 
     @pytest.mark.parametrize("v6", [False, True])
     @pytest.mark.parametrize("excluded", [False, True])
@@ -186,7 +187,7 @@ class TestKeys:
         other = replace(KEY, local="10.9.9.1", remote="10.9.9.2", name="elsewhere")
         one = first(signed_with(), other)
         assert one.reason == "wrong_key_id" and "elsewhere" in one.sentence
-        assert "addresses" in one.sentence
+        assert "which is for 10.9.9.1 and 10.9.9.2" in one.sentence
 
     def test_an_unknown_key_id(self, first):
         one = first(signed_with(send_id=7, recv_id=8, secret=b"other"))
@@ -584,14 +585,14 @@ class TestWithoutMacs:
         a, _ = ends(KEY)
         syn = a.send(SYN, position=1000, options=SYN_OPTIONS)
         one = first([syn, syn, syn])
-        assert one.reason == "wrong_secret" and one.counts == {"good": 3}
+        assert one.reason == "no_answer" and one.counts == {"good": 3}
         assert "drops them in silence" in one.sentence and "TCPAOKeyNotFound" in one.advice
 
     def test_syn_acks_that_nobody_takes(self, first):
         a, b = ends(KEY)
         syn, answer = a.send(SYN), b.send(SYN | ACK, position=5000)
         one = first([syn, answer, answer, answer])
-        assert one.reason == "wrong_secret" and "SYN-ACKs of 10.0.0.2:179" in one.sentence
+        assert one.reason == "no_answer" and "SYN-ACKs of 10.0.0.2:179" in one.sentence
 
     def test_a_syn_that_was_lost_once(self, diagnose):
         a, b = ends(KEY)
@@ -633,8 +634,9 @@ class TestWholeCaptures:
             packets += session(a, b, 1)
         begun = time.perf_counter()
         found = diagnose(packets)
-        assert len(found.findings) == 300
-        assert {one.reason for one in found.findings} == {"options_coverage"}
+        (one,) = found.findings  # one client and one server
+        assert one.reason == "options_coverage" and one.connections == 300
+        assert one.counts == {"bad_mac": found.report.counts["bad_mac"]}
         assert time.perf_counter() - begun < 60  # 1 s where this was written
 
     def test_many_connections_without_a_reason(self, diagnose):
@@ -644,8 +646,8 @@ class TestWholeCaptures:
             a.connect(Signer(a.key, SERVER, a.here, 5000, local=False))
             packets.append(a.send(SYN))
         found = diagnose(packets).findings
-        assert len(found) == 600 and {one.reason for one in found} == {"wrong_secret"}
-        assert sum("not tried in depth" in one.sentence for one in found) == 400
+        assert [(one.reason, one.connections) for one in found] == [("wrong_secret", 600)]
+        assert "not tried in depth" not in found[0].sentence  # the first 200 were
 
     def test_findings_as_json(self, tmp_path):
         path = pcap(tmp_path / "x.pcap", signed_with(exclude_options=True))
@@ -672,7 +674,7 @@ class TestWholeCaptures:
         capture = named_capture("wrap-v4-sha1")
         toml = capture.path.with_suffix(".toml")
         run = CliRunner().invoke(tcpao, ["diagnose", str(capture.path), "-k", str(toml)])
-        assert run.exit_code == 0 and "Nothing to find" in run.stdout
+        assert run.exit_code == 0 and "No findings" in run.stdout
         run = CliRunner().invoke(tcpao, ["diagnose", str(capture.path), "-k", str(toml), "--json"])
         assert json.loads(run.stdout) == []
 
@@ -684,6 +686,6 @@ TROUBLE = {
 
 
 def test_every_reason_has_a_test():
-    text = __import__("pathlib").Path(__file__).read_text()
+    text = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
     for reason in REASONS:
         assert f'"{reason}"' in text, reason

@@ -41,7 +41,7 @@ class TestContents:
         assert ports == ["7778", "2243", "2244", "7777", "2029", "7779", "2242"]
         for reason in ("unsigned_peer", "wrong_secret", "wrong_key_id", "missing_handshake"):
             assert f"<strong>{reason}</strong>" in text
-        assert "#33" in text and "set the same secret on both sides" in text
+        assert "#33" in text and "another secret on the two sides" in text
 
     def test_key_rotation(self, pages):
         text = pages("rotation").read_text()

@@ -203,7 +203,7 @@ cdef Outcome plan_inplace(Shard shard, Records records, Py_ssize_t i, Plan *plan
     if segment.auth == AUTH_NONE:
         return NO_OPTION
     if segment.auth == AUTH_MD5:
-        row.mkt = shard.keys.md5_key(segment, row.connection)
+        row.mkt = shard.keys.md5_key(segment, row.connection, -1)
     elif shard.keys.candidates(segment, row.connection, row.direction, -1, candidates):
         row.mkt = candidates[0]
     else:

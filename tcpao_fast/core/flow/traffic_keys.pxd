@@ -72,7 +72,13 @@ cdef class KeyTable:
     cdef void free_slot(self, int32_t slot) noexcept nogil
     cdef void free_list(self, int32_t head) noexcept nogil
     cdef int32_t owned_slot(self, int32_t incarnation, int direction, int32_t mkt) noexcept nogil
-    cdef int32_t md5_key(self, const Segment *segment, int32_t connection) noexcept nogil
+    cdef int32_t md5_key(self, const Segment *segment, int32_t connection,
+                         int64_t timestamp) noexcept nogil
+    cdef int32_t best_md5(self, const Segment *segment, int64_t timestamp, bint to_send) noexcept nogil
+    cdef bint better_md5(self, int32_t one, int32_t other, int64_t timestamp,
+                         bint to_send) noexcept nogil
+    cdef int32_t find_md5(self, const Segment *segment, int32_t connection, int64_t timestamp,
+                          int32_t tried, uint8_t *scratch) noexcept nogil
     cdef void expect_again(self, const Attempt *row, uint8_t key_id) noexcept nogil
     cdef int32_t find_slot(self, int32_t head, int32_t mkt) noexcept nogil
     cdef int derive(self, Derivation *wanted, Py_ssize_t count) except -1 nogil

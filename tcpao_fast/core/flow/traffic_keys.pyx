@@ -26,8 +26,15 @@ from tcpao_fast.core.flow.connections cimport (
     Details,
     out_of_memory,
 )
-from tcpao_fast.core.mac.kernels cimport TCPAO_MD5, tcpao_big_pages, tcpao_grow_table, tcpao_prefetch
-from tcpao_fast.core.mac.mac cimport Scheduler, burn_stack, prepare, prepared_length, wipe
+from tcpao_fast.core.mac.kernels cimport (
+    TCPAO_MD5,
+    tcpao_big_pages,
+    tcpao_equal,
+    tcpao_grow_table,
+    tcpao_message,
+    tcpao_prefetch,
+)
+from tcpao_fast.core.mac.mac cimport Scheduler, burn_stack, mac_one, prepare, prepared_length, wipe
 from tcpao_fast.core.keys.mkt cimport (
     BY_ANY_ID,
     BY_RECV_ID,
@@ -39,7 +46,15 @@ from tcpao_fast.core.keys.mkt cimport (
     nat_of,
     within,
 )
-from tcpao_fast.core.mac.messages cimport PRIMITIVE_LIBRARY, MAX_SUFFIX, SCRATCH, context, layout
+from tcpao_fast.core.mac.messages cimport (
+    DIGEST,
+    MAX_SUFFIX,
+    PRIMITIVE_LIBRARY,
+    SCRATCH,
+    context,
+    layout,
+    md5_prefix,
+)
 
 from tcpao_fast.core.mac.mac import TrafficKeys, mac_batch, require_kernels
 from tcpao_fast.core.mac.algorithms import find
@@ -52,6 +67,7 @@ cdef enum:
     KEY_BYTES = 184       # kept for the traffic keys of a connection, if all are there
     FEWEST_SLOTS = 16384  # and at least so many keys: more than a batch can use
     MOST_SLOTS = 0x7fffffff >> 3
+    MOST_MD5_KEYS = 16    # of one peer, that a segment is tried under
 
 
 def condition(algorithm, secret):
@@ -60,6 +76,11 @@ def condition(algorithm, secret):
         return secret
     zeros = np.zeros((1, algorithm.traffic_key_length), np.uint8)
     return bytes(mac_batch(TrafficKeys(algorithm.name, zeros), [0], secret, [0], [len(secret)])[0])
+
+
+cdef inline int specificity(const Mkt *mkt) noexcept nogil:
+    """The bits of its prefixes."""
+    return (0 if mkt.local.any else mkt.local.prefix) + (0 if mkt.remote.any else mkt.remote.prefix)
 
 
 @cython.final
@@ -177,19 +198,71 @@ cdef class KeyTable:
         cdef Connection *it = &self.owners.connections[connection]
         cdef Details *details = &self.owners.details[connection]
         cdef Search search
-        cdef int32_t number
         cdef bint forward
         if it.looked_up & HAS_DETAILS:
             return
         it.looked_up |= HAS_DETAILS
-        details.md5_key = NONE
+        details.md5_key = self.best_md5(segment, -1, False)
         for forward in range(2):
             self.set.start(&search)
             if self.set.next_match(&search, BY_ANY_ID, 0, segment, forward) != NONE:
                 it.looked_up |= HAS_MKT
-            number = self.set.first_match(BY_TCP_MD5, 0, segment, forward)
-            if number != NONE and (details.md5_key == NONE or number < details.md5_key):
-                details.md5_key = number
+
+    cdef int32_t best_md5(self, const Segment *segment, int64_t timestamp, bint to_send) noexcept nogil:
+        """Of the TCP-MD5 keys that match and are valid at that time the one with the longest prefixes,
+        as in Linux, then the first; or NONE."""
+        cdef Search search
+        cdef const Mkt *mkt
+        cdef int32_t number, best = NONE
+        cdef bint forward, valid
+        for forward in range(2):
+            self.set.start(&search)
+            number = self.set.next_match(&search, BY_TCP_MD5, 0, segment, forward)
+            while number != NONE:
+                mkt = &self.mkts[number]
+                valid = within(mkt.send, timestamp) if to_send else within(mkt.accept, timestamp)
+                if valid and (
+                        best == NONE or self.better_md5(number, best, timestamp, to_send)):
+                    best = number
+                number = self.set.next_match(&search, BY_TCP_MD5, 0, segment, forward)
+        return best
+
+    cdef bint better_md5(self, int32_t one, int32_t other, int64_t timestamp,
+                         bint to_send) noexcept nogil:
+        """Whether the first of two TCP-MD5 keys comes first."""
+        cdef int length = specificity(&self.mkts[one]), of_other = specificity(&self.mkts[other])
+        if length != of_other:
+            return length > of_other
+        return self.preferred(one, other, timestamp) if to_send else one < other
+
+    cdef int32_t find_md5(self, const Segment *segment, int32_t connection, int64_t timestamp,
+                          int32_t tried, uint8_t *scratch) noexcept nogil:
+        """The TCP-MD5 key other than `tried` that gives a segment's digest, of those that match and are
+        valid at that time; or NONE.  The connection keeps it as its first choice."""
+        cdef Search search
+        cdef tcpao_message message
+        cdef uint8_t digest[DIGEST]
+        cdef const Mkt *mkt
+        cdef int32_t number, left = MOST_MD5_KEYS
+        cdef size_t prefix
+        cdef bint forward
+        for forward in range(2):
+            self.set.start(&search)
+            number = self.set.next_match(&search, BY_TCP_MD5, 0, segment, forward)
+            while number != NONE and left:
+                mkt = &self.mkts[number]
+                if number != tried and within(mkt.accept, timestamp):
+                    left -= 1
+                    prefix = md5_prefix(segment, scratch)
+                    layout(TCPAO_MD5, NULL, scratch, prefix, segment.tcp + segment.header_length,
+                           segment.length - segment.header_length, mkt.master, mkt.master_length,
+                           digest, &message)
+                    mac_one(TCPAO_MD5, &message)
+                    if tcpao_equal(digest, segment.tcp + segment.auth_offset + 2, 16):
+                        self.owners.details[connection].md5_key = number
+                        return number
+                number = self.set.next_match(&search, BY_TCP_MD5, 0, segment, forward)
+        return NONE
 
     cdef int candidates(self, const Segment *segment, int32_t connection, int direction,
                         int64_t timestamp, int32_t *found) noexcept nogil:
@@ -231,8 +304,10 @@ cdef class KeyTable:
                 break
             purpose = BY_TCP_MD5
         forward[0] = True
-        if found == NONE or purpose == BY_TCP_MD5:
-            return found
+        if found == NONE:
+            return NONE
+        if purpose == BY_TCP_MD5:
+            return self.best_md5(segment, timestamp, True)
         if not matches(&self.mkts[found], segment, True):
             forward[0] = False
         elif matches(&self.mkts[found], segment, False):
@@ -345,10 +420,15 @@ cdef class KeyTable:
         """The traffic key of an incarnation's direction for an MKT, or NONE."""
         return self.find_slot(self.owners.incarnations[incarnation].keys[direction], mkt)
 
-    cdef int32_t md5_key(self, const Segment *segment, int32_t connection) noexcept nogil:
-        """The TCP-MD5 key of a connection, or NONE."""
+    cdef int32_t md5_key(self, const Segment *segment, int32_t connection,
+                         int64_t timestamp) noexcept nogil:
+        """The TCP-MD5 key of a connection at that time, or NONE."""
+        cdef int32_t known
         self.look_up(segment, connection)
-        return self.owners.details[connection].md5_key
+        known = self.owners.details[connection].md5_key
+        if known == NONE or within(self.mkts[known].accept, timestamp):
+            return known
+        return self.best_md5(segment, timestamp, False)
 
     cdef void expect_again(self, const Attempt *row, uint8_t key_id) noexcept nogil:
         """If a row's key is what its KeyID means first, say so on its traffic key: the next segment

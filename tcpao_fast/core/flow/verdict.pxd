@@ -18,7 +18,8 @@ cdef enum VerdictCode:
     VERDICT_MD5_BAD = 9
     VERDICT_MD5_UNCHECKED = 10
     VERDICT_NOT_TCP = 11
-    VERDICT_COUNT = 12
+    VERDICT_MD5_REQUIRED = 12
+    VERDICT_COUNT = 13
 
 cdef void classify(ConnectionTable connections, KeyTable keys, bint ao_required,
                    const Segment *segment, int64_t timestamp, Attempt *row) noexcept nogil

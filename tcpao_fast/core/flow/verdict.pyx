@@ -138,16 +138,19 @@ cdef void classify(ConnectionTable connections, KeyTable keys, bint ao_required,
         row.check = CHECK_AO
         row.verdict = VERDICT_BAD_MAC
     elif segment.auth == AUTH_MD5:
-        md5_key = keys.md5_key(segment, row.connection)
-        if md5_key == NONE or not within(keys.mkts[md5_key].accept, timestamp):
+        md5_key = keys.md5_key(segment, row.connection, timestamp)
+        if md5_key == NONE:
             row.verdict = VERDICT_MD5_UNCHECKED
             return
         row.mkt = md5_key
         row.check = CHECK_MD5
         row.verdict = VERDICT_MD5_BAD
     else:
-        row.verdict = (VERDICT_AO_REQUIRED if connection.looked_up & HAS_MKT or ao_required
-                       else VERDICT_UNSIGNED)
+        row.verdict = VERDICT_UNSIGNED
+        if connection.looked_up & HAS_MKT or ao_required:
+            row.verdict = VERDICT_AO_REQUIRED
+        elif keys.md5_key(segment, row.connection, timestamp) != NONE:
+            row.verdict = VERDICT_MD5_REQUIRED
         return
     if segment.captured < segment.length:
         row.check = CHECK_NOTHING
@@ -444,7 +447,9 @@ cdef int commit(ConnectionTable connections, KeyTable keys, Attempts *one) excep
     cdef const Segment *segment = one.segment
     cdef Connection *connection
     cdef int32_t mkts[2]
+    cdef int32_t found
     cdef int count
+    cdef bint good = True
     if row.connection == NONE:
         return 0
     connection = &connections.connections[row.connection]
@@ -453,7 +458,12 @@ cdef int commit(ConnectionTable connections, KeyTable keys, Attempts *one) excep
         # what it says is reported until a MAC says it, or something else
         connection.initiator = row.direction if is_syn(segment) else 1 - row.direction
     if row.check == CHECK_MD5:
-        if tcpao_equal(one.mac, segment.tcp + segment.auth_offset + 2, 16):
+        if not tcpao_equal(one.mac, segment.tcp + segment.auth_offset + 2, 16):
+            # one of several keys for the peer, or the one that another segment just moved to
+            found = keys.find_md5(segment, row.connection, one.timestamp, row.mkt, one.scratch)
+            row.mkt = keys.best_md5(segment, one.timestamp, False) if found == NONE else found
+            good = found != NONE
+        if good:
             row.verdict = VERDICT_MD5_GOOD
             connections.prove(row.connection)
             if segment.flags & FLAG_SYN and connection.live == NONE:

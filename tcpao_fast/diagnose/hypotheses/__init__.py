@@ -17,7 +17,7 @@ from tcpao_fast.diagnose.hypotheses.cmac_key import cmac_key_length
 from tcpao_fast.diagnose.hypotheses.isn import isn
 from tcpao_fast.diagnose.hypotheses.options import clamped_mss, rewritten_options, trailing_nops
 from tcpao_fast.diagnose.hypotheses.options_coverage import options_coverage
-from tcpao_fast.diagnose.hypotheses.secret import secret_encoding
+from tcpao_fast.diagnose.hypotheses.secret import secret_encoding, typo
 from tcpao_fast.diagnose.hypotheses.sne import sne
 
 #: Quick, and alone enough in most cases: the commonest first.
@@ -45,4 +45,4 @@ COMBINED: tuple[Hypothesis, ...] = (
     rewritten_address,
 )
 #: Thousands of tries each, where nothing else fits.
-DEEP: tuple[Hypothesis, ...] = (clamped_mss, rewritten_port)
+DEEP: tuple[Hypothesis, ...] = (typo, clamped_mss, rewritten_port)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from tcpao_fast.diagnose.cases import Case, matches
+from tcpao_fast.diagnose.cases import Case, macs_of, matches
 from tcpao_fast.engine.candidates import is_from_local
 from tcpao_fast.keys import MasterKey
+from tcpao_fast.keys.addresses import Network
 
 Said = tuple[str, str, str]
 
@@ -12,49 +13,71 @@ Said = tuple[str, str, str]
 def key_id(case: Case, key: MasterKey) -> Said | None:
     """What is to be said where `key` is the one that fits: reason, what, advice.
 
-    None where the segment carries the KeyID that the key file says.
+    None where the key is the one that the connection, and the segment's KeyID, mean.
     """
+    if not matches(key, case.sample):
+        return _elsewhere(case, key)
+    vrf = case.connection.vrf
+    if key.vrf not in (None, vrf):
+        return (
+            "wrong_key_id",
+            f"their {macs_of(key)} are those of key {key.label}, which is for VRF {key.vrf}; the "
+            f"connection is in {f'VLAN {vrf}' if vrf else 'no VLAN (VRF 0)'}",
+            f"set vrf = {vrf} for key {key.label}, or remove vrf to match any",
+        )
     if key.is_tcp_md5:
         return None
     carried = case.sample.segment.key_id
     expected, other = key.send_id, key.recv_id
-    if not is_from_local(key, case.sample.segment):
+    from_local = is_from_local(key, case.sample.segment)
+    if not from_local:
         expected, other = other, expected
-    if not matches(key, case.sample):
-        if carried not in (key.send_id, key.recv_id):
-            return None if key is case.key else _named(case, key, carried, expected)
-        return (
-            "wrong_key_id",
-            f"their MACs are those of key {key.label}, whose addresses or ports do not match this "
-            "connection",
-            f"correct local, remote and the ports of key {key.label}, or add a key for this "
-            "connection",
-        )
     if carried == expected:
-        vrf = case.connection.vrf
-        if key.vrf in (None, vrf):
-            return None
-        return (
-            "wrong_key_id",
-            f"their MACs are those of key {key.label}, which is for VRF {key.vrf}; the "
-            f"connection is in {f'VLAN {vrf}' if vrf else 'no VLAN (VRF 0)'}",
-            f"set vrf = {vrf} for key {key.label}, or remove vrf to match any",
-        )
+        return None
     if carried == other:
         return (
             "swapped_ids",
             f"they carry KeyID {carried}, which key {key.label} uses in the other direction",
-            f"swap send_id and recv_id of key {key.label} on one side: the send_id of one side "
-            "is the recv_id of the other",
+            f"swap send_id and recv_id of key {key.label} on one side: the send_id of one side is "
+            "the recv_id of the other",
         )
-    return _named(case, key, carried, expected)
-
-
-def _named(case: Case, key: MasterKey, carried: int, expected: int | None) -> Said:
-    field = "send_id" if is_from_local(key, case.sample.segment) else "recv_id"
+    field = "send_id" if from_local else "recv_id"
     return (
         "wrong_key_id",
         f"they carry KeyID {carried}, but their MACs are those of key {key.label}, whose KeyID in "
         f"this direction is {expected}",
         f"set {field} of key {key.label} to {carried} here, or to {expected} on the peer",
     )
+
+
+def _elsewhere(case: Case, key: MasterKey) -> Said:
+    """The secret is that of a key for other addresses or ports."""
+    what = f"their {macs_of(key)} are those of key {key.label}, which is for {_ends(key)}"
+    if not key.is_tcp_md5:
+        what += f" and has IDs {key.send_id}/{key.recv_id}"
+        carried = case.sample.segment.key_id
+        ids = {value for one in case.keys for value in (one.send_id, one.recv_id)}
+        if carried not in ids:
+            what += f"; no key has their KeyID {carried}"
+    return (
+        "wrong_key_id",
+        what,
+        "configure the secret of this connection on the side that signs, or, if the secret of key "
+        f"{key.label} is meant, add a key for this connection (or correct local, remote and the "
+        f"ports of key {key.label})",
+    )
+
+
+def _ends(key: MasterKey) -> str:
+    """The addresses and ports that a key is for."""
+    sides = []
+    for address, ports in ((key.local, key.local_port), (key.remote, key.remote_port)):
+        text = "any address" if address is None else str(address)
+        if isinstance(address, Network):
+            text = text.removesuffix("/32" if address.version == 4 else "/128")
+        if isinstance(ports, tuple):
+            text += f" port {ports[0]}" + (f"-{ports[1]}" if ports[1] != ports[0] else "")
+        sides.append(text)
+    if key.local is None and key.local_port is None:
+        return sides[1]
+    return " and ".join(sides)

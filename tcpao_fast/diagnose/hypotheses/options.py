@@ -113,5 +113,7 @@ def _paddings(options: Iterable[tuple[int, bytes]]) -> Iterator[Options]:
 
 def _variant(case: Case, statement: Statement, options: Options, what: str) -> Iterator[Variant]:
     segment = with_options(statement.segment, options)
-    if segment is not None:
+    covered = statement.sne, statement.exclude_options, statement.nat
+    # TCP-MD5 covers no options: what changes nothing in the MAC's input is no variant
+    if segment is not None and segment.message(*covered) != statement.segment.message(*covered):
         yield Variant(replace(statement, segment=segment), "rewritten_options", what, _ADVICE)

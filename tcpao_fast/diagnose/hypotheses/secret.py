@@ -28,6 +28,8 @@ def secret_encoding(case: Case, statement: Statement) -> Iterator[Variant]:
     """Blanks and newlines at the ends, hexadecimal as text or text as hexadecimal, letter case."""
     seen = {statement.secret}
     for secret, what in _readings(statement.secret):
+        if statement.algorithm.startswith("hmac") and secret.rstrip(b"\0") in seen:
+            continue  # HMAC itself pads keys with zeros
         if secret and secret not in seen:
             seen.add(secret)
             yield Variant(
@@ -64,6 +66,31 @@ def _readings(secret: bytes) -> Iterator[tuple[bytes, str]]:
     ):
         yield written.encode(), what
         yield written.encode() + b"\n", f"{what}, with a newline appended"
+    yield b"\xef\xbb\xbf" + secret, "with a byte order mark"
+    if secret.startswith(b"\xef\xbb\xbf"):
+        yield secret[3:], "without its byte order mark"
+    for space, name in ((b"\xc2\xa0", "a no-break space"), (b"\xa0", "a Latin-1 no-break space")):
+        yield secret + space, f"with {name} appended"
+        yield space + secret, f"with {name} before it"
+        if b" " in secret:
+            yield secret.replace(b" ", space), f"with {name} for each space"
+    for word in (b"0 ", b"7 ", b"clear ", b"cleartext ", b"encrypted ", b"key-string ", b"ascii "):
+        yield word + secret, f'with "{word.decode().strip()}" taken for a part of it'
+        if secret.startswith(word):
+            yield secret.removeprefix(word), f'without "{word.decode().strip()}"'
+    for salt in range(16):
+        text = type_7(secret, salt)
+        yield text, "as Cisco type 7 text"
+        yield text.lower(), "as Cisco type 7 text in lowercase"
+    shown = from_type_7(secret)
+    if shown is not None:
+        yield shown, "read as Cisco type 7 text"
+    yield secret[:1].upper() + secret[1:], "with its first letter in uppercase"
+    yield secret[:1].lower() + secret[1:], "with its first letter in lowercase"
+    yield secret.title(), "with its words capitalized"
+    for newline in (b"\n", b"\r\n"):
+        yield base64.b64encode(secret + newline), "with a newline, written in base64"
+    yield base64.b64encode(secret) + b"\n", "written in base64 with a newline"
     yield base64.b64encode(secret), "written in base64 and read as text"
     with suppress(binascii.Error):
         yield base64.b64decode(secret, validate=True), "read as base64, not as text"
@@ -82,6 +109,61 @@ def _readings(secret: bytes) -> Iterator[tuple[bytes, str]]:
     for encoding in ("latin-1", "utf-16-le", "utf-16-be"):
         with suppress(UnicodeEncodeError):
             yield letters.encode(encoding), f"in {encoding.upper()} instead of UTF-8"
-    for length in (16, 20, 32, 64, 80):
+    for length in (8, 16, 20, 25, 31, 32, 63, 64, 79, 80):
         if length < len(secret):
             yield secret[:length], f"truncated to {length} bytes"
+
+
+#: What Cisco's type 7 XORs a password with, from a place of it on.
+_TYPE_7 = b"dsfd;kfoA,.iyewrkldJKDHSUBsgvca69834ncxv9873254k;fg87"
+
+
+def type_7(secret: bytes, salt: int) -> bytes:
+    """A secret in Cisco's type 7 form, which hides it from a glance and no more."""
+    hidden = bytes(one ^ _TYPE_7[(salt + at) % len(_TYPE_7)] for at, one in enumerate(secret))
+    return f"{salt:02d}{hidden.hex().upper()}".encode()
+
+
+def from_type_7(text: bytes) -> bytes | None:
+    """What is hidden in type 7 text; None where it is none."""
+    match = re.fullmatch(rb"(?:7 )?([0-5]\d)((?:[0-9A-Fa-f]{2})+)", text)
+    if match is None:
+        return None
+    salt, hidden = int(match[1]), bytes.fromhex(match[2].decode())
+    return bytes(one ^ _TYPE_7[(salt + at) % len(_TYPE_7)] for at, one in enumerate(hidden))
+
+
+_TYPED = bytes(range(32, 127))
+
+
+def typo(case: Case, statement: Statement) -> Iterator[Variant]:
+    """One character typed wrong: another, one too many or too few, or two in the wrong order."""
+    secret = statement.secret
+    if not 2 <= len(secret) <= 64:
+        return
+    seen = {secret}
+    for wrong, at, what in _mistyped(secret):
+        if wrong and wrong not in seen:
+            seen.add(wrong)
+            yield Variant(
+                replace(statement, secret=wrong),
+                "secret_encoding",
+                f"their secret differs from that of key {case.key.label} in one character: {what} "
+                f"at character {at + 1}",
+                "enter the same secret on both sides",
+            )
+
+
+def _mistyped(secret: bytes) -> Iterator[tuple[bytes, int, str]]:
+    for at in range(len(secret)):
+        yield secret[:at] + secret[at + 1 :], at, "one is missing"
+        yield secret[: at + 1] + secret[at:], at, "one is doubled"
+        if at + 1 < len(secret):
+            swapped = secret[at + 1 : at + 2] + secret[at : at + 1]
+            yield secret[:at] + swapped + secret[at + 2 :], at, "two are swapped"
+    for at in range(len(secret)):
+        for other in _TYPED:
+            yield secret[:at] + bytes([other]) + secret[at + 1 :], at, "another is there"
+    for at in range(len(secret) + 1):
+        for other in _TYPED:
+            yield secret[:at] + bytes([other]) + secret[at:], at, "one more is there"

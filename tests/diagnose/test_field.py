@@ -1,0 +1,69 @@
+"""What people really have: captures of an independent generator, and the right answer to each."""
+
+import pytest
+from samples import HERE
+
+import tcpao_fast as ao
+
+FIELD = HERE / "field"
+NOTHING = None
+#: Capture, key file, the reason, and what its sentence must say.
+RIGHT = [
+    ("aook", "ao", NOTHING, ()),
+    ("ao_k2secret", "ao2", "wrong_key_id", ("those of key k2", "10.0.0.9", "IDs 3/4")),
+    ("ao_k2secret_id9", "ao2", "wrong_key_id", ("those of key k2", "no key has their KeyID 9")),
+    ("md5otherpeerpw", "md5two_enc", "wrong_key_id", ("digests are those of key b", "10.0.0.9")),
+    ("md5ok", "md5pfx", NOTHING, ()),
+    ("md5ok", "md5pfx_r", NOTHING, ()),
+    ("md5rotate_both", "md5", "secret_changed", ("packet #14", "packet #19")),
+    ("md5rotate_both", "md5two", NOTHING, ()),
+    ("aorotate_one", "ao", "secret_changed", ("packet #14", "10.0.0.1:40000")),
+    ("md5unsignedsynack", "md5", "unsigned_peer", ("10.0.0.2:179 does not sign",)),
+    ("md5silent", "md5", "no_answer", ("does not answer",)),
+    ("plainonly", "md5", "unsigned_peer", ("do not sign",)),
+    ("aoblank", "ao", "rewritten_options", ("NOPs in a row",)),
+    ("ao_rst_unsigned", "ao", "unsigned_reset", ("RSTs that are not signed",)),
+    ("aolen4", "ao", "wrong_mac_length", ("no MAC",)),
+    ("ao60", "ao", "wrong_secret", ("60 connections",)),
+    ("eao253", "ao", "pre_standard_option", ("kind 253",)),
+    ("e_ao_type7pasted", "e_ao_type7pasted", "secret_encoding", ("type 7",)),
+    ("e_ao_typeprefix", "e_ao_typeprefix", "secret_encoding", ('"0"',)),
+    ("e_ao_bom", "e_ao_bom", "secret_encoding", ("byte order mark",)),
+    ("e_ao_nbsp", "e_ao_nbsp", "secret_encoding", ("no-break space",)),
+    ("e_md5_b64nl", "e_md5_b64nl", "secret_encoding", ("base64",)),
+    ("e_md5_capital", "e_md5_capital", "secret_encoding", ("first letter",)),
+    ("e_ao_cut25", "e_ao_cut25", "secret_encoding", ("25 bytes",)),
+]
+
+
+@pytest.mark.parametrize(("name", "keys", "reason", "said"), RIGHT)
+def test_the_right_answer(name, keys, reason, said):
+    chain = ao.load_keys(FIELD / f"{keys}.toml")
+    found = ao.diagnose_capture(FIELD / f"{name}.pcap", chain)
+    assert [one.reason for one in found.findings] == ([] if reason is None else [reason])
+    for one in found.findings:
+        assert all(words in one.sentence for words in said), one.sentence
+        for key in chain:  # no secret is ever shown
+            assert key.secret.decode(errors="replace") not in one.sentence + one.advice
+    assert found.exit_status == (0 if reason is None else 1)
+
+
+def test_the_order_of_tcp_md5_keys_does_not_matter():
+    """The longest prefix comes first, as in Linux, then every other key of the peer."""
+    keys = list(ao.load_keys(FIELD / "md5two.toml"))
+    for chain in (keys, keys[::-1]):
+        report = ao.verify_capture(FIELD / "md5rotate_both.pcap", chain)
+        assert report.counts["md5_good"] == 23
+
+
+def test_one_typed_character(tmp_path):
+    """A secret with one character wrong is found, and where it is wrong, not what it is."""
+    right = next(iter(ao.load_keys(FIELD / "ao.toml")))
+    for wrong in (right.secret[:-1], right.secret[:2] + b"%" + right.secret[3:]):
+        key = ao.MasterKey(
+            algorithm=right.algorithm, secret=wrong, send_id=right.send_id, recv_id=right.recv_id,
+            local=right.local, remote=right.remote, name="k",
+        )  # fmt: skip
+        (one,) = ao.diagnose_capture(FIELD / "aook.pcap", [key]).findings
+        assert one.reason == "secret_encoding"
+        assert "in one character" in one.sentence, one.sentence
