@@ -99,7 +99,7 @@ def verify_command(
     \b
     Exit status:
       0  everything signed is good
-      1  something is bad_mac, key_not_found, ao_required, malformed or md5_bad
+      1  bad_mac, key_not_found, ao_required, malformed, md5_bad or md5_required
       2  wrong usage, an unreadable file or a bad key file
       3  nothing is bad, but something could not be decided, or nothing was signed
     """

@@ -49,7 +49,7 @@ class TestVerify:
         assert found["captures"] == [str(wrap)]
         assert (found["segments"], found["signed"]) == (554, 554)
         assert found["verdicts"]["good"] == 554 and sum(found["verdicts"].values()) == 554
-        assert len(found["verdicts"]) == 11
+        assert len(found["verdicts"]) == 12
         (connection,) = found["connections"]
         assert connection["client"] == "10.0.0.1:39955"
         assert connection["server"] == "10.0.0.2:2027"

@@ -194,7 +194,7 @@ class TestTally:
     def test_adds_up(self):
         ids, counts, first_bad, keys = self.filled(Tally(BAD)).rows()
         assert ids.tolist() == [0, 2, 7]
-        assert counts[0].tolist() == [2] + [0] * 11
+        assert counts[0].tolist() == [2] + [0] * 12
         assert counts[1][[0, 1, 3]].tolist() == [2, 1, 1]
         assert counts[2][1] == 1
         assert first_bad.tolist() == [NOTHING_BAD, 12, 16]
