@@ -48,7 +48,7 @@ _WHY_NOT = {
     SignOutcome.fragment: "it is an IP fragment",
     SignOutcome.too_long: "an enclosing length field would overflow",
     SignOutcome.ipsec: "an enclosing IPsec authentication header would become invalid",
-    SignOutcome.too_many_headers: "it has too many enclosing headers",
+    SignOutcome.too_many_headers: "it has enclosing headers that cannot be adjusted",
 }
 
 

@@ -122,7 +122,7 @@ class SignOutcome(IntEnum):
     too_long = 11
     #: An IPsec authentication header around it would become wrong.
     ipsec = 12
-    #: More headers around it than are looked after (20 with a length or a checksum).
+    #: Headers around it that are not adjusted: more than 20 with lengths or checksums, UDP tunnels.
     too_many_headers = 13
     #: The option was removed (`strip`).
     stripped = 14

@@ -6,8 +6,11 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
+import numpy as np
+
 from tcpao_fast.capture.filter import PacketFilter
 from tcpao_fast.capture.reader import CaptureReader
+from tcpao_fast.core.wire.parse import LINK_TYPES
 from tcpao_fast.core.wire.records import Records
 from tcpao_fast.engine import Engine, VerifyResult
 from tcpao_fast.errors import CaptureError, InvalidArgumentError
@@ -68,6 +71,7 @@ def verify_into(
                 records = next(stream, None)
                 if records is None:
                     break
+                count_unread(report, records)
                 if packets is not None:
                     records = packets.choose(records)
                 result = engine.verify(records, final=False)
@@ -86,6 +90,14 @@ def verify_into(
     report.segments = sum(report.counts.values())
     report._tally = tally
     return report, damage
+
+
+def count_unread(report: CaptureReport, records: Records) -> None:
+    """Note records of link types that nothing here can read."""
+    linktypes, counts = np.unique(records.linktypes, return_counts=True)
+    for linktype, count in zip(linktypes.tolist(), counts.tolist(), strict=True):
+        if linktype not in LINK_TYPES:
+            report.unread[linktype] = report.unread.get(linktype, 0) + count
 
 
 def _records(path: PathLike, report: CaptureReport, progress: Progress | None) -> Iterator[Records]:

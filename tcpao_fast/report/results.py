@@ -132,6 +132,8 @@ class CaptureReport:
         What came of ``search_isn``.
     warnings : list of str
         What was not as it should be and did not end the run.
+    unread : dict of int to int
+        How many records have each link type that is not supported.
     """
 
     captures: list[str] = field(default_factory=list)
@@ -143,6 +145,7 @@ class CaptureReport:
     )
     search: SearchReport | None = None
     warnings: list[str] = field(default_factory=list)
+    unread: dict[int, int] = field(default_factory=dict)
     _tally: ConnectionTally | None = field(default=None, repr=False)
     _built: tuple[list[ConnectionReport], OtherConnections | None] | None = field(
         default=None, repr=False
@@ -163,6 +166,32 @@ class CaptureReport:
     def others(self) -> OtherConnections | None:
         """What was found of those that are not reported one by one."""
         return self._build()[1]
+
+    def unread_texts(self) -> list[str]:
+        """A line for each link type that is not supported.
+
+        Returns
+        -------
+        list of str
+        """
+        return [
+            f"{count} record{'s' * (count != 1)} of link type {linktype}"
+            f"{f' ({OTHER_LINK_TYPES[linktype]})' if linktype in OTHER_LINK_TYPES else ''} "
+            "not read: the link type is not supported"
+            for linktype, count in sorted(self.unread.items())
+        ]
+
+    def unread_as_list(self) -> list[dict[str, Any]]:
+        """The same in plain JSON types.
+
+        Returns
+        -------
+        list of dict
+        """
+        return [
+            {"linktype": linktype, "name": OTHER_LINK_TYPES.get(linktype), "records": count}
+            for linktype, count in sorted(self.unread.items())
+        ]
 
     @property
     def exit_status(self) -> int:
@@ -188,10 +217,31 @@ class CaptureReport:
             "segments": self.segments,
             "signed": self.signed,
             "verdicts": self.counts,
+            **({} if not self.unread else {"unread": self.unread_as_list()}),
             "connections": [connection.as_dict() for connection in self.connections],
             **({} if self.others is None else {"others": self.others.as_dict()}),
             **found,
         }
+
+
+#: Link types that are met and not supported, by name (https://www.tcpdump.org/linktypes.html).
+OTHER_LINK_TYPES = {
+    6: "Token Ring",
+    105: "802.11",
+    107: "Frame Relay",
+    117: "OpenBSD pflog",
+    119: "802.11 with a Prism header",
+    127: "802.11 with a radiotap header",
+    130: "Juniper ML PPP",
+    137: "Juniper ATM",
+    183: "Juniper VP",
+    189: "USB",
+    195: "802.15.4",
+    227: "CAN",
+    239: "NFLOG",
+    253: "Netlink",
+    266: "Juniper VS",
+}
 
 
 class Interrupted(KeyboardInterrupt):

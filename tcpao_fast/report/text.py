@@ -29,7 +29,7 @@ LEFT = {
     "fragment": "IP fragment; the MAC covers the whole datagram",
     "too_long": "an enclosing length field would overflow",
     "ipsec": "an enclosing IPsec header would become invalid",
-    "too_many_headers": "too many enclosing headers",
+    "too_many_headers": "enclosing headers that cannot be adjusted (too many, or a tunnel in UDP)",
 }
 
 
@@ -51,6 +51,7 @@ def print_capture(console: Console, report: CaptureReport, most: int | None = No
         markup=False,
         highlight=False,
     )
+    _print_unread(console, report)
     verdicts = Table(box=None, show_header=False, pad_edge=False)
     verdicts.add_column(no_wrap=True)
     verdicts.add_column(justify="right", no_wrap=True)
@@ -109,10 +110,9 @@ def print_diagnosis(console: Console, diagnosis: Diagnosis, most: int | None = N
         markup=False,
         highlight=False,
     )
+    _print_unread(console, report)
     if not diagnosis.findings:
-        undecided = report.exit_status == 3 and report.segments > 0
-        said = "nothing to explain." if undecided else "no segment is bad or undecided."
-        console.print(f"No findings: {said}", highlight=False)
+        console.print(f"No findings: {_why_none(report)}.", highlight=False)
     for one in diagnosis.findings[:most]:
         packets = ", ".join(f"#{number}" for number in one.packets)
         vlan = f" vlan {one.vrf}" if one.vrf else ""
@@ -136,6 +136,20 @@ def print_diagnosis(console: Console, diagnosis: Diagnosis, most: int | None = N
             "not examined: use --filter to select them",
             highlight=False,
         )
+
+
+def _print_unread(console: Console, report: CaptureReport) -> None:
+    for line in report.unread_texts():
+        console.print(Text(line, "yellow"), soft_wrap=True)
+
+
+def _why_none(report: CaptureReport) -> str:
+    """What it means that there is no finding."""
+    if not report.segments:
+        return "no TCP segments were read"
+    if any(report.counts[one.name] for one in BAD | UNDECIDED):
+        return "what is bad or undecided belongs to no connection that could be examined"
+    return "no segment is bad or undecided"
 
 
 def _print_connections(

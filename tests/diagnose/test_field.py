@@ -10,6 +10,11 @@ NOTHING = None
 #: Capture, key file, the reason, and what its sentence must say.
 RIGHT = [
     ("aook", "ao", NOTHING, ()),
+    ("enc_vxlan", "ao", NOTHING, ()),
+    ("enc_erspan2", "ao", NOTHING, ()),
+    ("enc_hdlc", "ao", NOTHING, ()),
+    ("enc_mpls_lt", "ao", NOTHING, ()),
+    ("enc_juniper_eth", "ao", NOTHING, ()),
     ("ao_k2secret", "ao2", "wrong_key_id", ("those of key k2", "10.0.0.9", "IDs 3/4")),
     ("ao_k2secret_id9", "ao2", "wrong_key_id", ("those of key k2", "no key has their KeyID 9")),
     ("md5otherpeerpw", "md5two_enc", "wrong_key_id", ("digests are those of key b", "10.0.0.9")),

@@ -32,8 +32,13 @@ cdef enum LinkType:
     LINK_RAW_12 = 12
     LINK_RAW_14 = 14
     LINK_RAW = 101
+    LINK_PPP_HDLC = 50
+    LINK_PPP_ETHER = 51
+    LINK_C_HDLC = 104
     LINK_LOOP = 108
     LINK_SLL = 113
+    LINK_JUNIPER_ETHER = 178
+    LINK_MPLS = 219
     LINK_IPV4 = 228
     LINK_IPV6 = 229
     LINK_SLL2 = 276
@@ -48,11 +53,16 @@ cdef enum EtherType:
     ETHER_PPPOE = 0x8864
     ETHER_QINQ = 0x88A8
     ETHER_QINQ_OLD = 0x9100
+    ETHER_BACKBONE = 0x88E7     # 802.1ah: a customer's frame in a provider's
+    ETHER_CISCO_METADATA = 0x8909
+    ETHER_ERSPAN = 0x88BE       # type I and II
+    ETHER_ERSPAN_3 = 0x22EB
 
 cdef enum Protocol:
     PROTOCOL_HOP_BY_HOP = 0
     PROTOCOL_IPIP = 4
     PROTOCOL_TCP = 6
+    PROTOCOL_UDP = 17
     PROTOCOL_IPV6 = 41
     PROTOCOL_ROUTING = 43
     PROTOCOL_FRAGMENT = 44
@@ -68,8 +78,9 @@ cdef enum:
 
 #: Link types (as in pcap files) that `parse` understands, by name.
 LINK_TYPES = {
-    0: "BSD loopback", 1: "Ethernet", 9: "PPP", 12: "raw IP", 14: "raw IP", 101: "raw IP",
-    108: "OpenBSD loopback", 113: "Linux SLL", 228: "raw IPv4", 229: "raw IPv6", 276: "Linux SLL2",
+    0: "BSD loopback", 1: "Ethernet", 9: "PPP", 12: "raw IP", 14: "raw IP", 50: "PPP in HDLC framing",
+    51: "PPPoE", 101: "raw IP", 104: "Cisco HDLC", 108: "OpenBSD loopback", 113: "Linux SLL",
+    178: "Juniper Ethernet", 219: "MPLS", 228: "raw IPv4", 229: "raw IPv6", 276: "Linux SLL2",
 }
 
 
@@ -318,10 +329,66 @@ cdef void parse_gre(const uint8_t *gre, const uint8_t *end, size_t missing, int 
     if flags & 0x8000:
         note_layer(noted, gre, LAYER_GRE)
     protocol = tcpao_once16(gre + 2)
-    if protocol == ETHER_TEB:
+    if protocol == ETHER_ERSPAN:            # type I has neither sequence number nor header
+        length += 8 if flags & 0x1000 else 0
+    elif protocol == ETHER_ERSPAN_3:
+        length += 12
+        if <size_t>(end - gre) >= length and tcpao_once8(gre + length - 1) & 1:
+            length += 8                     # the platform's own part
+    if <size_t>(end - gre) < length:
+        return
+    if protocol in (ETHER_TEB, ETHER_ERSPAN, ETHER_ERSPAN_3):
         parse_ethernet(gre + length, end, missing, depth + 1, vlan, out, noted)
     else:
         parse_ether(protocol, gre + length, end, missing, depth + 1, vlan, out, noted)
+
+
+cdef void parse_udp(const uint8_t *udp, const uint8_t *end, size_t missing, int depth, uint32_t vlan,
+                    Segment *out, Noted *noted) noexcept nogil:
+    """Tunnels in UDP, by their ports: VXLAN (RFC 7348), Geneve (RFC 8926), GTP-U (3GPP TS 29.281),
+    TZSP.  Whoever rewrites is told that lengths and checksums of them are not looked after."""
+    cdef const uint8_t *at = udp + 8
+    cdef uint16_t port
+    cdef uint8_t flags
+    if end - udp < 16:
+        return
+    port = tcpao_once16(udp + 2)
+    flags = tcpao_once8(at)
+    if port not in (4789, 8472, 6081, 2152, 37008):
+        return
+    if noted != NULL and noted.layers != NULL:
+        noted.layers.incomplete = 1
+    if port == 4789 or port == 8472:
+        if flags & 0x08:
+            parse_ethernet(at + 8, end, missing, depth + 1, vlan, out, noted)
+    elif port == 6081:
+        port = tcpao_once16(at + 2)
+        at += 8 + 4 * (flags & 0x3F)
+        if flags >> 6 == 0 and at < end:
+            if port == ETHER_TEB:
+                parse_ethernet(at, end, missing, depth + 1, vlan, out, noted)
+            else:
+                parse_ether(port, at, end, missing, depth + 1, vlan, out, noted)
+    elif port == 2152:
+        if flags >> 4 == 3 and tcpao_once8(at + 1) == 0xFF:       # a G-PDU
+            at += 12 if flags & 7 else 8
+            if flags & 4:                                         # extension headers
+                while at < end and (at - 1)[0]:
+                    flags = tcpao_once8(at)
+                    if flags == 0 or end - at < 4 * flags:
+                        return
+                    at += 4 * flags
+            parse_ip(at, end, missing, depth + 1, vlan, out, noted)
+    elif flags == 1 and tcpao_once8(at + 1) == 0 and tcpao_once16(at + 2) == 1:
+        at += 4
+        while at < end and at[0] != 1:                            # tags up to the end tag
+            if at[0] == 0:
+                at += 1
+            elif end - at < 2:
+                return
+            else:
+                at += 2 + tcpao_once8(at + 1)
+        parse_ethernet(at + 1, end, missing, depth + 1, vlan, out, noted)
 
 
 cdef void parse_payload(uint8_t protocol, const uint8_t *at, const uint8_t *end, size_t missing,
@@ -342,6 +409,8 @@ cdef void parse_payload(uint8_t protocol, const uint8_t *at, const uint8_t *end,
         parse_ip(at, end, missing, depth + 1, vlan, out, noted)
     elif protocol == PROTOCOL_GRE:
         parse_gre(at, end, missing, depth, vlan, out, noted)
+    elif protocol == PROTOCOL_UDP:
+        parse_udp(at, end, missing, depth, vlan, out, noted)
 
 
 cdef void parse_ip(const uint8_t *ip, const uint8_t *end, size_t missing, int depth, uint32_t vlan,
@@ -375,25 +444,35 @@ cdef void parse_ether(uint32_t ethertype, const uint8_t *at, const uint8_t *end,
             if ethertype <= 1500:
                 return
             at += 8
+        elif ethertype == ETHER_CISCO_METADATA:
+            if end - at < 8:
+                return
+            ethertype = tcpao_once16(at + 6)
+            at += 8
         else:
             break
     if ethertype == ETHER_MPLS or ethertype == ETHER_MPLS_MULTICAST:
         while end - at >= 4:
             if at[2] & 1:                   # bottom of stack; the label does not say what follows
-                parse_ip(at + 4, end, missing, depth + 1, vlan, out, noted)
+                if end - at >= 8 and tcpao_once8(at + 4) >> 4 == 0:       # a pseudowire (RFC 4448)
+                    parse_ethernet(at + 8, end, missing, depth + 1, vlan, out, noted)
+                else:
+                    parse_ip(at + 4, end, missing, depth + 1, vlan, out, noted)
                 return
             at += 4
     elif ethertype == ETHER_PPPOE:
         if end - at >= 8:
             note_layer(noted, at + 4, LAYER_PPPOE, tcpao_once16(at + 4))
             parse_ppp(at + 6, end, missing, depth, vlan, out, noted)
+    elif ethertype == ETHER_BACKBONE:
+        parse_ethernet(at + 4, end, missing, depth + 1, vlan, out, noted)
     elif ethertype == ETHER_IPV4 or ethertype == ETHER_IPV6:
         parse_ip(at, end, missing, depth, vlan, out, noted)
 
 
 cdef void parse_ethernet(const uint8_t *frame, const uint8_t *end, size_t missing, int depth,
                          uint32_t vlan, Segment *out, Noted *noted) noexcept nogil:
-    if end - frame >= 14:
+    if end - frame >= 14 and depth <= MAX_DEPTH:
         parse_ether(tcpao_once16(frame + 12), frame + 14, end, missing, depth, vlan, out, noted)
 
 
@@ -404,11 +483,29 @@ cdef void parse_ppp(const uint8_t *at, const uint8_t *end, size_t missing, int d
         at += 2
     if end - at < 2:
         return
-    protocol = be16(at)
+    protocol = tcpao_once8(at)
+    if protocol & 1:                        # compressed to a byte (RFC 1661 section 6.5)
+        at -= 1
+    else:
+        protocol = be16(at)
     if protocol == 0x0021 or protocol == 0x0057:
         parse_ip(at + 2, end, missing, depth, vlan, out, noted)
     elif protocol == 0x0281:
         parse_ether(ETHER_MPLS, at + 2, end, missing, depth, vlan, out, noted)
+
+
+cdef void parse_juniper(const uint8_t *at, const uint8_t *end, size_t missing, Segment *out,
+                        Noted *noted) noexcept nogil:
+    """What Junos puts before an Ethernet frame: a magic number, flags, and extensions."""
+    cdef uint8_t flags
+    if end - at < 6 or at[0] != 0x4D or at[1] != 0x47 or at[2] != 0x43:
+        return
+    flags = tcpao_once8(at + 3)
+    at += 4
+    if flags & 0x80:
+        at += 2 + tcpao_once16(at)
+    if not flags & 0x02 and at < end:       # else the layer 2 header is left out
+        parse_ethernet(at, end, missing, 0, 0, out, noted)
 
 
 cdef inline bint parse_plain(const uint8_t *frame, size_t length, int linktype,
@@ -486,7 +583,18 @@ cdef void parse_frame(const uint8_t *frame, size_t length, size_t wire_length, i
         # the address family differs from one BSD to the next; the IP version does not
         if length >= 4:
             parse_ip(frame + 4, end, missing, 0, 0, out, &noted)
-    elif linktype == LINK_PPP:
+    elif linktype == LINK_C_HDLC:
+        if length >= 4:
+            parse_ether(tcpao_once16(frame + 2), frame + 4, end, missing, 0, 0, out, &noted)
+    elif linktype == LINK_MPLS:
+        parse_ether(ETHER_MPLS, frame, end, missing, 0, 0, out, &noted)
+    elif linktype == LINK_PPP_ETHER:
+        if length >= 6:
+            note_layer(&noted, frame + 4, LAYER_PPPOE, tcpao_once16(frame + 4))
+            parse_ppp(frame + 6, end, missing, 0, 0, out, &noted)
+    elif linktype == LINK_JUNIPER_ETHER:
+        parse_juniper(frame, end, missing, out, &noted)
+    elif linktype == LINK_PPP or linktype == LINK_PPP_HDLC:
         parse_ppp(frame, end, missing, 0, 0, out, &noted)
 
 
