@@ -24,6 +24,7 @@ REASONS = {
     "sne": "the sequence number extension differs",
     "isn": "the traffic key was derived from other ISNs",
     "rewritten_address": "an address or port was changed in transit",
+    "rewritten_header": "a field of the TCP header was changed in transit",
     "rewritten_options": "TCP options were changed in transit",
     "tcp_md5": "TCP-MD5 instead of TCP-AO",
     "unsigned_peer": "segments are not signed",

@@ -45,6 +45,14 @@ def with_ends(
     return ParsedSegment(bytes(changed), _RAW_IP)
 
 
+def with_header_bytes(segment: ParsedSegment, at: int, data: bytes) -> ParsedSegment:
+    """The packet with other bytes at a place of its TCP header."""
+    changed = bytearray(segment.packet)
+    start = _tcp_offset(segment, segment.packet) + at
+    changed[start : start + len(data)] = data
+    return ParsedSegment(bytes(changed), _RAW_IP)
+
+
 def with_options(segment: ParsedSegment, options: list[tuple[int, bytes]]) -> ParsedSegment | None:
     """The packet with other TCP options; None where they do not fit, or are as they were."""
     packet = segment.packet

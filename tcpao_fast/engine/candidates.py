@@ -187,6 +187,47 @@ def search_port(statement: Statement, side: str, mac: bytes) -> list[int]:
     return [int(port) for port in np.flatnonzero(same)]
 
 
+def search_header(
+    statement: Statement, at: int, patterns: npt.NDArray[np.uint8], mac: bytes
+) -> list[int]:
+    """With which bytes at a place of the TCP header a statement gives the MAC.
+
+    Parameters
+    ----------
+    statement : Statement
+    at : int
+        Bytes from the beginning of the TCP header, below 20.
+    patterns : uint8[n, width]
+        What is tried there.
+    mac : bytes
+        The leftmost bytes, as the option has them.
+
+    Returns
+    -------
+    list of int
+        Indices of the patterns that give it.
+    """
+    text = np.frombuffer(statement.message(), np.uint8)
+    messages = np.tile(text, (len(patterns), 1))
+    place = PREFIX[statement.segment.version] + at
+    if statement.algorithm == "tcp-md5":  # no SNE
+        place -= 4
+        raw = np.frombuffer(statement.secret, np.uint8)[None, :]
+    else:
+        context = np.frombuffer(statement.context(), np.uint8)[None, :]
+        raw = derive_traffic_keys(statement.algorithm, statement.secret, context)
+    messages[:, place : place + patterns.shape[1]] = patterns
+    macs = mac_batch(
+        TrafficKeys(statement.algorithm, raw),
+        np.zeros(len(patterns), np.int32),
+        messages,
+        np.arange(len(patterns)) * len(text),
+        np.full(len(patterns), len(text)),
+    )
+    same = (macs[:, : len(mac)] == np.frombuffer(mac, np.uint8)).all(axis=1)
+    return [int(one) for one in np.flatnonzero(same)]
+
+
 @dataclass(frozen=True, slots=True)
 class IsnSearch:
     """What `search_isns` found.

@@ -1,5 +1,6 @@
 """What people really have: captures of an independent generator, and the right answer to each."""
 
+import numpy as np
 import pytest
 from samples import HERE
 
@@ -26,6 +27,7 @@ RIGHT = [
     ("md5unsignedsynack", "md5", "unsigned_peer", ("10.0.0.2:179 does not sign",)),
     ("md5silent", "md5", "no_answer", ("does not answer",)),
     ("plainonly", "md5", "unsigned_peer", ("do not sign",)),
+    ("ao_window", "ao", "rewritten_header", ("window",)),
     ("aoblank", "ao", "rewritten_options", ("NOPs in a row",)),
     ("ao_rst_unsigned", "ao", "unsigned_reset", ("RSTs that are not signed",)),
     ("aolen4", "ao", "wrong_mac_length", ("no MAC",)),
@@ -72,3 +74,36 @@ def test_one_typed_character(tmp_path):
         (one,) = ao.diagnose_capture(FIELD / "aook.pcap", [key]).findings
         assert one.reason == "secret_encoding"
         assert "in one character" in one.sentence, one.sentence
+
+
+@pytest.mark.parametrize("capture_name", ["aook", "md5ok"])
+@pytest.mark.parametrize(
+    ("field", "at", "data"),
+    [("window", 14, b"\x12\x34"), ("urgent pointer", 18, b"\0\x07"), ("ECN", 13, None)],
+)
+def test_changed_headers(capture_name, field, at, data, tmp_path):
+    """A device on the path changes a field in every segment of the client."""
+    from tcpao_fast.core.wire.pcap_write import pcap_header, pcap_records
+
+    keys = ao.load_keys(FIELD / ("ao.toml" if capture_name == "aook" else "md5pfx.toml"))
+    with ao.CaptureReader(FIELD / f"{capture_name}.pcap") as reader:
+        (records,) = reader
+        rows = ao.Engine(keys).verify(records).segments
+        frames = []
+        for i, row in enumerate(rows):
+            frame = bytearray(records.data(i))
+            if row["destination_port"] == 179:
+                place = int(row["tcp_offset"]) + at
+                new = data or bytes([frame[place] ^ 0xC0])
+                frame[place : place + len(new)] = new
+            frames.append(bytes(frame))
+        lengths = np.array([len(one) for one in frames])
+        where = b"".join(frames), np.cumsum(lengths) - lengths, lengths
+        path = tmp_path / "changed.pcap"
+        path.write_bytes(
+            pcap_header(int(records.linktypes[0]), 65535, False, False)
+            + bytes(pcap_records(*where, lengths, records.timestamps, False, False))
+        )
+    (one,) = ao.diagnose_capture(path, keys).findings
+    assert one.reason == "rewritten_header" and f"signed with {field}" in one.sentence
+    assert "from 10.0.0.1:40000" in one.sentence

@@ -14,6 +14,7 @@ from tcpao_fast.diagnose.hypotheses.address import (
 )
 from tcpao_fast.diagnose.hypotheses.algorithm import algorithm
 from tcpao_fast.diagnose.hypotheses.cmac_key import cmac_key_length
+from tcpao_fast.diagnose.hypotheses.header import rewritten_header
 from tcpao_fast.diagnose.hypotheses.isn import isn
 from tcpao_fast.diagnose.hypotheses.options import clamped_mss, rewritten_options, trailing_nops
 from tcpao_fast.diagnose.hypotheses.options_coverage import options_coverage
@@ -45,4 +46,4 @@ COMBINED: tuple[Hypothesis, ...] = (
     rewritten_address,
 )
 #: Thousands of tries each, where nothing else fits.
-DEEP: tuple[Hypothesis, ...] = (typo, clamped_mss, rewritten_port)
+DEEP: tuple[Hypothesis, ...] = (rewritten_header, typo, clamped_mss, rewritten_port)
