@@ -29,6 +29,7 @@ NOT_DEEP = "not tried in depth, because many other connections failed in the sam
 _GOOD = [Verdict.good, Verdict.md5_good]
 _TCP_MD5 = 2  # ParsedSegment.auth
 _TRIED = (Verdict.bad_mac, Verdict.key_not_found, Verdict.md5_bad)
+_UNCHECKED = Verdict.md5_unchecked
 
 
 class Rank(IntEnum):
@@ -153,7 +154,9 @@ def _join(group: list[Finding]) -> Finding:
 def _of_connection(connection: ConnectionEvidence, solver: Solver) -> list[Finding]:
     observations = [one for look in OBSERVATIONS for one in look(connection, solver.keys)]
     explained = {pair for one in observations for pair in one.explains}
-    found = [_observed(connection, one) for one in observations]
+    # a digest that no key is for may be made with one all the same: that says more
+    solved_md5: set[tuple[int, Verdict]] = set()
+    found: list[Finding] = []
     merged = {one.direction: one for one in _merged(connection, solver.keys)}
     groups: dict[str, list[tuple[int, Solution, list[Sample]]]] = {}
     unsolved: list[tuple[int, list[Sample]]] = []
@@ -163,10 +166,15 @@ def _of_connection(connection: ConnectionEvidence, solver: Solver) -> list[Findi
             one
             for one in connection.samples
             if one.direction == side
-            and one.verdict in _TRIED
-            and (side, one.verdict) not in explained
+            and (
+                one.verdict is _UNCHECKED
+                or (one.verdict in _TRIED and (side, one.verdict) not in explained)
+            )
         ]
         solved, left = _solved(samples, connection, solver)
+        if any(one.verdict is _UNCHECKED for _, of in solved for one in of):
+            solved_md5.add((side, _UNCHECKED))
+        left = [one for one in left if one.verdict is not _UNCHECKED]
         for solution, of in solved:
             groups.setdefault(solution.reason, []).append((side, solution, of))
         if left and side in merged:
@@ -175,6 +183,11 @@ def _of_connection(connection: ConnectionEvidence, solver: Solver) -> list[Findi
             left = left if not solved and not merged[side].observation.packets else []
         if left:
             unsolved.append((side, left))
+    found += [
+        _observed(connection, one)
+        for one in observations
+        if not one.explains or not one.explains <= solved_md5
+    ]
     tried = solver.tried - before
     # where one direction has several reasons, each is counted by the segments that were looked at
     by_reason = [[(side, of) for side, _, of in parts] for parts in groups.values()]

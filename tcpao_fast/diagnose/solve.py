@@ -25,7 +25,8 @@ BUDGETS = {"single": (200, 1), "combined": (8, 4), "deep": (4, 3)}
 #: The first connections for which no reason is found are looked at more closely.
 THOROUGH = (24, 12)
 
-_UNCHECKED = Verdict.md5_unchecked
+#: Verdicts that a key gets outside of its accept lifetime.
+_UNACCEPTED = (Verdict.key_not_found, Verdict.md5_unchecked, Verdict.md5_bad)
 _MD5 = 2
 _SYN, _ACK = 2, 16
 _MASK = 0xFFFFFFFF
@@ -209,11 +210,15 @@ def _batches(
 def _solution(case: Case, variants: tuple[Variant, ...]) -> Solution | None:
     """What fitting variants come to, with what is to be said of the key itself."""
     said = [(one.reason, one.what, one.advice) for one in variants]
-    for extra in (key_id(case, case.key), mac_length(case, case.key)):
+    extras = [mac_length(case, case.key)]
+    # a segment whose addresses are those that it was signed with may be for the key after all
+    if not (variants and not matches(case.key, case.sample) and _is_for(case.key, variants[-1])):
+        extras.insert(0, key_id(case, case.key))
+    for extra in extras:
         if extra is not None:
             said.append(extra)
     limited = case.key.accept_lifetime is not None
-    if not said and limited and case.sample.verdict in (Verdict.key_not_found, _UNCHECKED):
+    if not said and limited and case.sample.verdict in _UNACCEPTED:
         said.append(
             (
                 "wrong_key_id",
@@ -230,6 +235,13 @@ def _solution(case: Case, variants: tuple[Variant, ...]) -> Solution | None:
         "; ".join(dict.fromkeys(advice for _, _, advice in said)),
         case.key,
     )
+
+
+def _is_for(key: MasterKey, variant: Variant) -> bool:
+    """Whether addresses and ports of a key match a variant's segment."""
+    one = variant.statement.segment
+    side = key.sent_by_local(one.source, one.source_port, one.destination, one.destination_port)
+    return side is not None
 
 
 def _isns(

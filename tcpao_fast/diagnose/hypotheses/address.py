@@ -7,14 +7,19 @@ from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
 
 from tcpao_fast.diagnose.cases import Case, Variant
+from tcpao_fast.diagnose.hypotheses.header import WORDS
 from tcpao_fast.diagnose.packets import with_ends
-from tcpao_fast.engine.candidates import Statement, search_port
+from tcpao_fast.engine.candidates import Statement, search_header, search_port
 from tcpao_fast.errors import TcpAoError
 from tcpao_fast.text import address_text, endpoint_text
 
 _ADVICE = (
     "TCP-AO covers addresses and ports: remove the NAT, or set local_nat or remote_nat if both "
     "sides support RFC 6978"
+)
+_ADVICE_MD5 = (
+    "TCP-MD5 covers addresses and ports (RFC 2385): remove the NAT between the peers, or use a "
+    "tunnel"
 )
 
 
@@ -51,8 +56,6 @@ def rewritten_address(case: Case, statement: Statement) -> Iterator[Variant]:
 
 def rewritten_port(case: Case, statement: Statement) -> Iterator[Variant]:
     """Every port of one side, with the addresses that the key file knows: a NAT that maps ports."""
-    if statement.algorithm == "tcp-md5":
-        return
     segment = statement.segment
     for side in ("source", "destination"):
         own = getattr(segment, side)
@@ -67,9 +70,8 @@ def rewritten_port(case: Case, statement: Statement) -> Iterator[Variant]:
             if moved is None:
                 continue
             try:
-                found = search_port(
-                    replace(statement, segment=moved), side, case.sample.segment.mac
-                )
+                there = replace(statement, segment=moved)
+                found = _search_port(there, side, case.sample.segment.mac)
             except TcpAoError:
                 continue
             for port in found:
@@ -77,6 +79,12 @@ def rewritten_port(case: Case, statement: Statement) -> Iterator[Variant]:
                 variant = _with_ends(case, statement, (source, ports[0], destination, ports[1]))
                 if variant is not None:
                     yield variant
+
+
+def _search_port(statement: Statement, side: str, mac: bytes) -> list[int]:
+    if statement.algorithm != "tcp-md5":
+        return search_port(statement, side, mac)
+    return search_header(statement, 0 if side == "source" else 2, WORDS, mac)
 
 
 def swapped_addresses(case: Case, statement: Statement) -> Iterator[Variant]:
@@ -116,7 +124,7 @@ def _with_ends(
         replace(statement, segment=packet),
         "rewritten_address",
         f"they were signed as going from {signed}: an address or port was changed in transit",
-        _ADVICE,
+        _ADVICE_MD5 if statement.algorithm == "tcp-md5" else _ADVICE,
     )
 
 

@@ -16,7 +16,8 @@ _ADVICE = (
     "find the device on the path that modifies this field (a traffic shaper, WAN optimizer, "
     "firewall or load balancer): TCP-AO and TCP-MD5 cover it"
 )
-_WORDS = np.arange(1 << 16).astype(">u2").view(np.uint8).reshape(-1, 2)
+#: Every value of a field of two bytes.
+WORDS = np.arange(1 << 16).astype(">u2").view(np.uint8).reshape(-1, 2)
 
 
 def rewritten_header(case: Case, statement: Statement) -> Iterator[Variant]:
@@ -29,9 +30,9 @@ def rewritten_header(case: Case, statement: Statement) -> Iterator[Variant]:
         np.uint8,
     )
     for name, at, patterns in (
-        ("window", 14, _WORDS),
+        ("window", 14, WORDS),
         ("ECN or reserved bits", 12, bits),
-        ("urgent pointer", 18, _WORDS),
+        ("urgent pointer", 18, WORDS),
     ):
         own = header[at : at + 2]
         try:
