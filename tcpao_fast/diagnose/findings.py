@@ -114,7 +114,10 @@ def findings_of(evidence: Sequence[ConnectionEvidence], keys: Sequence[MasterKey
 
 
 #: What differs from one connection to the next though the reason is the same.
-_HOW_FAR = re.compile(r"none of \d+ interpretations of the key file produces them|" + NOT_DEEP)
+_HOW_FAR = re.compile(
+    r"none of \d+ interpretations of the key file produces them|#\d+"
+    r"|\b\d+ (?=segments|signed segments|times|before have)|up to \d+ bytes|" + NOT_DEEP
+)
 
 
 def _joined(findings: Sequence[Finding]) -> list[Finding]:
@@ -124,7 +127,7 @@ def _joined(findings: Sequence[Finding]) -> list[Finding]:
     groups: dict[tuple[object, ...], list[Finding]] = {}
     for one in findings:
         said = one.sentence.replace(endpoint_text(*one.client), "CLIENT")
-        said = re.sub(r"#?\b\d+\b", "N", _HOW_FAR.sub("TRIED", said))
+        said = _HOW_FAR.sub("", said)
         place = one.client[0], one.server, one.vrf
         groups.setdefault((place, one.reason, said, one.rank, *one.counts), []).append(one)
     return [group[0] if len(group) == 1 else _join(group) for group in groups.values()]
