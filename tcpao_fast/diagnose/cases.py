@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from tcpao_fast.core.batch.one import ParsedSegment
 from tcpao_fast.diagnose.evidence import ConnectionEvidence, Endpoint, Sample
 from tcpao_fast.engine.candidates import Statement
 from tcpao_fast.keys import MasterKey
@@ -100,8 +101,7 @@ def macs_of(key: MasterKey) -> str:
     return "digests" if key.is_tcp_md5 else "MACs"
 
 
-def matches(key: MasterKey, sample: Sample) -> bool:
+def matches(key: MasterKey, one: ParsedSegment) -> bool:
     """Whether addresses and ports of a key match a segment, seen from either end."""
-    one = sample.segment
     side = key.sent_by_local(one.source, one.source_port, one.destination, one.destination_port)
     return side is not None

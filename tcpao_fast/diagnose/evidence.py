@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from tcpao_fast.core.batch.one import ParsedSegment
 from tcpao_fast.engine import VerifyResult
-from tcpao_fast.engine.verdicts import BAD, UNDECIDED, Verdict
+from tcpao_fast.engine.verdicts import BAD, GOOD, UNDECIDED, Verdict
 from tcpao_fast.text import address_text, endpoint_text
 
 #: Connections of which segments are kept; of the others there are the counts.
@@ -36,11 +36,20 @@ _RAW_IP = 101
 _TROUBLE = np.zeros(256, bool)
 _TROUBLE[[int(verdict) for verdict in BAD | UNDECIDED]] = True
 _GOOD = np.zeros(256, bool)
-_GOOD[[Verdict.good, Verdict.md5_good]] = True
+_GOOD[[int(verdict) for verdict in GOOD]] = True
 _BAD_MAC = np.zeros(256, bool)
 _BAD_MAC[[Verdict.bad_mac, Verdict.md5_bad]] = True
 _NEVER = 1 << 62
 _COUNTED = len(Verdict)
+#: What is kept of every connection, an entry each, and what it is at first.
+_EMPTY = {
+    "_counts": 0,
+    "_options": 0,
+    "_largest": 0,
+    "_last_good": 0,
+    "_first_bad": _NEVER,
+    "_wanted": True,
+}
 
 Endpoint = tuple[str, int]
 
@@ -249,7 +258,7 @@ class EvidenceCollector:
         self._options = np.zeros((0, 2, 3), np.int64)
         self._largest = np.zeros((0, 2), np.int64)
         self._last_good = np.zeros((0, 2), np.int64)
-        self._before_bad = np.zeros((0, 2), np.int64)  # the first bad one, counted down from _NEVER
+        self._first_bad = np.zeros((0, 2), np.int64)
         # whether more segments are wanted, by direction, by SYN and by verdict
         self._wanted = np.zeros((0, 2, 2, _COUNTED), bool)
         self._known: dict[int, ConnectionEvidence] = {}
@@ -290,11 +299,10 @@ class EvidenceCollector:
         if top <= known:
             return
         more = max(top, known * 3 // 2) - known
-        for name in ("_counts", "_options", "_largest", "_last_good", "_before_bad"):
+        for name, empty in _EMPTY.items():
             old = getattr(self, name)
-            grown = np.zeros((more, *old.shape[1:]), old.dtype)
+            grown = np.full((more, *old.shape[1:]), empty, old.dtype)
             setattr(self, name, np.concatenate((old, grown)))
-        self._wanted = np.concatenate((self._wanted, np.ones((more, 2, 2, _COUNTED), bool)))
 
     def _count(self, rows: _Rows) -> None:
         where = rows.connection, rows.direction
@@ -303,7 +311,7 @@ class EvidenceCollector:
         np.maximum.at(self._largest, where, rows.payload())
         good, bad = _GOOD[rows.verdict], _BAD_MAC[rows.verdict]
         np.maximum.at(self._last_good, where, np.where(good, rows.numbers, 0))
-        np.maximum.at(self._before_bad, where, np.where(bad, _NEVER - rows.numbers, 0))
+        np.minimum.at(self._first_bad, where, np.where(bad, rows.numbers, _NEVER))
 
     def _note_handshakes(self, rows: _Rows) -> None:
         with_syn = (rows.segments["flags"] & _SYN) != 0
@@ -316,7 +324,7 @@ class EvidenceCollector:
             row = rows.segments[i]
             is_answer = bool(row["flags"] & _ACK)
             again = any(one.direction == direction for one in noted)
-            if again and rows.verdict[i] in (Verdict.good, Verdict.md5_good):
+            if again and _GOOD[rows.verdict[i]]:
                 self._evidence_of(connection, row)  # perhaps it is never answered
             noted.append(
                 Handshake(
@@ -376,7 +384,7 @@ class EvidenceCollector:
                 self._options[connection],
                 self._largest[connection],
                 self._last_good[connection],
-                _NEVER - self._before_bad[connection],
+                self._first_bad[connection],
             )
         return known
 
@@ -436,7 +444,7 @@ class EvidenceCollector:
             known.options = self._options[number]
             known.largest = self._largest[number]
             known.last_good = self._last_good[number]
-            known.first_bad = _NEVER - self._before_bad[number]
+            known.first_bad = self._first_bad[number]
             known.handshakes = self._handshakes.get(number, [])
             known.watched = watched[number]
             found.append(known)

@@ -17,7 +17,7 @@ from tcpao_fast.diagnose.observations import (
     larger_than_mss,
 )
 from tcpao_fast.diagnose.solve import Solution, Solver
-from tcpao_fast.engine.verdicts import BAD, Verdict
+from tcpao_fast.engine.verdicts import BAD, GOOD, Verdict
 from tcpao_fast.keys import MasterKey
 from tcpao_fast.text import endpoint_text
 
@@ -26,7 +26,7 @@ PACKETS = 8
 #: How likely a solution may be a coincidence.
 CHANCE = 1e-3
 NOT_DEEP = "not tried in depth, because many other connections failed in the same way"
-_GOOD = [Verdict.good, Verdict.md5_good]
+_GOOD = sorted(GOOD)
 _TCP_MD5 = 2  # ParsedSegment.auth
 _TRIED = (Verdict.bad_mac, Verdict.key_not_found, Verdict.md5_bad)
 _UNCHECKED = Verdict.md5_unchecked
@@ -255,7 +255,7 @@ def _finding(
 ) -> Finding:
     client = connection.client
     bad = any(name in counts for name in (v.name for v in BAD))
-    good = set(counts) <= {Verdict.good.name, Verdict.md5_good.name}
+    good = set(counts) <= {verdict.name for verdict in GOOD}
     return Finding(
         connection.ends[client],
         connection.ends[1 - client],
@@ -382,7 +382,7 @@ def _unsolved(
 def _no_key(case: _Unexplained) -> tuple[str, str, str]:
     """Reason, sentence and advice where no key has the KeyID."""
     ids = ", ".join(dict.fromkeys(str(one.segment.key_id) for one in case.samples))
-    md5 = [key for key in case.keys if key.is_tcp_md5 and matches(key, case.samples[0])]
+    md5 = [key for key in case.keys if key.is_tcp_md5 and matches(key, case.samples[0].segment)]
     if md5:
         sentence = (
             f"Segments from {case.who} are signed with TCP-AO (KeyID {ids}), but the key file "

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 
 from tcpao_fast.diagnose.evidence import ConnectionEvidence, Sample, options_of
 from tcpao_fast.diagnose.packets import header_of
-from tcpao_fast.engine.verdicts import Verdict
+from tcpao_fast.engine.verdicts import GOOD, UNSIGNED, Verdict
 from tcpao_fast.keys import MasterKey
 
 _NONE, _AO, _MD5 = 0, 1, 2
 _RST = 4
-_GOOD = (Verdict.good, Verdict.md5_good)
-_UNSIGNED = (Verdict.ao_required, Verdict.md5_required)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +118,7 @@ def unsigned_reset(
 ) -> Iterator[Observation]:
     """Unsigned RSTs of a side that signs all else: its socket is gone, or nobody listens."""
     for side in (0, 1):
-        for verdict in _UNSIGNED:
+        for verdict in sorted(UNSIGNED):
             unsigned = _samples(connection, side, verdict)
             if not unsigned or not all(one.segment.flags & _RST for one in unsigned):
                 continue
@@ -144,7 +142,7 @@ def pre_standard_option(
 ) -> Iterator[Observation]:
     """Option kinds 253 and 254 (RFC 4727), which carried authentication before TCP-AO did."""
     for side in (0, 1):
-        for verdict in _UNSIGNED:
+        for verdict in sorted(UNSIGNED):
             found = [
                 (one, kind)
                 for one in _samples(connection, side, verdict)
@@ -171,7 +169,7 @@ def blanked_option(
 ) -> Iterator[Observation]:
     """A run of NOPs as long as the option: a firewall overwrote it."""
     for side in (0, 1):
-        for verdict in _UNSIGNED:
+        for verdict in sorted(UNSIGNED):
             least = (
                 18
                 if verdict is Verdict.md5_required
@@ -374,7 +372,7 @@ def unanswered(
     for side in (0, 1):
         sent = [one for one in connection.handshakes if one.direction == side]
         other = connection.counts[1 - side].sum()
-        if len(sent) < 2 or any(one.verdict not in _GOOD for one in sent):
+        if len(sent) < 2 or any(one.verdict not in GOOD for one in sent):
             continue
         if int(connection.counts[side].sum()) > len(sent):
             continue  # it went on

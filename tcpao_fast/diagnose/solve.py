@@ -133,7 +133,7 @@ class Solver:
         md5 = sample.segment.auth == _MD5
         tried = [self.keys[sample.key]] if sample.key >= 0 else []
         of_kind = [key for key in self.keys if key.is_tcp_md5 == md5]
-        fitting_ones = [key for key in of_kind if matches(key, sample)]
+        fitting_ones = [key for key in of_kind if matches(key, sample.segment)]
         ordered = dict.fromkeys(id(key) for key in (*tried, *fitting_ones, *of_kind))
         by_id = {id(key): key for key in self.keys}
         known = _isns(sample, connection, isns)
@@ -212,7 +212,12 @@ def _solution(case: Case, variants: tuple[Variant, ...]) -> Solution | None:
     said = [(one.reason, one.what, one.advice) for one in variants]
     extras = [mac_length(case, case.key)]
     # a segment whose addresses are those that it was signed with may be for the key after all
-    if not (variants and not matches(case.key, case.sample) and _is_for(case.key, variants[-1])):
+    rewritten = (
+        bool(variants)
+        and not matches(case.key, case.sample.segment)
+        and matches(case.key, variants[-1].statement.segment)
+    )
+    if not rewritten:
         extras.insert(0, key_id(case, case.key))
     for extra in extras:
         if extra is not None:
@@ -235,13 +240,6 @@ def _solution(case: Case, variants: tuple[Variant, ...]) -> Solution | None:
         "; ".join(dict.fromkeys(advice for _, _, advice in said)),
         case.key,
     )
-
-
-def _is_for(key: MasterKey, variant: Variant) -> bool:
-    """Whether addresses and ports of a key match a variant's segment."""
-    one = variant.statement.segment
-    side = key.sent_by_local(one.source, one.source_port, one.destination, one.destination_port)
-    return side is not None
 
 
 def _isns(

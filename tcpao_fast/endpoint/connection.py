@@ -24,7 +24,7 @@ from tcpao_fast.engine.events import Tracer
 from tcpao_fast.engine.policy import Policy
 from tcpao_fast.engine.sne import SequenceExtender
 from tcpao_fast.engine.state import RepairState
-from tcpao_fast.engine.verdicts import Verdict
+from tcpao_fast.engine.verdicts import GOOD, Verdict
 from tcpao_fast.errors import (
     AlreadyConnectedError,
     InvalidArgumentError,
@@ -353,7 +353,7 @@ class Connection(Endpoint):
         outcome = self._inbound(self._arrival(segment, now))
         if not outcome.accepted:
             return outcome
-        verified = outcome.verdict in (Verdict.good, Verdict.md5_good)
+        verified = outcome.verdict in GOOD
         if verified or (self._ao is None and self._signed_with == NO_AUTH):
             self._received(segment, verified)
         return outcome.with_packet(segment.strip() if segment.auth else packet)

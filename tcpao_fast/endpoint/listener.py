@@ -24,7 +24,7 @@ from tcpao_fast.endpoint.uapi import ACK, RST, SYN, SYN_ACK, DropReason, Outcome
 from tcpao_fast.engine.counters import Counters
 from tcpao_fast.engine.events import Tracer
 from tcpao_fast.engine.policy import Policy
-from tcpao_fast.engine.verdicts import Verdict
+from tcpao_fast.engine.verdicts import GOOD, Verdict
 from tcpao_fast.errors import InvalidArgumentError, KeyRejectedError, NotConnectedError
 from tcpao_fast.keys.addresses import AddressAndPort, endpoint
 
@@ -116,7 +116,7 @@ class Listener(Endpoint):
         if not outcome.accepted:
             return outcome
         # what was passed though nobody verified it counts as unsigned
-        verified = outcome.verdict in (Verdict.good, Verdict.md5_good)
+        verified = outcome.verdict in GOOD
         auth = segment.auth if verified else NO_AUTH
         if segment.flags & SYN_ACK == SYN:
             if request is None:

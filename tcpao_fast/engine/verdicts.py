@@ -57,6 +57,12 @@ class Verdict(IntEnum):
 #: The verdicts on TCP segments, in order: what is counted and reported.
 SEGMENT_VERDICTS: tuple[Verdict, ...] = tuple(v for v in Verdict if v is not Verdict.not_tcp)
 
+#: Verdicts that say: the MAC is valid.
+GOOD = frozenset({Verdict.good, Verdict.md5_good})
+
+#: Verdicts on segments that are not signed although a key matches the connection.
+UNSIGNED = frozenset({Verdict.ao_required, Verdict.md5_required})
+
 #: Verdicts that say: something is wrong.
 BAD = frozenset(
     {

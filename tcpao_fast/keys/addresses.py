@@ -124,3 +124,23 @@ def endpoint(value: AddressAndPort, name: str = "endpoint") -> tuple[Address, in
         raise InvalidArgumentError(f"{name} has port {port!r}; it must be 0 to 65535")
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address, port
+
+
+def single_address(value: object) -> str | None:
+    """A network of one address as that address."""
+    if isinstance(value, Network) and value.num_addresses == 1:
+        return str(value.network_address)
+    return None
+
+
+def network_text(value: object) -> str:
+    """A network, without a length that says one address."""
+    return single_address(value) or str(value)
+
+
+def side_text(network: object, ports: object, unset: str) -> str:
+    """One side of a key for people: its addresses (`unset` where it names none), and its ports."""
+    text = unset if network is None else network_text(network)
+    if isinstance(ports, (tuple, list)):
+        text += f" port {ports[0]}" + (f"-{ports[1]}" if ports[1] != ports[0] else "")
+    return text

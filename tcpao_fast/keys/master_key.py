@@ -18,6 +18,7 @@ from tcpao_fast.keys.addresses import (
     as_ports,
     is_int,
     is_within,
+    network_text,
     networks_overlap,
     ports_overlap,
 )
@@ -219,10 +220,7 @@ class MasterKey:
         """
 
         def network(value: AddressLike) -> str | None:
-            if value is None:
-                return None
-            text = str(value)
-            return text.removesuffix("/32") if ":" not in text else text.removesuffix("/128")
+            return None if value is None else network_text(value)
 
         def ports(value: PortsLike) -> list[int] | None:
             return list(value) if isinstance(value, tuple) else None

@@ -15,7 +15,7 @@ from tcpao_fast.diagnose.findings import Finding, Rank
 from tcpao_fast.diagnose.isn_search import SearchReport
 from tcpao_fast.engine import Engine, VerifyResult
 from tcpao_fast.engine.state import ConnectionState
-from tcpao_fast.engine.verdicts import BAD, SEGMENT_VERDICTS, UNDECIDED, Verdict
+from tcpao_fast.engine.verdicts import BAD, GOOD, SEGMENT_VERDICTS, UNDECIDED, Verdict
 from tcpao_fast.text import endpoint_text
 
 _NAMES = [verdict.name for verdict in Verdict]
@@ -200,7 +200,7 @@ class CaptureReport:
             return 1
         if any(self.counts[v.name] for v in UNDECIDED):
             return 3
-        return 0 if self.counts["good"] or self.counts["md5_good"] else 3
+        return 0 if any(self.counts[v.name] for v in GOOD) else 3
 
     def as_dict(self) -> dict[str, Any]:
         """The object that ``tcpao verify --json`` prints.

@@ -12,8 +12,9 @@ from rich.text import Text
 
 from tcpao_fast.diagnose import Rank
 from tcpao_fast.diagnose.isn_search import SearchReport
-from tcpao_fast.engine.verdicts import BAD, MEANINGS, SEGMENT_VERDICTS, UNDECIDED, Verdict
+from tcpao_fast.engine.verdicts import BAD, GOOD, MEANINGS, SEGMENT_VERDICTS, UNDECIDED, Verdict
 from tcpao_fast.keys import KeyChain, MasterKey
+from tcpao_fast.keys.addresses import side_text
 from tcpao_fast.keys.lint import LintFinding
 from tcpao_fast.report.results import CaptureReport, ConnectionReport, Diagnosis, RewriteReport
 from tcpao_fast.text import endpoint_text
@@ -39,7 +40,7 @@ def style(verdict: Verdict) -> str:
         return "red"
     if verdict in UNDECIDED:
         return "yellow"
-    return "green" if verdict in (Verdict.good, Verdict.md5_good) else ""
+    return "green" if verdict in GOOD else ""
 
 
 def print_capture(console: Console, report: CaptureReport, most: int | None = None) -> None:
@@ -212,7 +213,6 @@ def print_keys(console: Console, chain: KeyChain) -> None:
     ):
         table.add_column(name, overflow="fold")
     for key in chain:
-        row = key_row(key)
         ids = "-" if key.is_tcp_md5 else f"{key.send_id}/{key.recv_id}"
         table.add_row(
             key.label,
@@ -220,8 +220,8 @@ def print_keys(console: Console, chain: KeyChain) -> None:
             ids,
             f"{key.mac_length} bytes",
             "excluded" if key.exclude_options or key.is_tcp_md5 else "covered",
-            _where(row["local"], row["local_port"], key.local_nat),
-            _where(row["remote"], row["remote_port"], key.remote_nat),
+            side_text(key.local, key.local_port, "any") + " (NAT)" * key.local_nat,
+            side_text(key.remote, key.remote_port, "any") + " (NAT)" * key.remote_nat,
             "any" if key.vrf is None else str(key.vrf),
             f"{len(key.secret)} bytes",
         )
@@ -277,13 +277,6 @@ def finding_row(finding: LintFinding, chain: KeyChain) -> dict[str, object]:
         "what": finding.what,
         "advice": finding.advice,
     }
-
-
-def _where(network: Any, ports: Any, nat: bool) -> str:
-    where = network or "any"
-    if ports is not None:
-        where += f" port {ports[0]}" + (f"-{ports[1]}" if ports[1] != ports[0] else "")
-    return f"{where} (NAT)" if nat else where
 
 
 def key_row(key: MasterKey) -> dict[str, object]:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tcpao_fast.diagnose.evidence import directions
-from tcpao_fast.engine import VerifyResult
+from tcpao_fast.engine import VerifyResult, verdicts
 from tcpao_fast.engine.verdicts import BAD, UNDECIDED, Verdict
 
 #: Bins a time line.
@@ -27,7 +27,7 @@ CLASSES = ("good", "bad", "undecided", "unsigned")
 GOOD, BAD_, UNDECIDED_, OTHER = range(4)
 
 _CLASS = np.full(256, OTHER, np.int64)
-_CLASS[[Verdict.good, Verdict.md5_good]] = GOOD
+_CLASS[[int(verdict) for verdict in verdicts.GOOD]] = GOOD
 _CLASS[[int(verdict) for verdict in BAD]] = BAD_
 _CLASS[[int(verdict) for verdict in UNDECIDED]] = UNDECIDED_
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tcpao_fast.diagnose.cases import Case, macs_of, matches
 from tcpao_fast.engine.candidates import is_from_local
 from tcpao_fast.keys import MasterKey
-from tcpao_fast.keys.addresses import Network
+from tcpao_fast.keys.addresses import side_text
 
 Said = tuple[str, str, str]
 
@@ -15,7 +15,7 @@ def key_id(case: Case, key: MasterKey) -> Said | None:
 
     None where the key is the one that the connection, and the segment's KeyID, mean.
     """
-    if not matches(key, case.sample):
+    if not matches(key, case.sample.segment):
         return _elsewhere(case, key)
     vrf = case.connection.vrf
     if key.vrf not in (None, vrf):
@@ -70,14 +70,7 @@ def _elsewhere(case: Case, key: MasterKey) -> Said:
 
 def _ends(key: MasterKey) -> str:
     """The addresses and ports that a key is for."""
-    sides = []
-    for address, ports in ((key.local, key.local_port), (key.remote, key.remote_port)):
-        text = "any address" if address is None else str(address)
-        if isinstance(address, Network):
-            text = text.removesuffix("/32" if address.version == 4 else "/128")
-        if isinstance(ports, tuple):
-            text += f" port {ports[0]}" + (f"-{ports[1]}" if ports[1] != ports[0] else "")
-        sides.append(text)
+    remote = side_text(key.remote, key.remote_port, "any address")
     if key.local is None and key.local_port is None:
-        return sides[1]
-    return " and ".join(sides)
+        return remote
+    return f"{side_text(key.local, key.local_port, 'any address')} and {remote}"

@@ -11,15 +11,14 @@ from collections import defaultdict
 from typing import Any
 
 from tcpao_fast.keys import KeyChain, MasterKey
+from tcpao_fast.keys.addresses import network_text, single_address
 from tcpao_fast.keys.files.braces import Statement, statements
 from tcpao_fast.keys.files.entries import (
     Entry,
     Format,
     KeyFile,
     Written,
-    network_text,
     not_carried,
-    single_address,
 )
 
 

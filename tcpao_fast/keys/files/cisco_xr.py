@@ -15,12 +15,12 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from tcpao_fast.keys import KeyChain, MasterKey
+from tcpao_fast.keys.addresses import network_text
 from tcpao_fast.keys.files.entries import (
     Entry,
     Format,
     KeyFile,
     Written,
-    network_text,
     not_carried,
     router_text,
     text_secret,

@@ -10,7 +10,6 @@ from typing import Any
 
 from tcpao_fast.errors import InvalidKeyError, KeyFileError
 from tcpao_fast.keys import KeyChain, MasterKey
-from tcpao_fast.keys.addresses import Network
 from tcpao_fast.keys.key_chain import overlap_problems
 
 #: Stands for a secret that the file holds encrypted, so that all else can be checked.
@@ -145,18 +144,6 @@ def typed_secret(text: str) -> tuple[bytes, str | None]:
     if len(plain) > 2 and plain[0] == plain[-1] == '"':
         plain = plain[1:-1]
     return plain.encode(), None
-
-
-def single_address(value: object) -> str | None:
-    """A network of one address as that address."""
-    if isinstance(value, Network) and value.num_addresses == 1:
-        return str(value.network_address)
-    return None
-
-
-def network_text(value: object) -> str:
-    """A network, without a length that says one address."""
-    return single_address(value) or str(value)
 
 
 def not_carried(

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from tcpao_fast.keys import KeyChain, MasterKey
+from tcpao_fast.keys.addresses import single_address
 from tcpao_fast.keys.files.entries import (
     Entry,
     Format,
     KeyFile,
     Written,
     not_carried,
-    single_address,
     text_secret,
     typed_secret,
 )

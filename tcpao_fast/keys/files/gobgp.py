@@ -15,14 +15,13 @@ from itertools import pairwise
 from typing import Any
 
 from tcpao_fast.keys import KeyChain, MasterKey
+from tcpao_fast.keys.addresses import network_text, single_address
 from tcpao_fast.keys.files.entries import (
     Entry,
     Format,
     KeyFile,
     Written,
-    network_text,
     not_carried,
-    single_address,
     text_secret,
 )
 

@@ -15,13 +15,13 @@ from datetime import datetime, timezone
 from typing import Any
 
 from tcpao_fast.keys import KeyChain, MasterKey
+from tcpao_fast.keys.addresses import network_text
 from tcpao_fast.keys.files.braces import paths, statements
 from tcpao_fast.keys.files.entries import (
     Entry,
     Format,
     KeyFile,
     Written,
-    network_text,
     not_carried,
     text_secret,
 )

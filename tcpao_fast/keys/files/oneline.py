@@ -20,7 +20,8 @@ from datetime import datetime
 from typing import Any
 
 from tcpao_fast.keys import KeyChain, MasterKey
-from tcpao_fast.keys.files.entries import Entry, Format, KeyFile, Written, network_text
+from tcpao_fast.keys.addresses import network_text
+from tcpao_fast.keys.files.entries import Entry, Format, KeyFile, Written
 from tcpao_fast.keys.lifetimes import Lifetime
 
 _FLAGS = ("exclude-options", "local-nat", "remote-nat")

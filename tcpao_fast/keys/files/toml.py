@@ -23,7 +23,8 @@ from typing import Any
 
 from tcpao_fast.errors import InvalidKeyError, KeyFileError
 from tcpao_fast.keys import KeyChain, MasterKey
-from tcpao_fast.keys.files.entries import Written, lasting, network_text
+from tcpao_fast.keys.addresses import network_text
+from tcpao_fast.keys.files.entries import Written, lasting
 from tcpao_fast.keys.key_chain import overlap_problems
 
 if sys.version_info >= (3, 11):
