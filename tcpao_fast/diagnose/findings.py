@@ -157,6 +157,7 @@ def _join(group: list[Finding]) -> Finding:
 def _of_connection(connection: ConnectionEvidence, solver: Solver) -> list[Finding]:
     observations = [one for look in OBSERVATIONS for one in look(connection, solver.keys)]
     explained = {pair for one in observations for pair in one.explains}
+    seen = {number for one in observations for number in one.packets}
     # a digest that no key is for may be made with one all the same: that says more
     solved_md5: set[tuple[int, Verdict]] = set()
     found: list[Finding] = []
@@ -171,7 +172,11 @@ def _of_connection(connection: ConnectionEvidence, solver: Solver) -> list[Findi
             if one.direction == side
             and (
                 one.verdict is _UNCHECKED
-                or (one.verdict in _TRIED and (side, one.verdict) not in explained)
+                or (
+                    one.verdict in _TRIED
+                    and (side, one.verdict) not in explained
+                    and one.number not in seen
+                )
             )
         ]
         solved, left = _solved(samples, connection, solver)
@@ -200,6 +205,7 @@ def _of_connection(connection: ConnectionEvidence, solver: Solver) -> list[Findi
         for pair in {(side, one.verdict) for side, of in parts for one in of}
     )
     crowded = {pair for pair, number in reasons.items() if number > 1}
+    crowded |= {(one.direction, one.verdict) for one in connection.samples if one.number in seen}
     found += [
         _grouped(connection, reason, parts, tried, crowded) for reason, parts in groups.items()
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from tcpao_fast.diagnose.evidence import ConnectionEvidence, Sample, options_of
@@ -63,31 +63,62 @@ def _samples(connection: ConnectionEvidence, side: int, verdict: Verdict) -> lis
     return [one for one in connection.samples if one.direction == side and one.verdict is verdict]
 
 
+def _seen(
+    connection: ConnectionEvidence,
+    reason: str,
+    verdicts: Collection[Verdict],
+    holds: Callable[[Sample], bool],
+    say: Callable[[str, list[Sample]], tuple[str, str]],
+) -> Iterator[Observation]:
+    """What holds for segments of a side and a verdict, as far as they were kept.
+
+    All of the side's segments with that verdict are taken for explained where it holds for every
+    one that was kept; otherwise only those are counted for which it holds.
+
+    Parameters
+    ----------
+    connection : ConnectionEvidence
+    reason : str
+    verdicts : collection of Verdict
+    holds : callable
+        Asked about each segment.
+    say : callable
+        Given the side and the segments for which it holds: what is so, and the advice.
+    """
+    for side in (0, 1):
+        for verdict in sorted(verdicts):
+            kept = _samples(connection, side, verdict)
+            found = [one for one in kept if holds(one)]
+            if not found:
+                continue
+            everywhere = len(found) == len(kept)
+            what, advice = say(connection.text(side), found)
+            yield Observation(
+                reason,
+                what,
+                advice,
+                _of(connection, side, verdict) if everywhere else {verdict.name: len(found)},
+                tuple(one.number for one in found),
+                frozenset({(side, verdict)} if everywhere else ()),
+            )
+
+
 def empty_option(
     connection: ConnectionEvidence, keys: tuple[MasterKey, ...]
 ) -> Iterator[Observation]:
     """A TCP-AO option of 4 bytes: IDs, and no MAC behind them."""
-    for side in (0, 1):
-        found = [
-            one
-            for one in connection.samples
-            if one.direction == side
-            and one.segment.whole
-            and one.segment.auth == _AO
-            and not one.segment.mac
-        ]
-        for verdict in sorted({one.verdict for one in found}):
-            numbers = tuple(one.number for one in found if one.verdict is verdict)
-            yield Observation(
-                "wrong_mac_length",
-                f"{connection.text(side)} sends TCP-AO options of 4 bytes, which carry KeyIDs but "
-                "no MAC",
-                "find out what sends them: an option without a MAC proves nothing, and RFC 5925 "
-                "MACs have 12 bytes or more",
-                _of(connection, side, verdict),
-                numbers,
-                frozenset({(side, verdict)}),
-            )
+
+    def holds(one: Sample) -> bool:
+        return one.segment.whole and one.segment.auth == _AO and not one.segment.mac
+
+    def say(side: str, found: list[Sample]) -> tuple[str, str]:
+        return (
+            f"{side} sends TCP-AO options of 4 bytes, which carry KeyIDs but no MAC",
+            "find out what sends them: an option without a MAC proves nothing, and RFC 5925 "
+            "MACs have 12 bytes or more",
+        )
+
+    yield from _seen(connection, "wrong_mac_length", list(Verdict), holds, say)
 
 
 def tcp_md5(connection: ConnectionEvidence, keys: tuple[MasterKey, ...]) -> Iterator[Observation]:
@@ -116,99 +147,89 @@ def tcp_md5(connection: ConnectionEvidence, keys: tuple[MasterKey, ...]) -> Iter
 def unsigned_reset(
     connection: ConnectionEvidence, keys: tuple[MasterKey, ...]
 ) -> Iterator[Observation]:
-    """Unsigned RSTs of a side that signs all else: its socket is gone, or nobody listens."""
-    for side in (0, 1):
-        for verdict in sorted(UNSIGNED):
-            unsigned = _samples(connection, side, verdict)
-            if not unsigned or not all(one.segment.flags & _RST for one in unsigned):
-                continue
-            if not connection.options[:, (_AO, _MD5)].any():
-                continue
-            yield Observation(
-                "unsigned_reset",
-                f"{connection.text(side)} sends RSTs that are not signed: it has no socket for the "
-                "connection (any more), so it knows no key for it; the peer must ignore such a RST "
-                "(RFC 5925 section 7.7, RFC 2385)",
-                "nothing, after the end of a connection; otherwise find out why "
-                f"{connection.text(side)} has no socket for it: it restarted, or nothing listens",
-                _of(connection, side, verdict),
-                _packets(connection, side, verdict),
-                frozenset({(side, verdict)}),
-            )
+    """Nothing but RSTs unsigned on a signed connection: from no socket, or somebody else."""
+    if not connection.options[:, (_AO, _MD5)].any():
+        return
+
+    def say(side: str, found: list[Sample]) -> tuple[str, str]:
+        return (
+            f"{side} sends RSTs that are not signed: most likely it has no socket for the "
+            "connection (any more), so it knows no key for it, or somebody else sent them in its "
+            "name; the peer must ignore such a RST (RFC 5925 section 7.7, RFC 2385)",
+            "nothing, after the end of a connection; otherwise find out why "
+            f"{side} has no socket for it (it restarted, or nothing listens), or who sends them",
+        )
+
+    for one in _seen(
+        connection, "unsigned_reset", UNSIGNED, lambda one: bool(one.segment.flags & _RST), say
+    ):
+        if one.explains:  # otherwise the side does not sign other segments either
+            yield one
 
 
 def pre_standard_option(
     connection: ConnectionEvidence, keys: tuple[MasterKey, ...]
 ) -> Iterator[Observation]:
     """Option kinds 253 and 254 (RFC 4727), which carried authentication before TCP-AO did."""
-    for side in (0, 1):
-        for verdict in sorted(UNSIGNED):
-            found = [
-                (one, kind)
-                for one in _samples(connection, side, verdict)
-                for kind, option in options_of(header_of(one.segment))
-                if kind in (253, 254) and len(option) >= 8
-            ]
-            if found:
-                kinds = " and ".join(str(kind) for kind in sorted({kind for _, kind in found}))
-                yield Observation(
-                    "pre_standard_option",
-                    f"{connection.text(side)} sends TCP options of kind {kinds}, which are for "
-                    "experiments (RFC 4727): systems from before RFC 5925 carry an authentication "
-                    "option there (the Enhanced Authentication Option of Cisco IOS XR's key chains "
-                    "and of Junos); it is not TCP-AO, and cannot be checked here",
-                    "configure TCP-AO (RFC 5925) instead of the older mechanism on both sides",
-                    _of(connection, side, verdict),
-                    tuple(one.number for one, _ in found),
-                    frozenset({(side, verdict)}),
-                )
+
+    def kinds(one: Sample) -> set[int]:
+        options = options_of(header_of(one.segment))
+        return {kind for kind, option in options if kind in (253, 254) and len(option) >= 8}
+
+    def say(side: str, found: list[Sample]) -> tuple[str, str]:
+        carried = " and ".join(map(str, sorted(set().union(*map(kinds, found)))))
+        return (
+            f"{side} sends TCP options of kind {carried}, which are for experiments (RFC 4727): "
+            "systems from before RFC 5925 carry an authentication option there, such as the "
+            "Enhanced Authentication Option (draft-bonica-tcp-auth); it is not TCP-AO, and cannot "
+            "be checked here",
+            "configure TCP-AO (RFC 5925) instead of the older mechanism on both sides",
+        )
+
+    yield from _seen(connection, "pre_standard_option", UNSIGNED, lambda one: bool(kinds(one)), say)
 
 
 def blanked_option(
     connection: ConnectionEvidence, keys: tuple[MasterKey, ...]
 ) -> Iterator[Observation]:
     """A run of NOPs as long as the option: a firewall overwrote it."""
-    for side in (0, 1):
-        for verdict in sorted(UNSIGNED):
-            least = (
-                18
-                if verdict is Verdict.md5_required
-                else 4
-                + min((key.mac_length or 12 for key in keys if not key.is_tcp_md5), default=12)
-            )
-            found = [
-                one
-                for one in _samples(connection, side, verdict)
-                if b"\x01" * least in header_of(one.segment)[20:]
-            ]
-            if found:
-                yield Observation(
-                    "rewritten_options",
-                    f"segments of {connection.text(side)} have at least {least} NOPs in a row, as "
-                    "where a firewall or another device on the path overwrote an authentication "
-                    "option",
-                    "permit TCP options 19 (TCP-MD5) and 29 (TCP-AO) on the firewalls of the path",
-                    _of(connection, side, verdict),
-                    tuple(one.number for one in found),
-                    frozenset({(side, verdict)}),
-                )
+    shortest = 4 + min((key.mac_length or 12 for key in keys if not key.is_tcp_md5), default=12)
+
+    def least(verdict: Verdict) -> int:
+        return 18 if verdict is Verdict.md5_required else shortest
+
+    def holds(one: Sample) -> bool:
+        return b"\x01" * least(one.verdict) in header_of(one.segment)[20:]
+
+    def say(side: str, found: list[Sample]) -> tuple[str, str]:
+        return (
+            f"segments of {side} have at least {least(found[0].verdict)} NOPs in a row, as where a "
+            "firewall or another device on the path overwrote an authentication option",
+            "permit TCP options 19 (TCP-MD5) and 29 (TCP-AO) on the firewalls of the path",
+        )
+
+    yield from _seen(connection, "rewritten_options", UNSIGNED, holds, say)
 
 
-def unsigned_peer(
-    connection: ConnectionEvidence, keys: tuple[MasterKey, ...]
+def unsigned(connection: ConnectionEvidence, keys: tuple[MasterKey, ...]) -> Iterator[Observation]:
+    """Segments without an option, although a key matches: what they show, or who sends them."""
+    explained: set[tuple[int, Verdict]] = set()
+    for look in (pre_standard_option, blanked_option, unsigned_reset):
+        for one in look(connection, keys):
+            explained |= one.explains
+            yield one
+    yield from _unsigned_peer(connection, explained)
+
+
+def _unsigned_peer(
+    connection: ConnectionEvidence, explained: Collection[tuple[int, Verdict]]
 ) -> Iterator[Observation]:
-    """Segments without an option, although a key matches."""
-    claimed = {
-        pair
-        for look in (pre_standard_option, blanked_option, unsigned_reset)
-        for one in look(connection, keys)
-        for pair in one.explains
-    }
+    """Sides whose segments are not signed, for no other reason."""
     for verdict, option in ((Verdict.ao_required, _AO), (Verdict.md5_required, _MD5)):
         silent = [
             side
             for side in (0, 1)
-            if connection.counts[side, verdict] and (side, verdict) not in claimed
+            if connection.counts[side, verdict] and (side, verdict) not in explained
         ]
         if not silent:
             continue
@@ -400,7 +421,8 @@ def unanswered(
             "no_answer",
             f"{kind} of {here} are good according to the key file, but {there} does not answer: it "
             "drops them in silence (no key, or a different secret, algorithm, KeyID or options "
-            "coverage), or nothing listens there (Linux sends no RST for a signed SYN)",
+            "coverage), nothing listens there (Linux sends no RST for a signed SYN), or they, or "
+            "its answers, were lost or not captured",
             f"check the keys on {there}, its counters (nstat: TCPAOBad, TCPAOKeyNotFound) and "
             "whether it listens",
             counts,
@@ -413,10 +435,7 @@ OBSERVATIONS: tuple[Observe, ...] = (
     same_mac,
     empty_option,
     tcp_md5,
-    pre_standard_option,
-    blanked_option,
-    unsigned_reset,
-    unsigned_peer,
+    unsigned,
     malformed,
     truncated,
     missing_handshake,

@@ -550,6 +550,27 @@ class TestWithoutMacs:
         assert one.reason == "unsigned_peer" and "10.0.0.2:179 does not sign" in one.sentence
         assert "10.0.0.1:40000 does" in one.sentence and one.packets == (2,)
 
+    def test_one_segment_speaks_for_itself_alone(self, diagnose):
+        """NOPs in one segment, an option of 4 bytes in another: others have other reasons."""
+        a, b = ends(KEY)
+        plain = [
+            tcp_packet(SERVER, CLIENT, PSH | ACK, 5001 + n, 1001, b"y", options)
+            for n, options in enumerate((b"\1" * 16, b"", b""))
+        ]
+        found = diagnose([a.send(SYN), b.send(SYN | ACK), a.send(ACK), *plain]).findings
+        assert {one.reason: one.counts["ao_required"] for one in found} == {
+            "rewritten_options": 1, "unsigned_peer": 3,
+        }  # fmt: skip
+
+    def test_one_option_without_a_mac(self, diagnose):
+        a, b = ends(replace(KEY, secret=b"something else"))
+        packets = session(a, b)
+        empty = tcp_packet(CLIENT, SERVER, PSH | ACK, 1200, 5001, b"x", b"\x1d\x04\x64\xc8")
+        found = diagnose([*packets, empty]).findings
+        assert {one.reason: one.counts for one in found} == {
+            "wrong_mac_length": {"bad_mac": 1}, "wrong_secret": {"bad_mac": 9},
+        }  # fmt: skip
+
     def test_missing_handshake(self, first):
         found = first(session(*ends(KEY))[5:])
         assert found.reason == "missing_handshake" and "--search-isn" in found.advice

@@ -75,7 +75,7 @@ def _readings(secret: bytes) -> Iterator[tuple[bytes, str]]:
         if b" " in secret:
             yield secret.replace(b" ", space), f"with {name} for each space"
     for word in (b"0 ", b"7 ", b"clear ", b"cleartext ", b"encrypted ", b"key-string ", b"ascii "):
-        yield word + secret, f'with "{word.decode().strip()}" taken for a part of it'
+        yield word + secret, f'with "{word.decode().strip()}" read as part of it'
         if secret.startswith(word):
             yield secret.removeprefix(word), f'without "{word.decode().strip()}"'
     for salt in range(16):
@@ -142,28 +142,38 @@ def typo(case: Case, statement: Statement) -> Iterator[Variant]:
     if not 2 <= len(secret) <= 64:
         return
     seen = {secret}
-    for wrong, at, what in _mistyped(secret):
+    for wrong, what in _mistyped(secret):
         if wrong and wrong not in seen:
             seen.add(wrong)
             yield Variant(
                 replace(statement, secret=wrong),
                 "secret_encoding",
-                f"their secret differs from that of key {case.key.label} in one character: {what} "
-                f"at character {at + 1}",
+                f"their secret differs from that of key {case.key.label} {what}",
                 "enter the same secret on both sides",
             )
 
 
-def _mistyped(secret: bytes) -> Iterator[tuple[bytes, int, str]]:
+def _mistyped(secret: bytes) -> Iterator[tuple[bytes, str]]:
     for at in range(len(secret)):
-        yield secret[:at] + secret[at + 1 :], at, "one is missing"
-        yield secret[: at + 1] + secret[at:], at, "one is doubled"
-        if at + 1 < len(secret):
-            swapped = secret[at + 1 : at + 2] + secret[at : at + 1]
-            yield secret[:at] + swapped + secret[at + 2 :], at, "two are swapped"
+        here, following = at + 1, at + 2  # as people count
+        yield secret[:at] + secret[here:], f"in one character: character {here} is missing"
+        yield secret[:here] + secret[at:], f"in one character: character {here} is doubled"
+        if here < len(secret):
+            swapped = secret[here:following] + secret[at:here]
+            yield (
+                secret[:at] + swapped + secret[following:],
+                f"in the order of two characters: {here} and {following} are swapped",
+            )
     for at in range(len(secret)):
         for other in _TYPED:
-            yield secret[:at] + bytes([other]) + secret[at + 1 :], at, "another is there"
+            yield (
+                secret[:at] + bytes([other]) + secret[at + 1 :],
+                f"in one character: character {at + 1} is a different one",
+            )
     for at in range(len(secret) + 1):
+        place = f"before character {at + 1}" if at < len(secret) else "at the end"
         for other in _TYPED:
-            yield secret[:at] + bytes([other]) + secret[at:], at, "one more is there"
+            yield (
+                secret[:at] + bytes([other]) + secret[at:],
+                f"in one character: there is one more {place}",
+            )
