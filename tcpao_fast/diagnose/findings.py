@@ -62,9 +62,9 @@ class Finding:
     tried : int
         How many readings of the keys were held against the MACs; 0 where that was not needed.
     rank : Rank
-    connections : int
-        How many connections it is about: of one client address with one server, in the same way;
-        `client` is the first then.
+    others : tuple of (str, int)
+        The other clients that it is about in the same way: other ports of one address, to one
+        server; `client` is an example then.
     """
 
     client: tuple[str, int]
@@ -77,7 +77,12 @@ class Finding:
     packets: tuple[int, ...]
     tried: int = 0
     rank: Rank = Rank.bad
-    connections: int = 1
+    others: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def connections(self) -> int:
+        """How many connections it is about."""
+        return 1 + len(self.others)
 
     def as_dict(self) -> dict[str, Any]:
         """The form of ``tcpao diagnose --json``.
@@ -150,7 +155,7 @@ def _join(group: list[Finding]) -> Finding:
         counts=dict(counts),
         packets=tuple(sorted({number for one in group for number in one.packets}))[:PACKETS],
         tried=sum(one.tried for one in group),
-        connections=len(group),
+        others=tuple(one.client for one in group if one is not first),
     )
 
 

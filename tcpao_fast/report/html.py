@@ -75,7 +75,8 @@ def _page(
     )
     findings: dict[tuple[Any, Any, int], list[Finding]] = {}
     for finding in diagnosis.findings:
-        findings.setdefault((finding.client, finding.server, finding.vrf), []).append(finding)
+        for client in (finding.client, *finding.others):
+            findings.setdefault((client, finding.server, finding.vrf), []).append(finding)
     shown = ordered[:SHOWN]
     times = [moment for line in lines.values() for moment in (line.first, line.last)]
     known = [moment for moment in times if moment >= 0]

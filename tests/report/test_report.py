@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import wire
 from click.testing import CliRunner
-from samples import CAPTURES, Capture
+from samples import CAPTURES, HERE, Capture
 from wire import ACK, PSH, pcap
 
 import tcpao_fast as ao
@@ -42,6 +42,15 @@ class TestContents:
         for reason in ("unsigned_peer", "wrong_secret", "wrong_key_id", "missing_handshake"):
             assert f"<strong>{reason}</strong>" in text
         assert "#33" in text and "another secret on the two sides" in text
+
+    def test_one_finding_of_many_connections_is_at_each(self, tmp_path):
+        page = tmp_path / "report.html"
+        report = ao.report_capture(
+            HERE / "field/ao60.pcap", ao.load_keys(HERE / "field/ao.toml"), page
+        )
+        assert len(report.report.connections) == 60
+        articles = page.read_text().split("<article")[1:]
+        assert articles and all("<strong>wrong_secret</strong>" in one for one in articles)
 
     def test_key_rotation(self, pages):
         text = pages("rotation").read_text()
