@@ -28,6 +28,8 @@ BATCH = 1 << 14
 NEAR, BAND = 255, 32
 #: Bytes of a message before its TCP header, by IP version: SNE and pseudo-header.
 PREFIX = {4: 4 + 12, 6: 4 + 40}
+#: Every value of a field of two bytes: uint8[65536, 2], big-endian.
+WORDS = np.arange(1 << 16).astype(">u2").view(np.uint8).reshape(-1, 2)
 
 _MASK = 0xFFFFFFFF
 
@@ -120,18 +122,22 @@ def fitting(statements: Sequence[Statement], mac: bytes) -> list[int]:
     groups: dict[tuple[str, bytes], list[int]] = defaultdict(list)
     for number, one in enumerate(statements):
         groups[one.algorithm, one.secret].append(number)
-    wanted = np.frombuffer(mac, np.uint8)
     fits: list[int] = []
     for (algorithm, secret), numbers in groups.items():
         try:
             macs = _macs(algorithm, secret, [statements[number] for number in numbers])
         except TcpAoError:
             continue
-        if len(mac) > macs.shape[1]:
-            continue
-        same = (macs[:, : len(mac)] == wanted).all(axis=1)
-        fits += [numbers[at] for at in np.flatnonzero(same).tolist()]
+        fits += [numbers[at] for at in _beginning_with(mac, macs)]
     return sorted(fits)
+
+
+def _beginning_with(mac: bytes, macs: npt.NDArray[np.uint8]) -> list[int]:
+    """Indices of the MACs whose leftmost bytes these are."""
+    if len(mac) > macs.shape[1]:
+        return []
+    same = (macs[:, : len(mac)] == np.frombuffer(mac, np.uint8)).all(axis=1)
+    return [int(at) for at in np.flatnonzero(same)]
 
 
 def _macs(algorithm: str, secret: bytes, statements: list[Statement]) -> npt.NDArray[np.uint8]:
@@ -164,17 +170,16 @@ def search_port(statement: Statement, side: str, mac: bytes) -> list[int]:
     mac : bytes
         The leftmost bytes, as the option has them.
     """
-    count = 1 << 16
-    ports = np.arange(count).astype(">u2").view(np.uint8).reshape(count, 2)
+    count = len(WORDS)
     second = 2 * (side == "destination")
     context = np.frombuffer(statement.context(), np.uint8)
     text = np.frombuffer(statement.message(), np.uint8)
     contexts = np.tile(context, (count, 1))
     messages = np.tile(text, (count, 1))
     at = len(context) - 12 + (2 - second if statement.other_end else second)
-    contexts[:, at : at + 2] = ports
+    contexts[:, at : at + 2] = WORDS
     at = PREFIX[statement.segment.version] + second
-    messages[:, at : at + 2] = ports
+    messages[:, at : at + 2] = WORDS
     raw = derive_traffic_keys(statement.algorithm, statement.secret, contexts)
     macs = mac_batch(
         TrafficKeys(statement.algorithm, raw),
@@ -183,8 +188,7 @@ def search_port(statement: Statement, side: str, mac: bytes) -> list[int]:
         np.arange(count) * len(text),
         np.full(count, len(text)),
     )
-    same = (macs[:, : len(mac)] == np.frombuffer(mac, np.uint8)).all(axis=1)
-    return [int(port) for port in np.flatnonzero(same)]
+    return _beginning_with(mac, macs)
 
 
 def search_header(
@@ -224,8 +228,7 @@ def search_header(
         np.arange(len(patterns)) * len(text),
         np.full(len(patterns), len(text)),
     )
-    same = (macs[:, : len(mac)] == np.frombuffer(mac, np.uint8)).all(axis=1)
-    return [int(one) for one in np.flatnonzero(same)]
+    return _beginning_with(mac, macs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +297,6 @@ def search_isns(
     """
     if reach < 0:
         raise InvalidArgumentError(f"reach is {reach}; it must be 0 or more bytes")
-    wanted = np.frombuffer(segment.mac, np.uint8)
     first = Statement(segment, algorithm, secret, nat=nat).context()
     template = np.frombuffer(first, np.uint8)
     size = len(template)
@@ -319,8 +321,7 @@ def search_isns(
             np.where(wrapped, len(texts[0]), 0),
             np.full(count, len(texts[0])),
         )
-        same = (macs[:, : len(wanted)] == wanted).all(axis=1)
-        for at in np.flatnonzero(same).tolist():
+        for at in _beginning_with(segment.mac, macs):
             pair = int(isns[at, 0]), int(isns[at, 1])
             if confirm is None or confirm(*pair):
                 return IsnSearch(*pair, tried + at + 1)

@@ -7,9 +7,8 @@ from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
 
 from tcpao_fast.diagnose.cases import Case, Variant
-from tcpao_fast.diagnose.hypotheses.header import WORDS
 from tcpao_fast.diagnose.packets import with_ends
-from tcpao_fast.engine.candidates import Statement, search_header, search_port
+from tcpao_fast.engine.candidates import WORDS, Statement, search_header, search_port
 from tcpao_fast.errors import TcpAoError
 from tcpao_fast.text import address_text, endpoint_text
 

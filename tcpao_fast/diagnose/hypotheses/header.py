@@ -9,15 +9,13 @@ import numpy as np
 
 from tcpao_fast.diagnose.cases import Case, Variant
 from tcpao_fast.diagnose.packets import header_of, with_header_bytes
-from tcpao_fast.engine.candidates import Statement, search_header
+from tcpao_fast.engine.candidates import WORDS, Statement, search_header
 from tcpao_fast.errors import TcpAoError
 
 _ADVICE = (
     "find the device on the path that modifies this field (a traffic shaper, WAN optimizer, "
     "firewall or load balancer): TCP-AO and TCP-MD5 cover it"
 )
-#: Every value of a field of two bytes.
-WORDS = np.arange(1 << 16).astype(">u2").view(np.uint8).reshape(-1, 2)
 
 
 def rewritten_header(case: Case, statement: Statement) -> Iterator[Variant]:
