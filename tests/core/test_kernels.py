@@ -210,10 +210,9 @@ class TestArguments:
 
 
 class TestChoice:
-    def run(self, value):
+    def run(self, value, what="active_kernels"):
         code = (
-            "import json, tcpao_fast.core.mac.mac as m; "
-            "print(json.dumps(m.active_kernels())); m.kernels()"
+            f"import json, tcpao_fast.core.mac.mac as m; print(json.dumps(m.{what}())); m.kernels()"
         )
         return subprocess.run(
             [sys.executable, "-c", code],
@@ -241,13 +240,7 @@ class TestChoice:
             assert rows[0]["use"] == "all" or os.environ.get("TCPAO_FAST_KERNELS")
 
     def test_all_but_the_portable_are_timed_where_there_is_a_choice(self):
-        code = "import json, tcpao_fast.core.mac.mac as m; print(json.dumps(m.kernel_timings()))"
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            env={**os.environ, "TCPAO_FAST_KERNELS": ""},
-            capture_output=True,
-            text=True,
-        )
+        done = self.run("", "kernel_timings")
         for rows in json.loads(done.stdout).values():
             *others, portable = rows
             assert portable["kernel"] == "portable" and portable["brief_ns"] is None
@@ -257,13 +250,7 @@ class TestChoice:
                 )
 
     def test_one_that_is_named_needs_no_timing(self):
-        code = "import json, tcpao_fast.core.mac.mac as m; print(json.dumps(m.kernel_timings()))"
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            env={**os.environ, "TCPAO_FAST_KERNELS": "portable"},
-            capture_output=True,
-            text=True,
-        )
+        done = self.run("portable", "kernel_timings")
         for rows in json.loads(done.stdout).values():
             assert all(row["brief_ns"] is None for row in rows)
 

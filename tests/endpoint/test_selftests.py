@@ -50,6 +50,16 @@ def ends(client_keys, server_keys, here=CLIENT, there=SERVER, **server):
     return client, listener, events
 
 
+def answered():
+    """A client and a listener of one key, the client's SYN answered."""
+    client, listener, _ = ends([make_key()], [make_key().mirrored()])
+    client.connect(SERVER, 1000)
+    a, b = End(client, CLIENT, SERVER, 1000), End(listener, SERVER, CLIENT, 5000)
+    b.receive(a.send(SYN))
+    a.receive(b.send(SYN | ACK))
+    return a, b
+
+
 # -- connect ------------------------------------------------------------------------------------
 
 
@@ -413,18 +423,14 @@ def test_key_management_rotation_while_a_batch_is_in_flight():
 
 def test_key_management_accept_race():
     """Keys added to or deleted from a listener meanwhile are not mirrored: compare the two."""
-    client, listener, _ = ends([make_key()], [make_key().mirrored()])
-    client.connect(SERVER, 1000)
-    a, b = End(client, CLIENT, SERVER, 1000), End(listener, SERVER, CLIENT, 5000)
-    b.receive(a.send(SYN))
-    a.receive(b.send(SYN | ACK))
+    a, b = answered()
     b.receive(a.send(ACK))
-    listener.add_key(make_key(9, 10))
-    listener.delete_key(200, 100)
-    waiting = listener.accept()
-    assert ids(waiting) == [(200, 100)] and ids(listener) == [(9, 10)]
-    missing = set(ids(listener)) - set(ids(waiting))
-    for info in listener.get_keys():
+    b.endpoint.add_key(make_key(9, 10))
+    b.endpoint.delete_key(200, 100)
+    waiting = b.endpoint.accept()
+    assert ids(waiting) == [(200, 100)] and ids(b.endpoint) == [(9, 10)]
+    missing = set(ids(b.endpoint)) - set(ids(waiting))
+    for info in b.endpoint.get_keys():
         if (info.key.send_id, info.key.recv_id) in missing:
             waiting.add_key(info.key)
     assert ids(waiting) == [(9, 10), (200, 100)]
@@ -432,15 +438,11 @@ def test_key_management_accept_race():
 
 def test_key_management_the_key_goes_between_syn_and_ack():
     """If the SYN was signed and no key matches any more, the handshake dies."""
-    client, listener, _ = ends([make_key()], [make_key().mirrored()])
-    client.connect(SERVER, 1000)
-    a, b = End(client, CLIENT, SERVER, 1000), End(listener, SERVER, CLIENT, 5000)
-    b.receive(a.send(SYN))
-    a.receive(b.send(SYN | ACK))
-    listener.delete_key(200, 100)
+    a, b = answered()
+    b.endpoint.delete_key(200, 100)
     refused("EKEYREJECTED", b.send, SYN | ACK, position=5000)
     assert b.receive(a.send(ACK)).reason is DropReason.TCP_AOKEYNOTFOUND
-    assert listener.accept() is None
+    assert b.endpoint.accept() is None
 
 
 # -- restore --------------------------------------------------------------------------------------
@@ -503,11 +505,7 @@ def test_rst_active():
 
 def test_rst_of_a_queued_connection():
     """A listener that is closed resets the connections that wait."""
-    client, listener, _ = ends([make_key()], [make_key().mirrored()])
-    client.connect(SERVER, 1000)
-    a, b = End(client, CLIENT, SERVER, 1000), End(listener, SERVER, CLIENT, 5000)
-    b.receive(a.send(SYN))
-    a.receive(b.send(SYN | ACK))
+    a, b = answered()
     b.receive(a.send(ACK))
     assert a.receive(b.send(RST | ACK)).verdict is Verdict.good
     assert a.endpoint.state is State.CLOSED
