@@ -238,15 +238,22 @@ def _unsigned_peer(
         other = 1 - silent[0]
         if len(silent) == 1 and connection.options[other, option]:
             what += f", but {connection.text(other)} does"
+        hosts = [connection.ends[side][0] for side in silent]
+        advice = (
+            f"configure the key on {' and '.join(hosts)}, or narrow the addresses and ports of the "
+            "key if this connection is not meant to be signed"
+        )
         signed = sum(int(connection.options[side, option]) for side in silent)
         if signed:
-            what += f" (although {signed} segments from there are signed)"
-        hosts = [connection.ends[side][0] for side in silent]
+            what = f"some segments of {sides} are not signed, although {signed} from there are"
+            advice = (
+                "find out what sends the unsigned ones: somebody else in its name, a device on the "
+                "path that removes the option, or a socket that has no key yet, or no longer"
+            )
         yield Observation(
             "unsigned_peer",
             what,
-            f"configure the key on {' and '.join(hosts)}, or narrow the addresses and ports of the "
-            "key if this connection is not meant to be signed",
+            advice,
             {verdict.name: sum(int(connection.counts[side, verdict]) for side in silent)},
             tuple(n for side in silent for n in _packets(connection, side, verdict)),
             frozenset((side, verdict) for side in silent),
@@ -289,11 +296,27 @@ def missing_handshake(
     """Without the ISNs there is no traffic key."""
     total = connection.total(Verdict.missing_isn)
     if total:
+        what = f"the handshake was not captured, so {total} signed segments cannot be checked"
+        advice = (
+            "capture from the SYN on, or provide the ISNs: --isn (from TCP_AO_REPAIR), --state "
+            "from an earlier capture, or --search-isn N for a connection that has sent little"
+        )
+        answers = [one.number for one in connection.handshakes if one.answers is not None]
+        unchecked = [s.number for s in connection.samples if s.verdict is Verdict.missing_isn]
+        if answers and unchecked and max(unchecked) < max(answers):
+            what = (
+                f"{total} signed segments stand before the handshake that was captured, so they "
+                "cannot be checked: they are of an earlier connection between the same ports, or "
+                "the packets are not in the order of time"
+            )
+            advice = (
+                "sort the capture by time (reordercap), if it is out of order; for an earlier "
+                f"connection, {advice}"
+            )
         yield Observation(
             "missing_handshake",
-            f"the handshake was not captured, so {total} signed segments cannot be checked",
-            "capture from the SYN on, or provide the ISNs: --isn (from TCP_AO_REPAIR), --state "
-            "from an earlier capture, or --search-isn N for a connection that has sent little",
+            what,
+            advice,
             {Verdict.missing_isn.name: total},
             _packets(connection, 0, Verdict.missing_isn)
             + _packets(connection, 1, Verdict.missing_isn),

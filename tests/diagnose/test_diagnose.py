@@ -575,6 +575,24 @@ class TestWithoutMacs:
         found = first(session(*ends(KEY))[5:])
         assert found.reason == "missing_handshake" and "--search-isn" in found.advice
 
+    def test_packets_before_the_handshake(self, first):
+        """A capture that is out of order: its handshake is there, only later."""
+        packets = session(*ends(KEY))
+        found = first(packets[5:7] + packets[:5] + packets[7:])
+        assert found.reason == "missing_handshake" and found.counts == {"missing_isn": 2}
+        assert "2 signed segments stand before the handshake" in found.sentence
+        assert "reordercap" in found.advice
+
+    def test_some_segments_are_not_signed(self, first):
+        """Forged ones, for example: the side itself does sign."""
+        a, b = ends(KEY)
+        packets = session(a, b)
+        forged = tcp_packet(SERVER, CLIENT, PSH | ACK, b.position, a.position, b"forged")
+        one = first([*packets, forged])
+        assert one.reason == "unsigned_peer" and one.counts == {"ao_required": 1}
+        assert "Some segments of 10.0.0.2:179 are not signed, although 4" in one.sentence
+        assert "configure the key" not in one.advice
+
     def test_truncated(self, first, tmp_path):
         packets = session(*ends(KEY))
         data = bytearray(pcap(tmp_path / "whole", packets).read_bytes())
