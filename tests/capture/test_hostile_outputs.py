@@ -172,8 +172,10 @@ class TestSignals:
             process = subprocess.Popen(
                 [*TCPAO, *map(str, arguments)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                # a job in the background ignores SIGINT, and so would its children
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+                # what a job in the background, or one under nohup, ignores, its children
+                # would ignore too
+                preexec_fn=lambda: [signal.signal(one, signal.SIG_DFL)
+                                    for one in (signal.SIGINT, signal.SIGHUP)],
             )  # fmt: skip
             process.stdin.write(WRAP.read_bytes()[:20000])
             process.stdin.flush()
@@ -205,6 +207,16 @@ class TestSignals:
         assert b"Traceback" not in errors and b"BufferError" not in errors
         assert names(tmp_path) == before
         assert all(one.read_bytes() == b"old" for one in tmp_path.iterdir())
+
+    def test_an_ignored_hangup_stays_ignored(self, tmp_path):
+        with subprocess.Popen(
+            [*TCPAO, "strip", "-", tmp_path / "out.pcap"], stdin=subprocess.PIPE,
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+        ) as process:  # fmt: skip
+            time.sleep(1.5)
+            process.send_signal(signal.SIGHUP)
+            process.communicate(WRAP.read_bytes(), timeout=30)
+        assert process.returncode == 0 and (tmp_path / "out.pcap").stat().st_size
 
     def test_what_was_found_is_printed(self, endless):
         process = endless("verify", "-", "-k", KEYS)
