@@ -132,3 +132,5 @@ class SignOutcome(IntEnum):
     too_many_headers = 13
     #: The option was removed (`strip`).
     stripped = 14
+    #: Its connection's SYN or SYN-ACK could not be signed, so the peer would drop it.
+    unsigned_handshake = 15

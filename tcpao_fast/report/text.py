@@ -31,6 +31,7 @@ LEFT = {
     "too_long": "an enclosing length field would overflow",
     "ipsec": "an enclosing IPsec header would become invalid",
     "too_many_headers": "enclosing headers that cannot be adjusted (too many, or a tunnel in UDP)",
+    "unsigned_handshake": "the SYN or SYN-ACK of its connection could not be signed",
 }
 
 

@@ -209,14 +209,47 @@ class TestSign:
             assert same == (code != ao.SignOutcome.signed)
         assert sum(result.counts.values()) == len(packets)
 
-    def test_segment_without_room_still_teaches_its_isn(self, key):
+    @pytest.mark.parametrize("md5", [False, True])
+    @pytest.mark.parametrize("full", [0, 1])
+    def test_a_connection_whose_handshake_has_no_room_is_left_unsigned(self, key, md5, full):
+        """The peer has no signed connection, and would drop what is signed on it."""
+        keys = [ao.MasterKey(algorithm="tcp-md5", secret=b"x")] if md5 else [key]
+        nops = [b"", b""]
+        nops[full] = b"\x01" * 28
+
+        def opening(nops, isn):
+            return [
+                tcp_packet(CLIENT, SERVER, SYN, isn, 0, b"", nops[0]),
+                tcp_packet(SERVER, CLIENT, SYN | ACK, 9, isn + 1, b"", nops[1]),
+                tcp_packet(CLIENT, SERVER, ACK, isn + 1, 10, b"x"),
+                tcp_packet(SERVER, CLIENT, ACK, 10, isn + 2),
+                tcp_packet(CLIENT, SERVER, FIN | ACK, isn + 2, 10),
+            ]
+
+        engine = ao.Engine(keys)
+        left = ["unsigned_handshake"] * 5
+        left[full] = "no_option_space"
+        left[:full] = ["signed"] * full
+        result = engine.sign(*records(opening(nops, 1)), RAW_IP)
+        assert outcomes(result) == left
+        # the port is used again, or the same SYN comes again without what took the room
+        for isn in (700, 1):
+            result = engine.sign(*records(opening([b"", b""], isn)), RAW_IP)
+            assert outcomes(result) == ["signed"] * 5
+            assert engine.verify(*result, RAW_IP).counts["md5_good" if md5 else "good"] % 5 == 0
+
+    def test_a_cut_syn_is_not_signed_nor_is_what_follows_it(self):
         packets = [
-            tcp_packet(CLIENT, SERVER, SYN, 1, 0, b"", b"\x01" * 28),
-            tcp_packet(SERVER, CLIENT, SYN | ACK, 9, 2),
-            tcp_packet(CLIENT, SERVER, ACK, 2, 10, b"x"),
+            tcp_packet(CLIENT, SERVER, SYN, 1, 0, b"early"),
+            tcp_packet(SERVER, CLIENT, SYN | ACK, 9, 7),
+            tcp_packet(CLIENT, SERVER, ACK, 7, 10),
         ]
-        result = ao.Engine([key]).sign(*records(packets), RAW_IP)
-        assert outcomes(result) == ["no_option_space", "signed", "signed"]
+        buffer, offsets, lengths = records(packets)
+        lengths[0] -= 1
+        engine = ao.Engine([ao.MasterKey(algorithm="tcp-md5", secret=b"x")])
+        assert outcomes(engine.sign(buffer, offsets, lengths, RAW_IP)) == [
+            "truncated", "unsigned_handshake", "unsigned_handshake",
+        ]  # fmt: skip
 
     @pytest.mark.parametrize("seen", [slice(0, None, 2), slice(1, None, 2)])
     def test_one_direction(self, key, seen):

@@ -110,6 +110,35 @@ class TestProof:
             for at, length in zip(signed.offsets, signed.lengths, strict=True):
                 assert verdict(by_itself, bytes(signed.buffer[at : at + length])) == "good"
 
+    @pytest.mark.parametrize("isn", [1000, 0xFFFFFFFA])
+    def test_a_capture_that_begins_at_a_fast_open_syn_ack(self, isn):
+        """What the SYN carried is not known, so the client's ISN is not, and nothing is shown to be
+        bad; with the SYN everything is good, behind a wrap of its ISN, too."""
+        key = any_key()
+        packets = [
+            tcp_packet(CLIENT, SERVER, SYN, isn, payload=b"early data"),
+            tcp_packet(SERVER, CLIENT, SYN | ACK, 5000, isn + 11),
+            tcp_packet(CLIENT, SERVER, ACK, isn + 11, 5001),
+            tcp_packet(SERVER, CLIENT, SYN | ACK, 5000, isn + 11),
+            tcp_packet(SERVER, CLIENT, PSH | ACK, 5001, isn + 11, b"hello"),
+        ]
+        signed = ao.Engine([key]).sign(*records(packets), RAW_IP)
+        assert set(signed.counts) == {"signed"}
+        assert ao.Engine([key]).verify(*signed, RAW_IP).counts["good"] == 5
+        late = [bytes(signed.buffer[a : a + n]) for a, n in zip(signed.offsets, signed.lengths,
+                                                               strict=True)]  # fmt: skip
+        engine = ao.Engine([key])
+        assert [verdict(engine, one) for one in late[1:]] == ["missing_isn"] * 4
+        # the SYN is found after all: now they are checked
+        assert [verdict(engine, one) for one in late] == ["good"] * 5
+
+    def test_a_syn_that_was_seen_says_the_isn(self):
+        a, b = pair(any_key())
+        engine = ao.Engine([ao.MasterKey(algorithm="hmac-sha-1-96", secret=b"x", send_id=1,
+                                         recv_id=2)])  # fmt: skip
+        assert [verdict(engine, one) for one in handshake(a, b)] == ["bad_mac"] * 3
+        assert [verdict(engine, one) for one in handshake(a, b)[1:]] == ["bad_mac"] * 2
+
 
 class TestState:
     def test_a_key_is_named_by_its_whole_identity(self):

@@ -24,6 +24,7 @@ from tcpao_fast.core.wire.rewrite cimport (
     POSSIBLE,
     SIGNED,
     TOO_MANY_HEADERS,
+    UNSIGNED_HANDSHAKE,
     WRONG_MAC_LENGTH,
     Outcome,
     aligned,
@@ -43,6 +44,7 @@ from tcpao_fast.core.wire.segment cimport (
     AUTH_MD5,
     AUTH_NONE,
     FLAG_ACK,
+    FLAG_SYN,
     Segment,
     is_syn,
     is_syn_ack,
@@ -173,6 +175,24 @@ cdef inline Outcome check(Attempt *row, const Mkt *mkt, Outcome found) noexcept 
     return SIGNED
 
 
+cdef Outcome with_handshake(Shard shard, const Attempt *row, const Segment *segment,
+                            Outcome found) noexcept nogil:
+    """What becomes of a segment after its connection's handshake: where the SYN or SYN-ACK stayed
+    unsigned (Fast Open data may leave no room) the peer has no signed connection, and would drop
+    whatever is signed on it."""
+    cdef int direction = row.direction
+    if is_syn(segment):
+        shard.connections.note_signed(row.connection, 1 - direction, True)
+    elif found == POSSIBLE and (
+            shard.connections.handshake_unsigned(row.connection, 1 - direction)
+            or not is_syn_ack(segment)
+            and shard.connections.handshake_unsigned(row.connection, direction)):
+        found = UNSIGNED_HANDSHAKE
+    if segment.flags & FLAG_SYN:
+        shard.connections.note_signed(row.connection, direction, found == POSSIBLE)
+    return found
+
+
 cdef Outcome plan_new(Shard shard, Records records, Py_ssize_t i, Plan *plan) noexcept nogil:
     """Decide for row i of the batch whether an option is inserted, and with which key."""
     cdef const Segment *segment = &shard.segments[i]
@@ -190,7 +210,7 @@ cdef Outcome plan_new(Shard shard, Records records, Py_ssize_t i, Plan *plan) no
     # the ISNs are learned even from a segment that has no room for the option
     if mkt.primitive != TCPAO_MD5 and not expects(shard, row, segment):
         return MISSING_ISN if found == POSSIBLE else found
-    return check(row, mkt, found)
+    return check(row, mkt, with_handshake(shard, row, segment, found))
 
 
 cdef Outcome plan_inplace(Shard shard, Records records, Py_ssize_t i, Plan *plan) noexcept nogil:
@@ -283,6 +303,9 @@ cdef int sign_batch(Shard shard, Records records, Py_ssize_t count, Output *out)
         if found == POSSIBLE:
             found = (plan_inplace(shard, records, i, &plan) if out.buffer == NULL
                      else plan_new(shard, records, i, &plan))
+        elif shard.segments[i].flags & FLAG_SYN and shard.rows[i].connection != NONE and (
+                out.buffer != NULL):
+            with_handshake(shard, &shard.rows[i], &shard.segments[i], found)
         write_row(shard, records, i, &plan, out)
         use_key(shard, i)
         out.origin[out.rows + i] = shard.origins[i]

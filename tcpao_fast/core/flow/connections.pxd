@@ -31,7 +31,8 @@ cdef struct Incarnation:
     uint8_t initiator         # the direction of its SYN, or INITIATOR_UNKNOWN
     uint32_t serial           # counts up: which of two was proved first
     uint8_t ours              # its handshake passed through `sign`, which believes what it is given
-    uint8_t unused[7]
+    uint8_t supposed          # its SYN-ACK says both ISNs, but no SYN and no MAC confirms the other's
+    uint8_t unused[6]
 
 cdef enum LookedUp:
     HAS_CANDIDATES = 1        # << direction: `Details.candidates` is valid
@@ -39,6 +40,7 @@ cdef enum LookedUp:
     IS_SPECULATED = 8         # `Details.speculated` is an incarnation
     HAS_MKT = 16              # with HAS_DETAILS: an MKT matches
     IS_PROVED = 32            # a MAC was good on it: a stranger's packets cannot push it out
+    SYN_UNSIGNED = 64         # << direction: `sign` could not sign the SYN or SYN-ACK of that side
 
 # What every segment asks for: one line of the cache.
 cdef struct Connection:
@@ -135,6 +137,17 @@ cdef class ConnectionTable:
     cdef inline void mark_ours(self, int32_t incarnation) noexcept nogil:
         """Note that an incarnation's handshake passed through `sign`."""
         self.incarnations[incarnation].ours = 1
+
+    cdef inline bint handshake_unsigned(self, int32_t connection, int direction) noexcept nogil:
+        """Whether `sign` could not sign a side's SYN or SYN-ACK."""
+        return (self.connections[connection].looked_up & SYN_UNSIGNED << direction) != 0
+
+    cdef inline void note_signed(self, int32_t connection, int direction, bint able) noexcept nogil:
+        """Note whether `sign` was able to sign a side's SYN or SYN-ACK."""
+        cdef Connection *one = &self.connections[connection]
+        one.looked_up &= <uint8_t>~(SYN_UNSIGNED << direction)
+        if not able:
+            one.looked_up |= <uint8_t>(SYN_UNSIGNED << direction)
 
     cdef void prove(self, int32_t connection) noexcept nogil
     cdef void enqueue(self, int32_t connection) noexcept nogil

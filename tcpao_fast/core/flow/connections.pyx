@@ -549,6 +549,7 @@ cdef class ConnectionTable:
         while at != NONE:
             one = &self.incarnations[at]
             if one.known >> direction & 1 and one.isn[direction] == isn:
+                one.supposed = 0
                 if proved and one.proof == PROOF_NONE and one.known != 3:
                     one.proof = PROOF_SYN
                 if proved or one.initiator == INITIATOR_UNKNOWN:

@@ -15,6 +15,7 @@ from tcpao_fast.core.flow.connections cimport (
     IS_PROVED,
     IS_SPECULATED,
     NONE,
+    PROOF_NONE,
     PROOF_SYN,
     Connection,
     Incarnation,
@@ -282,9 +283,29 @@ cdef int commit_syn_ack(ConnectionTable connections, KeyTable keys, Attempts *on
                 connections, keys, one, mkts, count, one.segment.seq, isn):
             return 0
         at = following
-    connections.note_pair(row.connection, row.direction, one.segment.seq, isn_destination, False,
-                          other)
+    if note_unproved(connections, one):
+        row.verdict = VERDICT_MISSING_ISN
     return 0
+
+
+cdef bint note_unproved(ConnectionTable connections, Attempts *one) noexcept nogil:
+    """Keep what a SYN-ACK says of the ISNs, though its MAC does not prove it.  Returns whether one
+    of them is merely supposed: data in a SYN that was not seen may have moved what it acknowledges."""
+    cdef const Connection *connection = &connections.connections[one.row.connection]
+    cdef const Incarnation *it
+    cdef int other = 1 - one.row.direction
+    cdef bint supposed = connection.live == NONE
+    cdef int32_t at = connection.newest
+    while at != NONE:
+        it = &connections.incarnations[at]
+        if it.known >> other & 1 and not it.supposed:
+            supposed = False
+        at = it.next
+    at = connections.note_pair(one.row.connection, one.row.direction, one.segment.seq,
+                               one.segment.ack - 1, False, other)
+    if supposed and at != NONE and connections.incarnations[at].proof == PROOF_NONE:
+        connections.incarnations[at].supposed = 1
+    return supposed
 
 
 cdef int attempt_incarnation(ConnectionTable connections, KeyTable keys, Attempts *one,
@@ -333,7 +354,7 @@ cdef int commit_other(ConnectionTable connections, KeyTable keys, Attempts *one,
     while at != NONE:
         following = connections.incarnations[at].next
         if at != connection.live and connections.incarnations[at].known == 3:
-            pair_known = True
+            pair_known |= not connections.incarnations[at].supposed
             if attempt_incarnation(connections, keys, one, mkts, count, at):
                 return 0
         at = following
@@ -474,8 +495,7 @@ cdef int commit(ConnectionTable connections, KeyTable keys, Attempts *one) excep
             if is_syn(segment):     # not verified, but it says an ISN
                 connections.note_syn(row.connection, row.direction, segment.seq, False)
             elif is_syn_ack(segment):
-                connections.note_pair(row.connection, row.direction, segment.seq, segment.ack - 1,
-                                      False, 1 - row.direction)
+                note_unproved(connections, one)
         return 0
     count = keys.candidates(segment, row.connection, row.direction, one.timestamp, mkts)
     if is_syn(segment):

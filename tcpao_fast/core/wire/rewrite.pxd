@@ -26,6 +26,7 @@ cdef enum Outcome:
     IPSEC = 12
     TOO_MANY_HEADERS = 13
     STRIPPED = 14
+    UNSIGNED_HANDSHAKE = 15
     POSSIBLE = 255            # nothing found so far that forbids it
 
 cdef inline int aligned(int length) noexcept nogil:
