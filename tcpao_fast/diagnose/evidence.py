@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tcpao_fast.core.batch.one import ParsedSegment
+from tcpao_fast.diagnose.packets import mss_of
+from tcpao_fast.diagnose.rows import Rows
 from tcpao_fast.engine import VerifyResult
 from tcpao_fast.engine.verdicts import BAD, GOOD, UNDECIDED, Verdict
 from tcpao_fast.text import address_text, endpoint_text
@@ -186,70 +188,6 @@ class ConnectionEvidence:
         return 0 if self.ends[0][1] >= self.ends[1][1] else 1
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """The segments of some records that are looked at: of each column an entry a segment.
-
-    Attributes
-    ----------
-    result : VerifyResult
-    at : int64[n]
-        Which record each is.
-    segments : n rows of `tcpao_fast.core.wire.parse.DTYPE`
-    connection, direction : int64[n]
-    verdict : uint8[n]
-    numbers : int64[n]
-        Of its packet, counted through all captures from 1.
-    """
-
-    result: VerifyResult
-    at: npt.NDArray[np.int64]
-    segments: npt.NDArray[np.void]
-    connection: npt.NDArray[np.int64]
-    direction: npt.NDArray[np.int64]
-    verdict: npt.NDArray[np.uint8]
-    numbers: npt.NDArray[np.int64]
-
-    @classmethod
-    def of(cls, result: VerifyResult, at: npt.NDArray[np.int64]) -> _Rows:
-        """Those of these records."""
-        segments = result.segments[at]
-        return cls(
-            result,
-            at,
-            segments,
-            result.connection[at],
-            directions(segments),
-            result.verdict[at],
-            result.records.preceding + result.records.numbers[at],
-        )
-
-    def payload(self) -> npt.NDArray[np.int64]:
-        """Bytes of each payload."""
-        length: npt.NDArray[np.int64] = self.segments["length"].astype(np.int64)
-        length -= self.segments["header_length"]
-        return length
-
-    def repeats(self, connection: int, direction: int, seq: int, number: int) -> int:
-        """How many segments with this SEQ come behind packet `number`."""
-        again = (self.connection == connection) & (self.direction == direction)
-        again &= (self.segments["seq"] == seq) & (self.numbers > number)
-        return int(again.sum())
-
-    def header(self, i: int) -> bytes:
-        """The TCP header of the i-th."""
-        row = self.segments[i]
-        start = int(row["tcp_offset"])
-        return self._data(i)[start : start + int(row["header_length"])]
-
-    def packet(self, i: int) -> bytes:
-        """The packet of the i-th, from its innermost IP header on."""
-        return self._data(i)[int(self.segments[i]["ip_offset"]) :]
-
-    def _data(self, i: int) -> bytes:
-        return self.result.records.data(int(self.at[i]))
-
-
 class EvidenceCollector:
     """Gathers evidence beside verification."""
 
@@ -278,7 +216,7 @@ class EvidenceCollector:
             self._beyond = max(self._beyond, top - MAX_COUNTED)
         ports = result.segments[["source_port", "destination_port"]][at]
         there = (ports["source_port"] != 0) | (ports["destination_port"] != 0)
-        rows = _Rows.of(result, at[there & ~beyond])
+        rows = Rows.of(result, at[there & ~beyond])
         self._grow(int(rows.connection.max(initial=-1)) + 1)
         self._count(rows)
         self._note_handshakes(rows)
@@ -304,7 +242,7 @@ class EvidenceCollector:
             grown = np.full((more, *old.shape[1:]), empty, old.dtype)
             setattr(self, name, np.concatenate((old, grown)))
 
-    def _count(self, rows: _Rows) -> None:
+    def _count(self, rows: Rows) -> None:
         where = rows.connection, rows.direction
         np.add.at(self._counts, (*where, rows.verdict), 1)
         np.add.at(self._options, (*where, np.minimum(rows.segments["auth"], 2)), 1)
@@ -313,7 +251,7 @@ class EvidenceCollector:
         np.maximum.at(self._last_good, where, np.where(good, rows.numbers, 0))
         np.minimum.at(self._first_bad, where, np.where(bad, rows.numbers, _NEVER))
 
-    def _note_handshakes(self, rows: _Rows) -> None:
+    def _note_handshakes(self, rows: Rows) -> None:
         with_syn = (rows.segments["flags"] & _SYN) != 0
         whole = rows.segments["kind"] == 1
         for i in np.flatnonzero(with_syn & whole & (rows.connection < MAX_HANDSHAKES)).tolist():
@@ -338,11 +276,11 @@ class EvidenceCollector:
                 )
             )
 
-    def _watch_repeats(self, rows: _Rows) -> None:
+    def _watch_repeats(self, rows: Rows) -> None:
         for (connection, direction, seq), noted in self._watch.items():
             noted[2] += rows.repeats(connection, direction, seq, noted[0])
 
-    def _note_dubious(self, rows: _Rows) -> None:
+    def _note_dubious(self, rows: Rows) -> None:
         """Good segments that Linux's receiving side is known to drop."""
         good = np.flatnonzero((rows.verdict == Verdict.good) & (rows.segments["kind"] == 1))
         records = rows.result.records
@@ -388,7 +326,7 @@ class EvidenceCollector:
             )
         return known
 
-    def _keep(self, rows: _Rows, i: int) -> None:
+    def _keep(self, rows: Rows, i: int) -> None:
         connection, direction = int(rows.connection[i]), int(rows.direction[i])
         number, row = int(rows.numbers[i]), rows.segments[i]
         known = self._evidence_of(connection, row)
@@ -461,42 +399,3 @@ class EvidenceCollector:
 def _packed(row: Any, side: str) -> tuple[bytes, int]:
     size = 16 if row["version"] == 6 else 4
     return row[side][:size].tobytes(), int(row[f"{side}_port"])
-
-
-def directions(rows: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
-    """0 where the sender is the smaller end, else 1."""
-    source = np.ascontiguousarray(rows["source"]).view(">u8").reshape(-1, 2)
-    destination = np.ascontiguousarray(rows["destination"]).view(">u8").reshape(-1, 2)
-    larger = np.zeros(len(rows), bool)
-    same = np.ones(len(rows), bool)
-    for mine, other in (
-        (source[:, 0], destination[:, 0]),
-        (source[:, 1], destination[:, 1]),
-        (rows["source_port"], rows["destination_port"]),
-    ):
-        larger |= same & (mine > other)
-        same &= mine == other
-    return larger.astype(np.int64)
-
-
-def options_of(header: bytes) -> list[tuple[int, bytes]]:
-    """The options of a TCP header, whole, NOPs and what ends the list with them."""
-    found = []
-    at = 20
-    while at < len(header):
-        kind = header[at]
-        length = 1 if kind in (0, 1) else header[at + 1] if at + 1 < len(header) else 0
-        if length < 1 or (kind > 1 and length < 2) or at + length > len(header):
-            found.append((-1, header[at:]))
-            break
-        found.append((kind, header[at : at + length]))
-        at += length
-    return found
-
-
-def mss_of(header: bytes) -> int | None:
-    """What the MSS option of a TCP header says."""
-    for kind, option in options_of(header):
-        if kind == 2 and len(option) == 4:
-            return int.from_bytes(option[2:], "big")
-    return None

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
-from tcpao_fast.diagnose.cases import matches
 from tcpao_fast.diagnose.evidence import ConnectionEvidence, Sample
 from tcpao_fast.diagnose.observations import (
     OBSERVATIONS,
@@ -17,6 +16,13 @@ from tcpao_fast.diagnose.observations import (
     larger_than_mss,
 )
 from tcpao_fast.diagnose.solve import Solution, Solver
+from tcpao_fast.diagnose.unexplained import (
+    NOT_DEEP,
+    Unexplained,
+    depth_of,
+    no_key,
+    no_secret,
+)
 from tcpao_fast.engine.verdicts import BAD, GOOD, Verdict
 from tcpao_fast.keys import MasterKey
 from tcpao_fast.text import endpoint_text
@@ -25,9 +31,6 @@ from tcpao_fast.text import endpoint_text
 PACKETS = 8
 #: How likely a solution may be a coincidence.
 CHANCE = 1e-3
-NOT_DEEP = "not tried in depth, because many other connections failed in the same way"
-_GOOD = sorted(GOOD)
-_TCP_MD5 = 2  # ParsedSegment.auth
 _TRIED = (Verdict.bad_mac, Verdict.key_not_found, Verdict.md5_bad)
 _UNCHECKED = Verdict.md5_unchecked
 
@@ -329,43 +332,6 @@ def _grouped(
     )
 
 
-def _depth(
-    connection: ConnectionEvidence,
-    parts: list[tuple[int, list[Sample]]],
-    solver: Solver,
-    tried: int,
-) -> str:
-    """How far was looked for what gives the MACs of segments that nothing explains."""
-    if not any(one.segment.whole for _, of in parts for one in of):
-        return "they were not captured completely, so nothing could be tried"
-    if not tried:
-        return "the key file has no key that could be tried"
-    if solver.was_tried(connection):
-        return f"none of {tried} interpretations of the key file produces them"
-    return NOT_DEEP
-
-
-@dataclass(frozen=True, slots=True)
-class _Unexplained:
-    """Segments of one verdict whose MACs nothing explains."""
-
-    connection: ConnectionEvidence
-    parts: list[tuple[int, list[Sample]]]
-    keys: tuple[MasterKey, ...]
-    depth: str
-    tried: int
-
-    @property
-    def who(self) -> str:
-        """Who sent them."""
-        return "both directions" if len(self.parts) == 2 else self.connection.text(self.parts[0][0])
-
-    @property
-    def samples(self) -> list[Sample]:
-        """All of them."""
-        return [one for _, of in self.parts for one in of]
-
-
 def _unsolved(
     connection: ConnectionEvidence,
     unsolved: list[tuple[int, list[Sample]]],
@@ -380,75 +346,11 @@ def _unsolved(
         parts = [(side, of) for side, of in parts if of]
         if not parts:
             continue
-        depth = _depth(connection, parts, solver, tried)
-        case = _Unexplained(connection, parts, solver.keys, depth, tried)
-        describe = _no_key if verdict is Verdict.key_not_found else _no_secret
+        depth = depth_of(connection, parts, solver, tried)
+        case = Unexplained(connection, parts, solver.keys, depth, tried)
+        describe = no_key if verdict is Verdict.key_not_found else no_secret
         reason, sentence, advice = describe(case)
         counts = _counts(connection, parts, crowded)
         numbers = [one.number for one in case.samples]
         found.append(_finding(connection, reason, sentence, advice, counts, numbers, tried))
     return found
-
-
-def _no_key(case: _Unexplained) -> tuple[str, str, str]:
-    """Reason, sentence and advice where no key has the KeyID."""
-    ids = ", ".join(dict.fromkeys(str(one.segment.key_id) for one in case.samples))
-    md5 = [key for key in case.keys if key.is_tcp_md5 and matches(key, case.samples[0].segment)]
-    if md5:
-        sentence = (
-            f"Segments from {case.who} are signed with TCP-AO (KeyID {ids}), but the key file "
-            f"has TCP-MD5 for the connection ({md5[0].label})"
-        )
-        sentence += f"; {case.depth}" if case.tried else ""
-        advice = f"use TCP-AO on both sides: replace tcp-md5 by a key with KeyID {ids}"
-        return "tcp_md5", sentence, advice
-    return (
-        "wrong_key_id",
-        f"Segments from {case.who} carry KeyID {ids}, for which no key matches; {case.depth}",
-        f"add the key with KeyID {ids} for this connection (the send_id of the peer is recv_id "
-        "here), or remove it on the peer",
-    )
-
-
-def _no_secret(case: _Unexplained) -> tuple[str, str, str]:
-    """Reason, sentence and advice where the key that was tried does not give the MACs."""
-    names = dict.fromkeys(case.keys[one.key].label for one in case.samples if one.key >= 0)
-    labels = ", ".join(names)
-    macs = "digests" if all(one.segment.auth == _TCP_MD5 for one in case.samples) else "MACs"
-    good = sum(int(case.connection.counts[side, _GOOD].sum()) for side, _ in case.parts)
-    changed = {side: _since(case.connection, side) for side, _ in case.parts}
-    if all(changed.values()):
-        since = " and ".join(
-            f"from packet #{number} on, no segment of {case.connection.text(side)}"
-            for side, number in changed.items()
-        )
-        return (
-            "secret_changed",
-            f"{since[:1].upper()}{since[1:]} has a {macs[:-1]} of key {labels}, but {good} before "
-            f"have: a secret was most likely changed in the live session ({case.depth})",
-            "add the new secret as another key, or use the same one on both sides; otherwise find "
-            "out what modifies the segments from there on",
-        )
-    sentence = f"The {macs} of segments from {case.who} do not match key {labels}, and {case.depth}"
-    if good:
-        return (
-            "wrong_secret",
-            f"{sentence}; yet {good} segments from there are good",
-            "as other segments are good, the secret is most likely correct: these were sent by "
-            "somebody else, modified in transit (sequence numbers, window, options), or merged by "
-            "offloading",
-        )
-    return (
-        "wrong_secret",
-        sentence,
-        "the likely causes, in this order: another secret on the two sides (compare them; re-enter "
-        "them in hexadecimal); a device on the path that modifies headers, such as sequence "
-        "numbers; segments that offloading merged",
-    )
-
-
-def _since(connection: ConnectionEvidence, side: int) -> int | None:
-    """From which packet on all segments of a side are bad: at least two, behind good ones."""
-    bad = int(connection.counts[side, [Verdict.bad_mac, Verdict.md5_bad]].sum())
-    last_good, first_bad = int(connection.last_good[side]), int(connection.first_bad[side])
-    return first_bad if bad > 1 and 0 < last_good < first_bad else None

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
-from tcpao_fast.diagnose.evidence import ConnectionEvidence, Sample, options_of
-from tcpao_fast.diagnose.packets import header_of
+from tcpao_fast.diagnose.evidence import ConnectionEvidence, Sample
+from tcpao_fast.diagnose.packets import header_of, options_of
 from tcpao_fast.engine.verdicts import GOOD, UNSIGNED, Verdict
 from tcpao_fast.keys import MasterKey
 

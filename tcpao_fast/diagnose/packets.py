@@ -26,6 +26,36 @@ def _tcp_offset(segment: ParsedSegment, packet: bytes) -> int:
     return total - segment.header_length - segment.payload_length
 
 
+def payload_of(segment: ParsedSegment) -> bytes:
+    """What follows the TCP header."""
+    packet = segment.packet
+    at = _tcp_offset(segment, packet) + segment.header_length
+    return packet[at : at + segment.payload_length]
+
+
+def options_of(header: bytes) -> list[tuple[int, bytes]]:
+    """The options of a TCP header, whole, NOPs and what ends the list with them."""
+    found = []
+    at = 20
+    while at < len(header):
+        kind = header[at]
+        length = 1 if kind in (0, 1) else header[at + 1] if at + 1 < len(header) else 0
+        if length < 1 or (kind > 1 and length < 2) or at + length > len(header):
+            found.append((-1, header[at:]))
+            break
+        found.append((kind, header[at : at + length]))
+        at += length
+    return found
+
+
+def mss_of(header: bytes) -> int | None:
+    """What the MSS option of a TCP header says."""
+    for kind, option in options_of(header):
+        if kind == 2 and len(option) == 4:
+            return int.from_bytes(option[2:], "big")
+    return None
+
+
 def with_ends(
     segment: ParsedSegment,
     source: bytes,

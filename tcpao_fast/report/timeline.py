@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from tcpao_fast.diagnose.evidence import directions
+from tcpao_fast.diagnose.rows import directions
 from tcpao_fast.engine import VerifyResult, verdicts
 from tcpao_fast.engine.verdicts import BAD, UNDECIDED, Verdict
 

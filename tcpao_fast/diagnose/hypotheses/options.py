@@ -7,8 +7,7 @@ from dataclasses import replace
 from itertools import permutations
 
 from tcpao_fast.diagnose.cases import Case, Variant
-from tcpao_fast.diagnose.evidence import options_of
-from tcpao_fast.diagnose.packets import header_of, with_options
+from tcpao_fast.diagnose.packets import header_of, options_of, with_options
 from tcpao_fast.engine.candidates import Statement
 
 _END, _NOP, _MSS, _SCALE, _SACK_PERMITTED = 0, 1, 2, 3, 4
