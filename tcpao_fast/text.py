@@ -13,5 +13,7 @@ def address_text(address: bytes) -> str:
 
 
 def endpoint_text(address: str, port: int) -> str:
-    """``10.0.0.1:179``, ``[fd00::1]:179``."""
+    """``10.0.0.1:179``, ``[fd00::1]:179``; with port 0, which no connection has, the address."""
+    if not port:
+        return address
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tcpao_fast.core.batch.one import ParsedSegment
+from tcpao_fast.diagnose.copies import Copy, CopyFinder
+from tcpao_fast.diagnose.fragments import FragmentCollector, Fragments
 from tcpao_fast.diagnose.packets import mss_of
 from tcpao_fast.diagnose.rows import Rows
 from tcpao_fast.engine import VerifyResult
@@ -156,6 +158,10 @@ class ConnectionEvidence:
     samples : list of Sample
     handshakes : list of Handshake
     watched : list of Watched
+    copies : dict of int to Copy
+        Samples, by number, that were captured elsewhere too, before or behind a change.
+    changed : frozenset of int
+        Numbers of packets of the connection that are such a copy of a segment that is not good.
     """
 
     id: int
@@ -171,6 +177,8 @@ class ConnectionEvidence:
     samples: list[Sample] = field(default_factory=list)
     handshakes: list[Handshake] = field(default_factory=list)
     watched: list[Watched] = field(default_factory=list)
+    copies: dict[int, Copy] = field(default_factory=dict)
+    changed: frozenset[int] = frozenset()
 
     def total(self, verdict: Verdict) -> int:
         """Segments with a verdict, in both directions."""
@@ -186,6 +194,20 @@ class ConnectionEvidence:
         for one in self.handshakes:
             return one.direction if one.answers is None else 1 - one.direction
         return 0 if self.ends[0][1] >= self.ends[1][1] else 1
+
+    def is_supposed(self, sample: Sample) -> bool:
+        """Whether a segment's ISNs are merely supposed: the capture begins at a SYN-ACK, whose MAC
+        is not that of the ISN which it acknowledges.
+        """
+        begin = min((one.number for one in self.handshakes), default=sample.number + 1)
+        return (
+            sample.verdict is Verdict.missing_isn
+            and sample.number >= begin
+            and all(
+                one.answers is not None and one.verdict is Verdict.missing_isn
+                for one in self.handshakes
+            )
+        )
 
 
 class EvidenceCollector:
@@ -203,9 +225,12 @@ class EvidenceCollector:
         self._beyond = 0  # connections that are not counted, about
         self._handshakes: dict[int, list[Handshake]] = {}
         self._watch: dict[tuple[int, int, int], list[Any]] = {}
+        self._copies = CopyFinder()
+        self._fragments = FragmentCollector()
 
     def add(self, result: VerifyResult) -> None:
         """Look at some records."""
+        self._fragments.add(result)
         at = np.flatnonzero((result.verdict != Verdict.not_tcp) & (result.connection >= 0))
         if not len(at):
             return
@@ -224,13 +249,14 @@ class EvidenceCollector:
         self._note_dubious(rows)
         trouble = np.flatnonzero(_TROUBLE[rows.verdict])
         with_syn = (rows.segments["flags"] & _SYN) // _SYN
+        fresh: list[Sample] = []
         for start in range(0, len(trouble), 256):
             some = trouble[start : start + 256]
             wanted = self._wanted[
                 rows.connection[some], rows.direction[some], with_syn[some], rows.verdict[some]
             ]
-            for i in some[wanted].tolist():
-                self._keep(rows, i)
+            fresh += [sample for i in some[wanted].tolist() if (sample := self._keep(rows, i))]
+        self._copies.add(rows, [(one.number, one.segment) for one in fresh])
 
     def _grow(self, top: int) -> None:
         known = len(self._counts)
@@ -326,19 +352,19 @@ class EvidenceCollector:
             )
         return known
 
-    def _keep(self, rows: Rows, i: int) -> None:
+    def _keep(self, rows: Rows, i: int) -> Sample | None:
         connection, direction = int(rows.connection[i]), int(rows.direction[i])
         number, row = int(rows.numbers[i]), rows.segments[i]
         known = self._evidence_of(connection, row)
         if known is None:
             self._wanted[connection] = False
-            return
+            return None
         verdict = Verdict(rows.verdict[i])
         known.first.setdefault(verdict, number)
         with_syn = bool(row["flags"] & _SYN)
         if row["kind"] != 1:  # there is nothing to try
             self._wanted[connection, direction, int(with_syn), verdict] = False
-            return
+            return None
         self._lowest(known, row, direction)
         alike = sum(
             one.direction == direction
@@ -349,16 +375,16 @@ class EvidenceCollector:
         if alike + 1 >= (SYNS if with_syn else OTHERS):
             self._wanted[connection, direction, int(with_syn), verdict] = False
         at = rows.at[i]
-        known.samples.append(
-            Sample(
-                number,
-                direction,
-                ParsedSegment(rows.packet(i), _RAW_IP),
-                verdict,
-                int(rows.result.key[at]),
-                int(rows.result.sne[at]),
-            )
+        sample = Sample(
+            number,
+            direction,
+            ParsedSegment(rows.packet(i), _RAW_IP),
+            verdict,
+            int(rows.result.key[at]),
+            int(rows.result.sne[at]),
         )
+        known.samples.append(sample)
+        return sample
 
     @staticmethod
     def _lowest(known: ConnectionEvidence, row: Any, direction: int) -> None:
@@ -375,6 +401,10 @@ class EvidenceCollector:
         watched: Mapping[int, list[Watched]] = defaultdict(list)
         for (one, side, seq), (number, why, repeats) in self._watch.items():
             watched[one].append(Watched(number, side, why, seq, repeats))
+        copies = self._copies.found
+        changed: Mapping[int, set[int]] = defaultdict(set)
+        for copy in copies.values():
+            changed[copy.connection].add(copy.number)
         found = []
         for number in sorted(self._known):
             known = self._known[number]
@@ -385,8 +415,22 @@ class EvidenceCollector:
             known.first_bad = self._first_bad[number]
             known.handshakes = self._handshakes.get(number, [])
             known.watched = watched[number]
+            known.copies = {
+                one.number: copies[one.number] for one in known.samples if one.number in copies
+            }
+            known.changed = frozenset(changed.get(number, ()))
             found.append(known)
         return found
+
+    def fragments(self, truncated: int) -> Fragments | None:
+        """What is known of IP datagrams that stayed incomplete, of which no connection is known.
+
+        Parameters
+        ----------
+        truncated : int
+            All segments that are `Verdict.truncated`.
+        """
+        return self._fragments.incomplete(truncated)
 
     @property
     def left_out(self) -> int:

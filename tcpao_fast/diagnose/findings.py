@@ -10,6 +10,7 @@ from enum import IntEnum
 from typing import Any
 
 from tcpao_fast.diagnose.evidence import ConnectionEvidence, Sample
+from tcpao_fast.diagnose.fragments import Fragments
 from tcpao_fast.diagnose.observations import (
     OBSERVATIONS,
     Observation,
@@ -50,7 +51,7 @@ class Finding:
     Attributes
     ----------
     client, server : (str, int)
-        The connection.
+        The connection; port 0 where ports are not known.
     vrf : int
     reason : str
         One of `tcpao_fast.diagnose.cases.REASONS`.
@@ -113,10 +114,16 @@ class Finding:
         }
 
 
-def findings_of(evidence: Sequence[ConnectionEvidence], keys: Sequence[MasterKey]) -> list[Finding]:
-    """Everything that is found of connections, worst first."""
+def findings_of(
+    evidence: Sequence[ConnectionEvidence],
+    keys: Sequence[MasterKey],
+    fragments: Fragments | None = None,
+) -> list[Finding]:
+    """Everything that is found of connections, and of fragments without one; worst first."""
     solver = Solver(keys)
     found = _joined([one for connection in evidence for one in _of_connection(connection, solver)])
+    if fragments is not None:
+        found.append(_of_fragments(fragments))
     found.sort(key=lambda one: (one.rank, -sum(one.counts.values()), one.packets[:1]))
     return found
 
@@ -163,15 +170,17 @@ def _join(group: list[Finding]) -> Finding:
 
 
 def _of_connection(connection: ConnectionEvidence, solver: Solver) -> list[Finding]:
-    observations = [one for look in OBSERVATIONS for one in look(connection, solver.keys)]
+    """Each segment that was kept is explained once, by the first that can: what needs no MAC, then
+    a way in which the MAC was made, then what its length makes likely, then nothing.
+    """
+    observations = _observations(connection, solver.keys)
     explained = {pair for one in observations for pair in one.explains}
-    seen = {number for one in observations for number in one.packets}
-    # a digest that no key is for may be made with one all the same: that says more
-    solved_md5: set[tuple[int, Verdict]] = set()
-    found: list[Finding] = []
-    merged = {one.direction: one for one in _merged(connection, solver.keys)}
+    seen = {number for one in observations if one.certain for number in one.packets}
     groups: dict[str, list[tuple[int, Solution, list[Sample]]]] = {}
+    merged: list[tuple[int, Observation, list[Sample]]] = []
     unsolved: list[tuple[int, list[Sample]]] = []
+    # what could not be checked may be made with a key all the same: that says more
+    solved_anyway: set[tuple[int, Verdict]] = set()
     before = solver.tried
     for side in (0, 1):
         samples = [
@@ -181,39 +190,44 @@ def _of_connection(connection: ConnectionEvidence, solver: Solver) -> list[Findi
             and (
                 one.verdict is _UNCHECKED
                 or (
-                    one.verdict in _TRIED
+                    _is_tried(connection, one)
                     and (side, one.verdict) not in explained
                     and one.number not in seen
                 )
             )
         ]
         solved, left = _solved(samples, connection, solver)
-        if any(one.verdict is _UNCHECKED for _, of in solved for one in of):
-            solved_md5.add((side, _UNCHECKED))
+        solved_anyway |= {(side, _UNCHECKED) for _, of in solved for one in of
+                          if one.verdict is _UNCHECKED}  # fmt: skip
         left = [one for one in left if one.verdict is not _UNCHECKED]
         for solution, of in solved:
             groups.setdefault(solution.reason, []).append((side, solution, of))
-        if left and side in merged:
-            found.append(_observed(connection, merged[side].observation))
-            left = [one for one in left if one.number not in merged[side].observation.packets]
-            left = left if not solved and not merged[side].observation.packets else []
+        for observation in larger_than_mss(connection, solver.keys):
+            of = [one for one in left if one.number in observation.packets]
+            left = [one for one in left if one not in of]
+            if of:
+                merged.append((side, observation, of))
         if left:
             unsolved.append((side, left))
-    found += [
-        _observed(connection, one)
-        for one in observations
-        if not one.explains or not one.explains <= solved_md5
-    ]
     tried = solver.tried - before
     # where one direction has several reasons, each is counted by the segments that were looked at
     by_reason = [[(side, of) for side, _, of in parts] for parts in groups.values()]
     reasons = Counter(
         pair
-        for parts in (*by_reason, unsolved)
+        for parts in (*by_reason, [(side, of) for side, _, of in merged], unsolved)
         for pair in {(side, one.verdict) for side, of in parts for one in of}
     )
     crowded = {pair for pair, number in reasons.items() if number > 1}
     crowded |= {(one.direction, one.verdict) for one in connection.samples if one.number in seen}
+    found = [
+        _observed(connection, one)
+        for one in observations
+        if not one.explains or not one.explains <= solved_anyway
+    ]
+    for side, observation, of in merged:
+        counts = _counts(connection, [(side, of)], crowded)
+        numbers = tuple(one.number for one in of)
+        found.append(_observed(connection, replace(observation, counts=counts, packets=numbers)))
     found += [
         _grouped(connection, reason, parts, tried, crowded) for reason, parts in groups.items()
     ]
@@ -222,18 +236,45 @@ def _of_connection(connection: ConnectionEvidence, solver: Solver) -> list[Findi
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Merged:
-    direction: int
-    observation: Observation
+def _of_fragments(fragments: Fragments) -> Finding:
+    """Datagrams whose ports are not known, as parts of them are missing."""
+    (source, destination), *others = fragments.hosts
+    count = fragments.incomplete
+    datagrams = "1 IP datagram" if count == 1 else f"{count} IP datagrams"
+    more = f" and between {len(others)} other pairs of hosts" if others else ""
+    return Finding(
+        (source, 0),
+        (destination, 0),
+        0,
+        "truncated",
+        f"{datagrams} with TCP could not be reassembled, as fragments are missing: fragments were "
+        f"captured from {source} to {destination}{more}.",
+        "capture all fragments (a filter on ports matches only the first of each datagram), or "
+        "avoid fragmentation",
+        {Verdict.truncated.name: count},
+        fragments.packets,
+        0,
+        Rank.undecided,
+    )
 
 
-def _merged(connection: ConnectionEvidence, keys: tuple[MasterKey, ...]) -> list[_Merged]:
-    found = []
-    for one in larger_than_mss(connection, keys):
-        first = next(s for s in connection.samples if s.number == one.packets[0])
-        found.append(_Merged(first.direction, one))
+def _observations(connection: ConnectionEvidence, keys: tuple[MasterKey, ...]) -> list[Observation]:
+    """What needs no MAC, without what speaks of segments that are explained already."""
+    found: list[Observation] = []
+    seen: set[int] = set()
+    for look in OBSERVATIONS:
+        for one in look(connection, keys):
+            if one.packets and seen.issuperset(one.packets):
+                continue
+            found.append(one)
+            if one.certain:
+                seen.update(one.packets)
     return found
+
+
+def _is_tried(connection: ConnectionEvidence, one: Sample) -> bool:
+    """Whether a segment is worth trying: also one whose ISNs only a SYN-ACK says."""
+    return one.verdict in _TRIED or connection.is_supposed(one)
 
 
 def _solved(
@@ -341,7 +382,7 @@ def _unsolved(
 ) -> list[Finding]:
     """Segments whose MACs nothing explains."""
     found = []
-    for verdict in _TRIED:
+    for verdict in (*_TRIED, Verdict.missing_isn):
         parts = [(side, [one for one in of if one.verdict is verdict]) for side, of in unsolved]
         parts = [(side, of) for side, of in parts if of]
         if not parts:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
+from tcpao_fast.diagnose.copies import Copy
 from tcpao_fast.diagnose.evidence import ConnectionEvidence, Sample
 from tcpao_fast.diagnose.packets import header_of, options_of
 from tcpao_fast.engine.verdicts import GOOD, UNSIGNED, Verdict
@@ -13,6 +14,7 @@ from tcpao_fast.keys import MasterKey
 
 _NONE, _AO, _MD5 = 0, 1, 2
 _RST = 4
+_BAD_MAC = frozenset({Verdict.bad_mac, Verdict.md5_bad})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,8 @@ class Observation:
         Some of them.
     explains : frozenset of (int, Verdict)
         Which segments need no other reason: by direction and verdict.
+    certain : bool
+        Whether the packets that it names need none; else it is only part of what is wrong.
     """
 
     reason: str
@@ -39,6 +43,7 @@ class Observation:
     counts: dict[str, int]
     packets: tuple[int, ...]
     explains: frozenset[tuple[int, Verdict]] = frozenset()
+    certain: bool = True
 
 
 Observe = Callable[[ConnectionEvidence, tuple[MasterKey, ...]], Iterator[Observation]]
@@ -295,6 +300,10 @@ def missing_handshake(
 ) -> Iterator[Observation]:
     """Without the ISNs there is no traffic key."""
     total = connection.total(Verdict.missing_isn)
+    kept = [one for one in connection.samples if one.verdict is Verdict.missing_isn]
+    unknown = [one for one in kept if not connection.is_supposed(one)]
+    if len(unknown) < len(kept):  # the others are tried
+        total = len(unknown)
     if total:
         what = f"the handshake was not captured, so {total} signed segments cannot be checked"
         advice = (
@@ -326,28 +335,87 @@ def missing_handshake(
 
 def same_mac(connection: ConnectionEvidence, keys: tuple[MasterKey, ...]) -> Iterator[Observation]:
     """Segmentation offload copies the first segment's MAC into all of a burst."""
-    for side in (0, 1):
-        bad = [
-            one
-            for one in connection.samples
-            if one.direction == side and one.verdict is Verdict.bad_mac and one.segment.whole
-        ]
-        copies: dict[bytes, set[int]] = {}
-        for one in bad:
-            copies.setdefault(one.segment.mac, set()).add(one.segment.seq)
-        copied = {mac for mac, places in copies.items() if len(places) > 1 and len(mac) > 3}
-        if copied:
-            numbers = tuple(one.number for one in bad if one.segment.mac in copied)
-            yield Observation(
-                "offload",
-                f"{connection.text(side)} sends several segments with the same MAC: segmentation "
-                "offload split one signed segment",
-                "disable segmentation offload for signed connections (ethtool -K DEV tso off gso "
-                "off); Linux leaves it on if a key is added after a TCP_REPAIR connect",
-                _of(connection, side, Verdict.bad_mac),
-                numbers,
-                frozenset({(side, Verdict.bad_mac)}),
-            )
+    places: dict[tuple[int, bytes], set[int]] = {}
+    for one in connection.samples:
+        if one.verdict in _BAD_MAC and one.segment.whole:
+            places.setdefault((one.direction, one.segment.mac), set()).add(one.segment.seq)
+
+    def holds(one: Sample) -> bool:
+        mac = one.segment.mac
+        return len(mac) > 3 and len(places.get((one.direction, mac), ())) > 1
+
+    def say(side: str, found: list[Sample]) -> tuple[str, str]:
+        return (
+            f"{side} sends several segments with the same MAC: segmentation offload split one "
+            "signed segment",
+            "disable segmentation offload for signed connections (ethtool -K DEV tso off gso "
+            "off); Linux leaves it on if a key is added after a TCP_REPAIR connect",
+        )
+
+    yield from _seen(connection, "offload", _BAD_MAC, holds, say)
+
+
+def two_points(
+    connection: ConnectionEvidence, keys: tuple[MasterKey, ...]
+) -> Iterator[Observation]:
+    """A segment that was captured before and behind the device that changed it."""
+    groups: dict[tuple[int, Verdict, str, tuple[str, ...], bool], list[tuple[Sample, Copy]]] = {}
+    for one in connection.samples:
+        copy = connection.copies.get(one.number)
+        if copy is None:
+            continue
+        proven = copy.verdict in GOOD
+        if proven or copy.number < one.number:  # of two bad ones, once
+            names = tuple(name for name, _, _ in copy.fields)
+            place = one.direction, one.verdict, copy.reason, names, proven
+            groups.setdefault(place, []).append((one, copy))
+    for (side, verdict, reason, names, proven), pairs in groups.items():
+        everywhere = len(pairs) == len(_samples(connection, side, verdict))
+        yield Observation(
+            reason,
+            _two_points_text(*pairs[0]),
+            _two_points_advice(reason, names),
+            _of(connection, side, verdict) if everywhere else {verdict.name: len(pairs)},
+            tuple(one.number for one, _ in pairs),
+            frozenset({(side, verdict)} if everywhere and proven else ()),
+            certain=proven,
+        )
+
+
+def _two_points_text(one: Sample, copy: Copy) -> str:
+    """What differs between a segment and its copy."""
+    there = ", ".join(f"{name} {value}" for name, value, _ in copy.fields)
+    here = ", ".join(f"{name} {value}" for name, _, value in copy.fields)
+    if copy.verdict in GOOD:
+        return (
+            f"packets #{copy.number} and #{one.number} are the same segment, captured at two "
+            f"points: #{copy.number}, which is good, has {there}; #{one.number} has {here}: it was "
+            "changed between them"
+        )
+    return (
+        f"packets #{copy.number} and #{one.number} are the same segment, captured at two points: "
+        f"#{copy.number} has {there}, #{one.number} has {here}; neither is good, so which of them "
+        "was signed is not known"
+    )
+
+
+def _two_points_advice(reason: str, names: tuple[str, ...]) -> str:
+    if reason == "rewritten_address":
+        return (
+            "TCP-AO and TCP-MD5 cover addresses and ports: remove the NAT between the peers, or "
+            "use a tunnel (for TCP-AO also RFC 6978: local_nat or remote_nat on both sides)"
+        )
+    if reason == "rewritten_options":
+        return "find the firewall or load balancer between the two points that modifies TCP options"
+    if "sequence number" in names or "acknowledgment number" in names:
+        return (
+            "exempt the connection from sequence number randomization on the firewall between the "
+            "two points (Cisco ASA: set connection random-sequence-number disable)"
+        )
+    return (
+        "find the device between the two points that modifies this field (a traffic shaper, WAN "
+        "optimizer, firewall or load balancer): TCP-AO and TCP-MD5 cover it"
+    )
 
 
 def larger_than_mss(
@@ -361,7 +429,7 @@ def larger_than_mss(
             one
             for one in connection.samples
             if one.direction == side
-            and one.verdict is Verdict.bad_mac
+            and one.verdict in _BAD_MAC
             and one.segment.payload_length > limit
         ]
         if bad:
@@ -373,7 +441,7 @@ def larger_than_mss(
                 "they were never on the wire like this",
                 "capture with offloading disabled (ethtool -K DEV gro off lro off tso off gso "
                 "off), or outside the host",
-                _of(connection, side, Verdict.bad_mac),
+                dict(Counter(one.verdict.name for one in bad)),
                 tuple(one.number for one in bad),
             )
 
@@ -418,6 +486,8 @@ def unanswered(
         other = connection.counts[1 - side].sum()
         if len(sent) < 2 or any(one.verdict not in GOOD for one in sent):
             continue
+        if connection.changed & {one.number for one in sent}:
+            continue  # what the peer got is known
         if int(connection.counts[side].sum()) > len(sent):
             continue  # it went on
         syns = [one for one in connection.handshakes if one.direction != side]
@@ -455,6 +525,7 @@ def unanswered(
 
 #: The order in which they are asked.
 OBSERVATIONS: tuple[Observe, ...] = (
+    two_points,
     same_mac,
     empty_option,
     tcp_md5,

@@ -83,6 +83,17 @@ def with_header_bytes(segment: ParsedSegment, at: int, data: bytes) -> ParsedSeg
     return ParsedSegment(bytes(changed), _RAW_IP)
 
 
+def with_payload(segment: ParsedSegment, size: int) -> ParsedSegment:
+    """The packet with no more than the first bytes of its payload."""
+    packet = segment.packet
+    end = _tcp_offset(segment, packet) + segment.header_length + size
+    changed = bytearray(packet[:end])
+    place = 4 if segment.version == 6 else 2
+    length = end - (40 if segment.version == 6 else 0)
+    changed[place : place + 2] = length.to_bytes(2, "big")
+    return ParsedSegment(bytes(changed), _RAW_IP)
+
+
 def with_options(segment: ParsedSegment, options: list[tuple[int, bytes]]) -> ParsedSegment | None:
     """The packet with other TCP options; None where they do not fit, or are as they were."""
     packet = segment.packet

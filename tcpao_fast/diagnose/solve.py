@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tcpao_fast.diagnose.cases import Case, Hypothesis, Variant, macs_of, matches
 from tcpao_fast.diagnose.evidence import ConnectionEvidence, Sample
-from tcpao_fast.diagnose.hypotheses import COMBINED, DEEP, SINGLE
+from tcpao_fast.diagnose.hypotheses import COMBINED, DEEP, SINGLE, WIDE
 from tcpao_fast.diagnose.hypotheses.key_id import key_id
 from tcpao_fast.diagnose.hypotheses.mac_length import mac_length
 from tcpao_fast.engine.candidates import Statement, first_sne, fitting, nat_of
@@ -21,7 +21,7 @@ BATCH = 4096
 KEYS, KEYS_SINGLE, KEYS_COMBINED = 64, 4, 2
 #: For how many connections, and how many segments of each, a kind of hypothesis is tried: a capture
 #: with thousands of bad connections has few reasons for them.
-BUDGETS = {"single": (200, 1), "combined": (8, 4), "deep": (4, 3)}
+BUDGETS = {"single": (200, 1), "combined": (8, 4), "deep": (4, 3), "wide": (2, 1)}
 #: The first connections for which no reason is found are looked at more closely.
 THOROUGH = (24, 12)
 
@@ -102,6 +102,8 @@ class Solver:
             found = self._round(plain, pairs, KEYS_COMBINED)
         if not found and self._may("deep", connection):
             found = self._round(plain, [(one,) for one in DEEP], 1)
+        if not found and self._may("wide", connection):
+            found = self._round(plain, [(one,) for one in WIDE], 1)
         return found
 
     def _proven_for(self, connection: ConnectionEvidence) -> list[Chain]:

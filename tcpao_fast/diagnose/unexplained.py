@@ -104,8 +104,8 @@ def no_secret(case: Unexplained) -> tuple[str, str, str]:
         "wrong_secret",
         sentence,
         "the likely causes, in this order: another secret on the two sides (compare them; re-enter "
-        "them in hexadecimal); a device on the path that modifies headers, such as sequence "
-        "numbers; segments that offloading merged",
+        "them in hexadecimal); a device on the path that modifies addresses, ports or headers "
+        "(NAT, a firewall that randomizes sequence numbers); segments that offloading merged",
     )
 
 

@@ -164,29 +164,135 @@ def search_port(statement: Statement, side: str, mac: bytes) -> list[int]:
     Parameters
     ----------
     statement : Statement
-        Of TCP-AO.
     side : str
         ``source`` or ``destination``.
     mac : bytes
         The leftmost bytes, as the option has them.
     """
-    count = len(WORDS)
-    second = 2 * (side == "destination")
-    context = np.frombuffer(statement.context(), np.uint8)
+    second = side == "destination"
+    size = 8 if statement.segment.version == 4 else 32  # of both addresses
+    in_context = size + 2 * (second != statement.other_end)
+    in_message = PREFIX[statement.segment.version] + 2 * second
+    return _search_ends(statement, in_context, in_message, WORDS, mac)
+
+
+def search_address(
+    statement: Statement, side: str, addresses: npt.NDArray[np.uint8], mac: bytes
+) -> list[int]:
+    """Under which addresses of one side a statement gives the MAC: indices of `addresses`.
+
+    Parameters
+    ----------
+    statement : Statement
+    side : str
+        ``source`` or ``destination``.
+    addresses : uint8[n, 4] or uint8[n, 16]
+        In network order, of the segment's IP version.
+    mac : bytes
+        The leftmost bytes, as the option has them.
+    """
+    second, size = side == "destination", addresses.shape[1]
+    in_context = size * (second != statement.other_end)
+    return _search_ends(statement, in_context, 4 + size * second, addresses, mac)
+
+
+def _search_ends(
+    statement: Statement,
+    in_context: int,
+    in_message: int,
+    patterns: npt.NDArray[np.uint8],
+    mac: bytes,
+) -> list[int]:
+    """With which bytes at a place of the KDF's context and one of the message the MAC comes out.
+
+    The place in the message is that of TCP-AO, which has the SNE before it.
+    """
+    count, width = patterns.shape
     text = np.frombuffer(statement.message(), np.uint8)
-    contexts = np.tile(context, (count, 1))
     messages = np.tile(text, (count, 1))
-    at = len(context) - 12 + (2 - second if statement.other_end else second)
-    contexts[:, at : at + 2] = WORDS
-    at = PREFIX[statement.segment.version] + second
-    messages[:, at : at + 2] = WORDS
-    raw = derive_traffic_keys(statement.algorithm, statement.secret, contexts)
+    index = np.zeros(count, np.int32)
+    if statement.algorithm == "tcp-md5":
+        raw = np.frombuffer(statement.secret, np.uint8)[None, :]
+        in_message -= 4
+    else:
+        contexts = np.tile(np.frombuffer(statement.context(), np.uint8), (count, 1))
+        contexts[:, in_context : in_context + width] = patterns
+        raw = derive_traffic_keys(statement.algorithm, statement.secret, contexts)
+        index[:] = np.arange(count)
+    messages[:, in_message : in_message + width] = patterns
     macs = mac_batch(
         TrafficKeys(statement.algorithm, raw),
-        np.arange(count, dtype=np.int32),
+        index,
         messages,
         np.arange(count) * len(text),
         np.full(count, len(text)),
+    )
+    return _beginning_with(mac, macs)
+
+
+def search_isn(
+    statement: Statement, side: str, isns: npt.NDArray[np.int64], mac: bytes
+) -> list[int]:
+    """Under which ISNs of one side a statement of TCP-AO gives the MAC: indices of `isns`.
+
+    Parameters
+    ----------
+    statement : Statement
+    side : str
+        ``source`` or ``destination``, as the segment's sender sees them.
+    isns : int64[n]
+    mac : bytes
+        The leftmost bytes, as the option has them.
+    """
+    context = np.frombuffer(statement.context(), np.uint8)
+    contexts = np.tile(context, (len(isns), 1))
+    at = len(context) - (4 if (side == "destination") != statement.other_end else 8)
+    contexts[:, at : at + 4] = isns.astype(">u4").view(np.uint8).reshape(-1, 4)
+    raw = derive_traffic_keys(statement.algorithm, statement.secret, contexts)
+    text = statement.message()
+    macs = mac_batch(
+        TrafficKeys(statement.algorithm, raw),
+        np.arange(len(isns), dtype=np.int32),
+        text,
+        np.zeros(len(isns), np.int64),
+        np.full(len(isns), len(text)),
+    )
+    return _beginning_with(mac, macs)
+
+
+def search_payload(statement: Statement, sizes: npt.NDArray[np.int64], mac: bytes) -> list[int]:
+    """With how many bytes of its payload a statement gives the MAC: indices of `sizes`.
+
+    Parameters
+    ----------
+    statement : Statement
+    sizes : int64[n]
+        Numbers of bytes, from the payload's beginning on; none more than there are.
+    mac : bytes
+        The leftmost bytes, as the option has them.
+    """
+    text = statement.message()
+    segment, is_md5 = statement.segment, statement.algorithm == "tcp-md5"
+    prefix = PREFIX[segment.version] - 4 * is_md5  # no SNE
+    at, width = (prefix - 2, 2) if segment.version == 4 else (prefix - 8, 4)
+    headers = len(text) - segment.payload_length
+    own = int.from_bytes(text[at : at + width], "big") - segment.payload_length
+    messages = [
+        text[:at] + (own + size).to_bytes(width, "big") + text[at + width : headers + size]
+        for size in sizes.tolist()
+    ]
+    lengths = headers + sizes
+    if is_md5:
+        raw = np.frombuffer(statement.secret, np.uint8)[None, :]
+    else:
+        context = np.frombuffer(statement.context(), np.uint8)[None, :]
+        raw = derive_traffic_keys(statement.algorithm, statement.secret, context)
+    macs = mac_batch(
+        TrafficKeys(statement.algorithm, raw),
+        np.zeros(len(sizes), np.int32),
+        b"".join(messages),
+        np.cumsum(lengths) - lengths,
+        lengths,
     )
     return _beginning_with(mac, macs)
 

@@ -86,5 +86,7 @@ def diagnose_with(
     if damage is not None:
         damage.report = report
         raise damage
-    found = findings_of(collector.evidence(), engine.keys)
+    found = findings_of(
+        collector.evidence(), engine.keys, collector.fragments(report.counts["truncated"])
+    )
     return engine, Diagnosis(found, report, collector.left_out)

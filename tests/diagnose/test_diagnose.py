@@ -519,7 +519,7 @@ class TestMiddleboxes:
         merged = parts[0] + b"".join(part[-1448:] for part in parts[1:])
         merged = merged[:2] + len(merged).to_bytes(2, "big") + merged[4:]
         one = first([*packets, merged])
-        assert one.reason == "offload" and "MSS of 1460" in one.sentence
+        assert one.reason == "offload" and "first 1448 of 4344 bytes" in one.sentence
         assert one.counts == {"bad_mac": 1} and one.packets == (6,)
 
     def test_the_same_mac_again_and_again(self, first):

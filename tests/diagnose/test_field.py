@@ -33,6 +33,17 @@ RIGHT = [
     ("aolen4", "ao", "wrong_mac_length", ("no MAC",)),
     ("ao60", "ao", "wrong_secret", ("60 connections",)),
     ("eao253", "ao", "pre_standard_option", ("kind 253",)),
+    ("md5otheraddr", "md5", "wrong_key_id", ("digests are those of key", "10.0.0.2")),
+    ("md5rotate_both", "md5two_lt", "wrong_key_id", ("outside of its accept_lifetime",)),
+    ("md5nat", "md5nat", "rewritten_address", ("from 192.168.1.10:23932",)),
+    ("md5nat", "md5nat2", "rewritten_address", ("from 192.168.1.10:23932",)),
+    ("md5nat", "md5nat3", "rewritten_address", ("from 192.168.1.10:23932",)),
+    ("md5gro2", "md5", "offload", ("first 1440 of 2900 bytes",)),
+    ("aogro", "ao", "offload", ("first 700 of 1400 bytes",)),
+    ("ao_asa_both", "ao", "rewritten_header", ("#1, which is good, has sequence number 1000",)),
+    ("aonat_both", "aonat", "rewritten_address", ("which is good, has source address 192.168.",)),
+    ("aofrag_missing2", "ao", "truncated", ("fragments are missing", "10.0.0.1 to 10.0.0.2")),
+    ("tfo_nosyn", "ao", "missing_handshake", ("begins at the SYN-ACK", "ISN 1000", "10 bytes")),
     ("e_ao_type7pasted", "e_ao_type7pasted", "secret_encoding", ("type 7",)),
     ("e_ao_typeprefix", "e_ao_typeprefix", "secret_encoding", ('"0"',)),
     ("e_ao_bom", "e_ao_bom", "secret_encoding", ("byte order mark",)),
@@ -52,7 +63,9 @@ def test_the_right_answer(name, keys, reason, said):
         assert all(words in one.sentence for words in said), one.sentence
         for key in chain:  # no secret is ever shown
             assert key.secret.decode(errors="replace") not in one.sentence + one.advice
-    assert found.exit_status == (0 if reason is None else 1)
+    undecided = {"truncated", "missing_isn", "md5_unchecked"}
+    doubtful = all(set(one.counts) <= undecided for one in found.findings)
+    assert found.exit_status == (0 if reason is None else 3 if doubtful else 1)
 
 
 def test_the_order_of_tcp_md5_keys_does_not_matter():

@@ -8,6 +8,7 @@ below.
 from tcpao_fast.diagnose.cases import Hypothesis
 from tcpao_fast.diagnose.hypotheses.address import (
     nat_extension,
+    private_address,
     rewritten_address,
     rewritten_port,
     swapped_addresses,
@@ -15,7 +16,8 @@ from tcpao_fast.diagnose.hypotheses.address import (
 from tcpao_fast.diagnose.hypotheses.algorithm import algorithm
 from tcpao_fast.diagnose.hypotheses.cmac_key import cmac_key_length
 from tcpao_fast.diagnose.hypotheses.header import rewritten_header
-from tcpao_fast.diagnose.hypotheses.isn import isn
+from tcpao_fast.diagnose.hypotheses.isn import fast_open, isn
+from tcpao_fast.diagnose.hypotheses.offload import merged
 from tcpao_fast.diagnose.hypotheses.options import clamped_mss, rewritten_options, trailing_nops
 from tcpao_fast.diagnose.hypotheses.options_coverage import options_coverage
 from tcpao_fast.diagnose.hypotheses.secret import secret_encoding, typo
@@ -34,6 +36,8 @@ SINGLE: tuple[Hypothesis, ...] = (
     swapped_addresses,
     nat_extension,
     rewritten_options,
+    merged,
+    fast_open,
 )
 #: Two of these at once, where one alone is not enough.
 COMBINED: tuple[Hypothesis, ...] = (
@@ -47,3 +51,5 @@ COMBINED: tuple[Hypothesis, ...] = (
 )
 #: Thousands of tries each, where nothing else fits.
 DEEP: tuple[Hypothesis, ...] = (rewritten_header, typo, clamped_mss, rewritten_port)
+#: Hundreds of thousands.
+WIDE: tuple[Hypothesis, ...] = (private_address,)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
+
+import numpy as np
 
 from tcpao_fast.diagnose.cases import Case, Variant
 from tcpao_fast.diagnose.packets import with_ends
-from tcpao_fast.engine.candidates import WORDS, Statement, search_header, search_port
+from tcpao_fast.engine.candidates import WORDS, Statement, search_address, search_port
 from tcpao_fast.errors import TcpAoError
 from tcpao_fast.text import address_text, endpoint_text
 
@@ -20,6 +22,9 @@ _ADVICE_MD5 = (
     "TCP-MD5 covers addresses and ports (RFC 2385): remove the NAT between the peers, or use a "
     "tunnel"
 )
+#: The 65,536 addresses of each of these are tried.
+_PRIVATE = (bytes([192, 168]), bytes([10, 0]), bytes([172, 16]))
+_RFC_1918 = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 
 
 def nat_extension(case: Case, statement: Statement) -> Iterator[Variant]:
@@ -70,7 +75,7 @@ def rewritten_port(case: Case, statement: Statement) -> Iterator[Variant]:
                 continue
             try:
                 there = replace(statement, segment=moved)
-                found = _search_port(there, side, case.sample.segment.mac)
+                found = search_port(there, side, case.sample.segment.mac)
             except TcpAoError:
                 continue
             for port in found:
@@ -80,10 +85,35 @@ def rewritten_port(case: Case, statement: Statement) -> Iterator[Variant]:
                     yield variant
 
 
-def _search_port(statement: Statement, side: str, mac: bytes) -> list[int]:
-    if statement.algorithm != "tcp-md5":
-        return search_port(statement, side, mac)
-    return search_header(statement, 0 if side == "source" else 2, WORDS, mac)
+def private_address(case: Case, statement: Statement) -> Iterator[Variant]:
+    """Private addresses (RFC 1918) in place of a public one, those that are used most: a NAT whose
+    inside the key file does not know.
+    """
+    segment = statement.segment
+    if segment.version != 4:
+        return
+    for side in ("source", "destination"):
+        own = IPv4Address(getattr(segment, side))
+        if any(own in network for network in _RFC_1918):
+            continue
+        for network in _PRIVATE:
+            addresses = np.empty((1 << 16, 4), np.uint8)
+            addresses[:, :2] = list(network)
+            addresses[:, 2:] = WORDS
+            try:
+                found = search_address(statement, side, addresses, case.sample.segment.mac)
+            except TcpAoError:
+                return
+            for at in found:
+                ends = [segment.source, segment.destination]
+                ends[side == "destination"] = addresses[at].tobytes()
+                variant = _with_ends(
+                    case,
+                    statement,
+                    (ends[0], segment.source_port, ends[1], segment.destination_port),
+                )
+                if variant is not None:
+                    yield variant
 
 
 def swapped_addresses(case: Case, statement: Statement) -> Iterator[Variant]:

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
+
 from tcpao_fast.diagnose.cases import Case, Variant
-from tcpao_fast.engine.candidates import Statement
+from tcpao_fast.engine.candidates import Statement, first_sne, search_isn
+from tcpao_fast.errors import TcpAoError
 
 _SYN, _RST, _ACK = 2, 4, 16
+#: Bytes of data that a SYN may have carried.
+_SYN_DATA = 9216
 
 
 def isn(case: Case, statement: Statement) -> Iterator[Variant]:
@@ -72,3 +77,35 @@ def isn(case: Case, statement: Statement) -> Iterator[Variant]:
                     "nothing, if these are late segments of an earlier connection; otherwise "
                     "somebody replays them",
                 )  # fmt: skip
+
+
+def fast_open(case: Case, statement: Statement) -> Iterator[Variant]:
+    """Data in a SYN that was not captured (RFC 7413): the SYN-ACK acknowledges more than an ISN."""
+    if statement.algorithm == "tcp-md5" or not case.connection.is_supposed(case.sample):
+        return
+    client = next((1 - one.direction for one in case.connection.handshakes), None)
+    is_source = case.sample.direction == client
+    supposed = statement.isn_source if is_source else statement.isn_destination
+    isns = (supposed - np.arange(1, _SYN_DATA + 1)) & 0xFFFFFFFF
+    side = "source" if is_source else "destination"
+    # a position behind the wrap of the ISN has SNE 1
+    snes = (first_sne(int(isns[-1]), case.sample.segment.seq), statement.sne)
+    for sne in dict.fromkeys(snes if is_source else (statement.sne,)):
+        assumed = replace(statement, sne=sne)
+        try:
+            found = search_isn(assumed, side, isns, case.sample.segment.mac)
+        except TcpAoError:
+            return
+        for at in found:
+            isn = int(isns[at])
+            end = case.connection.text(client or 0)
+            yield Variant(
+                replace(assumed, isn_source=isn)
+                if is_source
+                else replace(assumed, isn_destination=isn),
+                "missing_handshake",
+                f"the capture begins at the SYN-ACK, and the MACs are those of ISN {isn} of {end}: "
+                f"its SYN, which was not captured, carried {at + 1} bytes of data (TCP Fast Open, "
+                "RFC 7413)",
+                "capture from the SYN on, or provide the ISNs (--isn)",
+            )
