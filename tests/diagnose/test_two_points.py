@@ -30,7 +30,7 @@ def signed(kind, version, options=b""):
     client, server = ENDS[version]
     bare = [
         tcp_packet(client, server, SYN, 1000, 0, b"", b"\x02\x04\x05\xb4" + options),
-        tcp_packet(server, client, SYN | ACK, 5000, 1001, b"", options),
+        tcp_packet(server, client, SYN | ACK, 5000, 1001, b"", b"\x02\x04\x05\xb4" + options),
         tcp_packet(client, server, ACK, 1001, 5001, b"", options),
         tcp_packet(client, server, PSH | ACK, 1001, 5001, b"open", options),
         tcp_packet(server, client, PSH | ACK, 5001, 1005, b"answer", options),
@@ -112,7 +112,7 @@ def test_placeholders_are_no_names(tmp_path):
 
 
 def test_neither_is_good(tmp_path):
-    """The difference is said, but not which of them was signed; the secret is a cause of its own."""
+    """The difference is said, not which of them was signed; the secret is a cause of its own."""
     wrong = ao.MasterKey(algorithm="tcp-md5", secret=b"of quite another kind")
     packets = signed("md5", 4)
     packets = [two for one in packets for two in (one, changed(one, 4, 14, b"\0\x07"))]
