@@ -29,6 +29,7 @@ from tcpao_fast.capture.reader import STANDARD_STREAM
 from tcpao_fast.errors import KeyFileError
 from tcpao_fast.keys import KeyChain
 from tcpao_fast.keys.files import load_keys
+from tcpao_fast.keys.join import join_chains
 from tcpao_fast.report.results import RewriteReport
 from tcpao_fast.report.text import print_rewrite
 
@@ -49,6 +50,7 @@ class KeysParameter(_KeysBase):
     """A key file, read when the command line is."""
 
     name = "keys"
+    envvar_list_splitter = os.pathsep
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
@@ -64,7 +66,7 @@ class KeysParameter(_KeysBase):
             return value
         chain = load_keys(value)
         if ctx is not None:
-            ctx.find_root().meta[KEY_FILE] = value
+            ctx.find_root().meta.setdefault(KEY_FILE, []).append(value)
         readers = who_can_read(value)
         if readers:
             what = f"{value}: {readers} can read its secrets; chmod 600 {shlex.quote(value)}"
@@ -74,7 +76,7 @@ class KeysParameter(_KeysBase):
         return chain
 
 
-#: Where the context keeps the key file's path.
+#: Where the context keeps the key files' paths.
 KEY_FILE = "tcpao_fast.key_file"
 
 
@@ -92,8 +94,8 @@ def who_can_read(path: str) -> str:
 
 
 def refuse_key_file_as(*outputs: str | None) -> None:
-    """Refuse outputs that are the key file."""
-    require_distinct(outputs, [click.get_current_context().find_root().meta.get(KEY_FILE)])
+    """Refuse outputs that are a key file."""
+    require_distinct(outputs, click.get_current_context().find_root().meta.get(KEY_FILE, []))
 
 
 #: Where it keeps ``--strict``.
@@ -104,15 +106,31 @@ def _note_strict(ctx: click.Context, param: click.Parameter, value: bool) -> Non
     ctx.meta[STRICT] = value
 
 
+#: Where it keeps that a command can do without keys.
+KEYS_OPTIONAL = "tcpao_fast.keys_optional"
+
+
+def _join_keys(
+    ctx: click.Context, param: click.Parameter, chains: tuple[KeyChain, ...]
+) -> KeyChain:
+    """The keys of all files; without any, none, if the command can do without."""
+    if chains:
+        return join_chains(list(zip(ctx.find_root().meta.get(KEY_FILE, []), chains, strict=False)))
+    if ctx.meta.get(KEYS_OPTIONAL):
+        return KeyChain()
+    raise click.MissingParameter(ctx=ctx, param=param)
+
+
 def keys_option(command: F) -> F:
-    """``-k KEYS``, and ``--strict``."""
+    """``-k KEYS``, which several files can be given with, and ``--strict``."""
     command = click.option(
         "--strict", is_flag=True, is_eager=True, expose_value=False, callback=_note_strict,
         help="Refuse a key file that others can read.",
     )(command)  # fmt: skip
     return click.option(
-        "-k", "--keys", "chain", type=KeysParameter(), required=True, metavar="KEYS",
-        help="Key file: TOML or router configuration.",
+        "-k", "--keys", "chain", type=KeysParameter(), metavar="KEYS", multiple=True,
+        envvar="TCPAO_KEYS", callback=_join_keys,
+        help="TOML or router configuration; repeatable (or TCPAO_KEYS).",
     )(command)  # fmt: skip
 
 

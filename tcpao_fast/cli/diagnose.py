@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
+from typing import BinaryIO
 
 import click
 
+from tcpao_fast.capture.reader import STANDARD_STREAM
 from tcpao_fast.cli.common import (
     FILE,
+    KEYS_OPTIONAL,
     capture_options,
     console,
     json_option,
@@ -23,8 +27,28 @@ from tcpao_fast.report.text import print_diagnosis
 SHOWN_FINDINGS = 20
 
 
+def _secrets(name: str | None, captures: tuple[str, ...]) -> str | BinaryIO | None:
+    if name != STANDARD_STREAM:
+        return name
+    if STANDARD_STREAM in captures:
+        raise click.UsageError("standard input cannot be both a capture and --try-secret-file")
+    return sys.stdin.buffer
+
+
+def _without_keys(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """With candidates no key file is needed."""
+    ctx.meta[KEYS_OPTIONAL] = value is not None
+    return value
+
+
 @click.command("diagnose", short_help="Explain why segments do not verify.")
 @click.argument("captures", metavar="CAPTURE...", nargs=-1, required=True, type=FILE)
+@click.option(
+    "--try-secret-file", "secret_file", metavar="FILE", type=FILE, is_eager=True,
+    callback=_without_keys,
+    help="Candidates for secrets, one a line.",
+)  # fmt: skip
+@click.option("--show-secrets", is_flag=True, help="Show the candidate that fits.")
 @keys_option
 @json_option
 @click.option("--all", "show_all", is_flag=True, help="Show every finding.")
@@ -33,6 +57,8 @@ SHOWN_FINDINGS = 20
 @quiet_option
 def diagnose_command(
     captures: tuple[str, ...],
+    secret_file: str | None,
+    show_secrets: bool,
     chain: KeyChain,
     as_json: bool,
     show_all: bool,
@@ -46,6 +72,9 @@ def diagnose_command(
     For every connection with segments that are not good, a few segments are tried with other
     secrets, algorithms, KeyIDs, options coverage, ISNs, SNEs, addresses and options. --json prints
     a list of findings, worst first.
+
+    --try-secret-file tries lines of a file as secrets where no key gives the MACs, with every
+    usual algorithm; -k can then be left out.
 
     \b
     Exit status:
@@ -62,6 +91,8 @@ def diagnose_command(
             progress=progress,
             packet_filter=packet_filter,
             isns=isns,
+            try_secrets=_secrets(secret_file, captures),
+            show_secrets=show_secrets,
         )
     if as_json and not quiet:
         click.echo(json.dumps(diagnosis.as_list(), indent=2))

@@ -49,7 +49,7 @@ def check_command(chain: KeyChain, as_json: bool, notes: bool, strict: bool) -> 
         shown = [one for one in findings if notes or one.severity is not Severity.note]
         print_findings(chain, shown)
     worst = {one.severity for one in findings}
-    if who_can_read(click.get_current_context().find_root().meta[KEY_FILE]):
+    if any(map(who_can_read, click.get_current_context().find_root().meta[KEY_FILE])):
         worst.add(Severity.warning)
     failing = {Severity.problem, Severity.warning} if strict else {Severity.problem}
     raise SystemExit(1 if worst & failing else 0)

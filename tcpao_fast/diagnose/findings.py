@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any
 
@@ -16,6 +16,7 @@ from tcpao_fast.diagnose.observations import (
     Observation,
     larger_than_mss,
 )
+from tcpao_fast.diagnose.secret_search import SecretMatch, SecretSearch, Side
 from tcpao_fast.diagnose.solve import Solution, Solver
 from tcpao_fast.diagnose.unexplained import (
     NOT_DEEP,
@@ -118,10 +119,26 @@ def findings_of(
     evidence: Sequence[ConnectionEvidence],
     keys: Sequence[MasterKey],
     fragments: Fragments | None = None,
+    search: Callable[[Sequence[Side]], SecretSearch] | None = None,
 ) -> list[Finding]:
-    """Everything that is found of connections, and of fragments without one; worst first."""
+    """Everything that is found of connections, and of fragments without one; worst first.
+
+    Parameters
+    ----------
+    evidence : sequence of ConnectionEvidence
+    keys : sequence of MasterKey
+        Those of the engine that the evidence is from.
+    fragments : Fragments, optional
+    search : callable, optional
+        Given the sides whose MACs nothing gives, looks for their secrets.
+    """
     solver = Solver(keys)
-    found = _joined([one for connection in evidence for one in _of_connection(connection, solver)])
+    explained = [_explain(connection, solver) for connection in evidence]
+    if search is not None:
+        result = search([side for told in explained for side in _sides(told, solver)])
+        for told in explained:
+            _use(told, result)
+    found = _joined([one for told in explained for one in _told(told, solver)])
     if fragments is not None:
         found.append(_of_fragments(fragments))
     found.sort(key=lambda one: (one.rank, -sum(one.counts.values()), one.packets[:1]))
@@ -169,18 +186,41 @@ def _join(group: list[Finding]) -> Finding:
     )
 
 
-def _of_connection(connection: ConnectionEvidence, solver: Solver) -> list[Finding]:
-    """Each segment that was kept is explained once, by the first that can: what needs no MAC, then
-    a way in which the MAC was made, then what its length makes likely, then nothing.
+@dataclass(slots=True)
+class _Explained:
+    """What explains the segments of one connection that were kept: each once, by the first that
+    can: what needs no MAC, then a way in which the MAC was made, then what its length makes
+    likely, then nothing.
     """
-    observations = _observations(connection, solver.keys)
-    explained = {pair for one in observations for pair in one.explains}
-    seen = {number for one in observations if one.certain for number in one.packets}
-    groups: dict[str, list[tuple[int, Solution, list[Sample]]]] = {}
-    merged: list[tuple[int, Observation, list[Sample]]] = []
-    unsolved: list[tuple[int, list[Sample]]] = []
-    # what could not be checked may be made with a key all the same: that says more
-    solved_anyway: set[tuple[int, Verdict]] = set()
+
+    connection: ConnectionEvidence
+    observations: list[Observation]
+    groups: dict[str, list[tuple[int, Solution, list[Sample]]]] = field(default_factory=dict)
+    merged: list[tuple[int, Observation, list[Sample]]] = field(default_factory=list)
+    unsolved: list[tuple[int, list[Sample]]] = field(default_factory=list)
+    #: Segments that could not be checked, and whose MAC was not found out.
+    unchecked: list[tuple[int, list[Sample]]] = field(default_factory=list)
+    #: What could not be checked is made with a key all the same: that says more.
+    solved_anyway: set[tuple[int, Verdict]] = field(default_factory=set)
+    tried: int = 0
+
+    @property
+    def seen(self) -> set[int]:
+        """Numbers of the segments that observations explain."""
+        return {number for one in self.observations if one.certain for number in one.packets}
+
+    def solve(self, side: int, solution: Solution, of: list[Sample]) -> None:
+        """Note how the MACs of some segments were made."""
+        self.groups.setdefault(solution.reason, []).append((side, solution, of))
+        if any(one.verdict is _UNCHECKED for one in of):
+            self.solved_anyway.add((side, _UNCHECKED))
+
+
+def _explain(connection: ConnectionEvidence, solver: Solver) -> _Explained:
+    """Look for an explanation of every segment that was kept."""
+    told = _Explained(connection, _observations(connection, solver.keys))
+    explained = {pair for one in told.observations for pair in one.explains}
+    seen = told.seen
     before = solver.tried
     for side in (0, 1):
         samples = [
@@ -197,42 +237,93 @@ def _of_connection(connection: ConnectionEvidence, solver: Solver) -> list[Findi
             )
         ]
         solved, left = _solved(samples, connection, solver)
-        solved_anyway |= {(side, _UNCHECKED) for _, of in solved for one in of
-                          if one.verdict is _UNCHECKED}  # fmt: skip
-        left = [one for one in left if one.verdict is not _UNCHECKED]
         for solution, of in solved:
-            groups.setdefault(solution.reason, []).append((side, solution, of))
+            told.solve(side, solution, of)
+        unchecked = [one for one in left if one.verdict is _UNCHECKED]
+        if unchecked:
+            told.unchecked.append((side, unchecked))
+        left = [one for one in left if one.verdict is not _UNCHECKED]
         for observation in larger_than_mss(connection, solver.keys):
             of = [one for one in left if one.number in observation.packets]
             left = [one for one in left if one not in of]
             if of:
-                merged.append((side, observation, of))
+                told.merged.append((side, observation, of))
         if left:
-            unsolved.append((side, left))
-    tried = solver.tried - before
+            told.unsolved.append((side, left))
+    told.tried = solver.tried - before
+    return told
+
+
+def _sides(told: _Explained, solver: Solver) -> Iterator[Side]:
+    """The sides whose MACs nothing gives, to look for their secret elsewhere."""
+    for side in (0, 1):
+        left = [one for at, of in (*told.unsolved, *told.unchecked) if at == side for one in of]
+        if left:
+            key = next((solver.keys[one.key] for one in left if one.key >= 0), None)
+            yield Side(told.connection, side, left, key)
+
+
+def _use(told: _Explained, search: SecretSearch) -> None:
+    """Take what a search found for explained."""
+    for name in ("unsolved", "unchecked"):
+        left: list[tuple[int, list[Sample]]] = []
+        for side, of in getattr(told, name):
+            rest = of
+            for match in search.found.get((told.connection.id, side), ()):
+                fits = [one for one in rest if one.number in match.packets]
+                rest = [one for one in rest if one.number not in match.packets]
+                if fits:
+                    told.solve(side, _by_line(match, search), fits)
+            if rest:
+                left.append((side, rest))
+        setattr(told, name, left)
+
+
+def _by_line(match: SecretMatch, search: SecretSearch) -> Solution:
+    """What it means that a line's secret gives the MACs."""
+    if match.algorithm == "tcp-md5":
+        kind, how = "digests", "TCP-MD5"
+    else:
+        kind, how = "MACs", match.algorithm
+        if match.exclude_options is not None:
+            how += f", TCP options {'excluded' if match.exclude_options else 'covered'}"
+    shown = f" ({match.secret!r})" if search.show_secrets else ""
+    return Solution(
+        "wrong_secret",
+        f"their {kind} are those of the secret on line {match.line} of {search.name}{shown} "
+        f"({how})",
+        "configure this secret on both sides, or another one on both",
+    )
+
+
+def _told(told: _Explained, solver: Solver) -> list[Finding]:
+    """What is to be said of a connection."""
+    connection = told.connection
     # where one direction has several reasons, each is counted by the segments that were looked at
-    by_reason = [[(side, of) for side, _, of in parts] for parts in groups.values()]
+    by_reason = [[(side, of) for side, _, of in parts] for parts in told.groups.values()]
     reasons = Counter(
         pair
-        for parts in (*by_reason, [(side, of) for side, _, of in merged], unsolved)
+        for parts in (*by_reason, [(side, of) for side, _, of in told.merged], told.unsolved)
         for pair in {(side, one.verdict) for side, of in parts for one in of}
     )
     crowded = {pair for pair, number in reasons.items() if number > 1}
+    seen = told.seen
     crowded |= {(one.direction, one.verdict) for one in connection.samples if one.number in seen}
     found = [
         _observed(connection, one)
-        for one in observations
-        if not one.explains or not one.explains <= solved_anyway
+        for one in told.observations
+        if not one.explains or not one.explains <= told.solved_anyway
     ]
-    for side, observation, of in merged:
+    for side, observation, of in told.merged:
         counts = _counts(connection, [(side, of)], crowded)
         numbers = tuple(one.number for one in of)
         found.append(_observed(connection, replace(observation, counts=counts, packets=numbers)))
     found += [
-        _grouped(connection, reason, parts, tried, crowded) for reason, parts in groups.items()
+        _grouped(connection, reason, parts, told.tried, crowded)
+        for reason, parts in told.groups.items()
     ]
-    if unsolved:
-        found += _unsolved(connection, unsolved, solver, tried, crowded)
+    if told.unsolved:
+        found += _unsolved(connection, told.unsolved, solver, told.tried, crowded)
     return found
 
 

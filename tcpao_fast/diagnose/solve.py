@@ -42,13 +42,11 @@ class Solution:
     ----------
     reason, what, advice : str
         As of a `Variant`.
-    key : MasterKey
     """
 
     reason: str
     what: str
     advice: str
-    key: MasterKey
 
 
 class Solver:
@@ -138,7 +136,7 @@ class Solver:
         fitting_ones = [key for key in of_kind if matches(key, sample.segment)]
         ordered = dict.fromkeys(id(key) for key in (*tried, *fitting_ones, *of_kind))
         by_id = {id(key): key for key in self.keys}
-        known = _isns(sample, connection, isns)
+        known = isns_of(sample, connection, isns)
         return [
             Case(sample, connection, by_id[number], self.keys, known)
             for number in list(ordered)[:KEYS]
@@ -240,11 +238,10 @@ def _solution(case: Case, variants: tuple[Variant, ...]) -> Solution | None:
         said[0][0],
         "; and ".join(what for _, what, _ in said),
         "; ".join(dict.fromkeys(advice for _, _, advice in said)),
-        case.key,
     )
 
 
-def _isns(
+def isns_of(
     sample: Sample, connection: ConnectionEvidence, pairs: tuple[tuple[int, int], ...]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """ISNs of the segment's sender and of its receiver, the likeliest first; at least one each."""

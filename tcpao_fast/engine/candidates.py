@@ -17,8 +17,10 @@ from tcpao_fast.core.batch.one import ParsedSegment, context_between
 from tcpao_fast.core.flow.traffic_keys import derive_traffic_keys
 from tcpao_fast.core.mac.algorithms import find
 from tcpao_fast.core.mac.mac import TrafficKeys, mac_batch
+from tcpao_fast.engine.secrets import Secrets
 from tcpao_fast.errors import InvalidArgumentError, TcpAoError
 from tcpao_fast.keys import MasterKey
+from tcpao_fast.keys.master_key import MAX_TCP_MD5_SECRET
 
 #: Tries at a time in `search_isns`: enough to fill the lanes, little enough to stay in the cache.
 BATCH = 1 << 14
@@ -119,17 +121,26 @@ def fitting(statements: Sequence[Statement], mac: bytes) -> list[int]:
 
     Statements whose algorithm cannot be had, or does not take the secret, fit nothing.
     """
-    groups: dict[tuple[str, bytes], list[int]] = defaultdict(list)
+    groups: dict[str, list[int]] = defaultdict(list)
     for number, one in enumerate(statements):
-        groups[one.algorithm, one.secret].append(number)
+        if _takes(one.algorithm, one.secret):
+            groups[one.algorithm].append(number)
     fits: list[int] = []
-    for (algorithm, secret), numbers in groups.items():
-        try:
-            macs = _macs(algorithm, secret, [statements[number] for number in numbers])
-        except TcpAoError:
-            continue
+    for algorithm, numbers in groups.items():
+        macs = _macs(algorithm, [statements[number] for number in numbers])
         fits += [numbers[at] for at in _beginning_with(mac, macs)]
     return sorted(fits)
+
+
+def _takes(algorithm: str, secret: bytes) -> bool:
+    """Whether there is the algorithm, and takes the secret."""
+    try:
+        known = find(algorithm)
+    except TcpAoError:
+        return False
+    if known.secret_lengths is not None:
+        return len(secret) in known.secret_lengths
+    return 0 < len(secret) <= (MAX_TCP_MD5_SECRET if known.is_tcp_md5 else len(secret))
 
 
 def _beginning_with(mac: bytes, macs: npt.NDArray[np.uint8]) -> list[int]:
@@ -140,21 +151,27 @@ def _beginning_with(mac: bytes, macs: npt.NDArray[np.uint8]) -> list[int]:
     return [int(at) for at in np.flatnonzero(same)]
 
 
-def _macs(algorithm: str, secret: bytes, statements: list[Statement]) -> npt.NDArray[np.uint8]:
-    known = find(algorithm)
-    if known.secret_lengths is not None and len(secret) not in known.secret_lengths:
-        raise InvalidArgumentError(f"{algorithm} takes no secret of {len(secret)} bytes")
-    index = np.zeros(len(statements), np.int32)
-    if known.is_tcp_md5:
-        keys = TrafficKeys(algorithm, np.frombuffer(secret, np.uint8)[None, :])
-    else:
-        contexts = [one.context() for one in statements]
-        places = {context: place for place, context in enumerate(dict.fromkeys(contexts))}
-        rows = np.frombuffer(b"".join(places), np.uint8).reshape(len(places), -1)
-        keys = TrafficKeys(algorithm, derive_traffic_keys(algorithm, secret, rows))
-        index[:] = [places[context] for context in contexts]
+def _macs(algorithm: str, statements: list[Statement]) -> npt.NDArray[np.uint8]:
+    order: dict[bytes, int] = {}
+    for one in statements:
+        order.setdefault(one.secret, len(order))
+    secrets = Secrets.of(list(order))
     messages = [one.message() for one in statements]
+    if find(algorithm).is_tcp_md5:
+        return secrets.digests(np.array([order[one.secret] for one in statements]), messages)
+    derived: dict[tuple[int, bytes], int] = {}
+    index = np.array(
+        [
+            derived.setdefault((order[one.secret], one.context()), len(derived))
+            for one in statements
+        ],
+        np.int32,
+    )
+    rows = np.frombuffer(b"".join(context for _, context in derived), np.uint8)
+    which = np.array([row for row, _ in derived], np.int64)
+    raw = secrets.traffic_keys(algorithm, which, rows.reshape(len(derived), -1))
     lengths = np.array([len(message) for message in messages], np.int64)
+    keys = TrafficKeys(algorithm, raw)
     return mac_batch(keys, index, b"".join(messages), np.cumsum(lengths) - lengths, lengths)
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import BinaryIO
 
 from tcpao_fast.capture.filter import PacketFilter
 from tcpao_fast.capture.isns import IsnsLike, read_isns
 from tcpao_fast.capture.reader import in_time_order
 from tcpao_fast.diagnose.evidence import EvidenceCollector
 from tcpao_fast.diagnose.findings import findings_of
+from tcpao_fast.diagnose.secret_search import SecretSearch, Side
 from tcpao_fast.engine import Engine
 from tcpao_fast.engine.policy import Policy
+from tcpao_fast.engine.secrets import read_secrets
+from tcpao_fast.errors import KeyFileError
 from tcpao_fast.jobs.stream import PathLike, Progress, Sink, as_paths, verify_into
 from tcpao_fast.keys import MasterKey
 from tcpao_fast.report.results import Diagnosis
@@ -25,6 +31,8 @@ def diagnose_capture(
     progress: Progress | None = None,
     packet_filter: str | None = None,
     isns: IsnsLike | None = None,
+    try_secrets: PathLike | BinaryIO | None = None,
+    show_secrets: bool = False,
 ) -> Diagnosis:
     """Verify captures, and say of every connection that is not good why, by trying.
 
@@ -35,6 +43,11 @@ def diagnose_capture(
     ----------
     path, chain, policy, threads, progress, packet_filter, isns
         As for `verify_capture`.
+    try_secrets : path-like or binary file, optional
+        Candidates for the secret, one a line: where no key gives the MACs, these are tried, with
+        every algorithm that is computed in batches and both options coverages.
+    show_secrets : bool
+        Whether a finding shows the candidate that fits, and not just its line.
 
     Returns
     -------
@@ -47,6 +60,8 @@ def diagnose_capture(
         everything before the damage.
     InvalidArgumentError, MissingExtraError, StateError
         As for `verify_capture`.
+    KeyFileError
+        The file of candidates cannot be read.
     """
     return diagnose_with(
         path,
@@ -56,6 +71,8 @@ def diagnose_capture(
         progress=progress,
         packet_filter=packet_filter,
         isns=isns,
+        try_secrets=try_secrets,
+        show_secrets=show_secrets,
     )[1]
 
 
@@ -69,6 +86,8 @@ def diagnose_with(
     progress: Progress | None = None,
     packet_filter: str | None = None,
     isns: IsnsLike | None = None,
+    try_secrets: PathLike | BinaryIO | None = None,
+    show_secrets: bool = False,
 ) -> tuple[Engine, Diagnosis]:
     """`diagnose_capture` with more sinks for the results, and the engine that gave them."""
     paths = as_paths(path)
@@ -86,7 +105,45 @@ def diagnose_with(
     if damage is not None:
         damage.report = report
         raise damage
+    search = None
+    if try_secrets is not None:
+        search = _LineSearch(try_secrets, show_secrets, progress)
     found = findings_of(
-        collector.evidence(), engine.keys, collector.fragments(report.counts["truncated"])
+        collector.evidence(),
+        engine.keys,
+        collector.fragments(report.counts["truncated"]),
+        search,
     )
-    return engine, Diagnosis(found, report, collector.left_out)
+    result = None if search is None else search.result
+    return engine, Diagnosis(found, report, collector.left_out, result)
+
+
+class _LineSearch:
+    """Looks for secrets among the lines of a file."""
+
+    def __init__(
+        self, file: PathLike | BinaryIO, show_secrets: bool, progress: Progress | None
+    ) -> None:
+        name = os.fspath(file) if isinstance(file, (str, os.PathLike)) else file.name
+        self._file = file
+        self._progress = progress
+        self.result = SecretSearch(str(name), show_secrets)
+
+    def __call__(self, sides: Sequence[Side]) -> SecretSearch:
+        if not isinstance(self._file, (str, os.PathLike)):
+            self._run(sides, self._file, None)
+            return self.result
+        name = self.result.name
+        try:
+            with Path(name).open("rb") as stream:
+                self._run(sides, stream, os.fstat(stream.fileno()).st_size)
+        except OSError as error:
+            raise KeyFileError(name, [error.strerror or str(error)]) from error
+        return self.result
+
+    def _run(self, sides: Sequence[Side], stream: BinaryIO, size: int | None) -> None:
+        def told(lines: int) -> None:
+            if self._progress is not None and size is not None:
+                self._progress(self.result.name, stream.tell(), size)
+
+        self.result.run(sides, read_secrets(stream), told)

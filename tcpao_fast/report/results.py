@@ -13,6 +13,7 @@ from tcpao_fast.capture.reader import (
 from tcpao_fast.core.flow.tally import NOTHING_BAD, Tally
 from tcpao_fast.diagnose.findings import Finding, Rank
 from tcpao_fast.diagnose.isn_search import SearchReport
+from tcpao_fast.diagnose.secret_search import SecretSearch
 from tcpao_fast.engine import Engine, VerifyResult
 from tcpao_fast.engine.state import ConnectionState
 from tcpao_fast.engine.verdicts import BAD, GOOD, SEGMENT_VERDICTS, UNDECIDED, Verdict
@@ -388,11 +389,14 @@ class Diagnosis:
     left_out : int
         Connections with segments that are not good, of which nothing was kept to look at (the
         first 2,000 are looked at).
+    secrets : SecretSearch or None
+        What came of a search among candidates for secrets, if there was one.
     """
 
     findings: list[Finding]
     report: CaptureReport
     left_out: int
+    secrets: SecretSearch | None = None
 
     @property
     def exit_status(self) -> int:

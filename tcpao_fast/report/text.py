@@ -12,6 +12,7 @@ from rich.text import Text
 
 from tcpao_fast.diagnose import Rank
 from tcpao_fast.diagnose.isn_search import SearchReport
+from tcpao_fast.diagnose.secret_search import SecretSearch
 from tcpao_fast.engine.verdicts import BAD, GOOD, MEANINGS, SEGMENT_VERDICTS, UNDECIDED, Verdict
 from tcpao_fast.keys import KeyChain, MasterKey
 from tcpao_fast.keys.addresses import side_text
@@ -129,6 +130,8 @@ def print_diagnosis(console: Console, diagnosis: Diagnosis, most: int | None = N
                 console.print(Padding(Text(line), (0, 0, 0, 2)))
             else:
                 console.print(Text(f"  {line}"), soft_wrap=True)
+    if diagnosis.secrets is not None:
+        _print_secret_search(console, diagnosis.secrets)
     hidden = 0 if most is None else max(0, len(diagnosis.findings) - most)
     if hidden:
         console.print(f"\n... and {hidden} more (use --all or --json to see them)")
@@ -138,6 +141,18 @@ def print_diagnosis(console: Console, diagnosis: Diagnosis, most: int | None = N
             "not examined: use --filter to select them",
             highlight=False,
         )
+
+
+def _print_secret_search(console: Console, search: SecretSearch) -> None:
+    """What came of a search among candidates for secrets."""
+    if not search.sides:
+        text = f"{search.name} was not read: there is no side whose secret is not known"
+    else:
+        text = (
+            f"{search.lines:,} lines of {search.name} tried in {search.seconds:.1f} s: the secrets "
+            f"of {len(search.found)} of {search.sides} sides of connections are there"
+        )
+    console.print(f"\n{text}.", soft_wrap=True, highlight=False)
 
 
 def _print_unread(console: Console, report: CaptureReport) -> None:
