@@ -159,6 +159,9 @@ if TYPE_CHECKING:
     from tcpao_fast.jobs.diagnose import (
         diagnose_capture as diagnose_capture,
     )
+    from tcpao_fast.jobs.inspect import (
+        inspect_capture as inspect_capture,
+    )
     from tcpao_fast.jobs.report import (
         report_capture as report_capture,
     )
@@ -176,6 +179,9 @@ if TYPE_CHECKING:
     )
     from tcpao_fast.keys import (
         MasterKey as MasterKey,
+    )
+    from tcpao_fast.keys.files import (
+        compare_keys as compare_keys,
     )
     from tcpao_fast.keys.files import (
         convert_keys as convert_keys,
@@ -250,9 +256,11 @@ _MODULES = {
     "UnknownAlgorithmError": "tcpao_fast.errors",
     "Verdict": "tcpao_fast.engine.verdicts",
     "VerifyResult": "tcpao_fast.engine",
+    "compare_keys": "tcpao_fast.keys.files",
     "convert_keys": "tcpao_fast.keys.files",
     "derive_traffic_keys": "tcpao_fast.core.flow.traffic_keys",
     "diagnose_capture": "tcpao_fast.jobs.diagnose",
+    "inspect_capture": "tcpao_fast.jobs.inspect",
     "kernels": "tcpao_fast.core.mac.mac",
     "load_keys": "tcpao_fast.keys.files",
     "mac_batch": "tcpao_fast.core.mac.mac",

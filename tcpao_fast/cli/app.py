@@ -22,10 +22,11 @@ class ReaderGoneError(BaseException):
 COMMANDS = {
     "verify": ("verify:verify_command", "Verify the segments of captures."),
     "diagnose": ("diagnose:diagnose_command", "Explain why segments do not verify."),
+    "inspect": ("inspect:inspect_command", "Show who signs what, without keys."),
     "report": ("report:report_command", "Write an HTML report on captures."),
     "sign": ("sign:sign_command", "Sign an unsigned capture."),
     "strip": ("strip:strip_command", "Remove TCP-AO and TCP-MD5 options."),
-    "keys": ("keys:keys_group", "Check, show or convert key files."),
+    "keys": ("keys:keys_group", "Check, show, compare or convert key files."),
     "kernels": (
         "kernels:kernels_command",
         "List the MAC kernels for this CPU.",

@@ -140,6 +140,11 @@ def capture_options(command: F) -> F:
         "--isn", "isns", multiple=True, metavar="ISNS",
         help="LOCAL,REMOTE,SNT_ISN,RCV_ISN or a JSON file.",
     )(command)  # fmt: skip
+    return filter_option(command)
+
+
+def filter_option(command: F) -> F:
+    """``--filter``."""
     return click.option(
         "--filter", "packet_filter", metavar="FILTER",
         help="Only packets matching a tcpdump filter.",

@@ -18,14 +18,20 @@ from tcpao_fast.cli.common import (
     who_can_read,
 )
 from tcpao_fast.keys import KeyChain
-from tcpao_fast.keys.files import FORMATS, convert_keys
+from tcpao_fast.keys.files import FORMATS, compare_keys, convert_keys
 from tcpao_fast.keys.lint import Severity, lint
-from tcpao_fast.report.text import finding_row, key_row, print_findings, print_keys
+from tcpao_fast.report.text import (
+    finding_row,
+    key_row,
+    print_comparison,
+    print_findings,
+    print_keys,
+)
 
 
-@click.group("keys", short_help="Check, show or convert key files.")
+@click.group("keys", short_help="Check, show, compare or convert key files.")
 def keys_group() -> None:
-    """Check, show or convert key files. Secrets are never printed on a terminal."""
+    """Check, show, compare or convert key files. Secrets are never printed on a terminal."""
 
 
 @keys_group.command("check")
@@ -64,6 +70,37 @@ def show_command(chain: KeyChain, as_json: bool) -> None:
         print_json({"keys": [key_row(key) for key in chain]})
     else:
         print_keys(console(), chain)
+
+
+@keys_group.command("compare")
+@click.argument("a", metavar="A", type=FILE)
+@click.argument("b", metavar="B", type=FILE)
+@click.option("--address-a", metavar="ADDRESS", help="Address of A, if its file has none.")
+@click.option("--address-b", metavar="ADDRESS", help="Address of B, if its file has none.")
+@click.option("--same-end", is_flag=True, help="Both are of one end: IDs are not crossed.")
+@json_option
+def compare_command(
+    a: str, b: str, address_a: str | None, address_b: str | None, same_end: bool, as_json: bool
+) -> None:
+    """Compare the key files of two ends, in any two formats: which sessions can come up?
+
+    For each session that does not match, every difference is named: IDs that are not crossed,
+    algorithm, MAC length, options, lifetimes, and whether the secrets are equal. Secrets are never
+    shown; one that is encrypted is not compared.
+
+    \b
+    Exit status:
+      0  every session matches
+      1  one does not, or not with every key
+      2  wrong usage, or an error in a file
+      3  no session is in both files
+    """
+    found = compare_keys(a, b, address_a=address_a, address_b=address_b, same_end=same_end)
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        print_comparison(console(), found, a, b)
+    raise SystemExit(found.exit_status)
 
 
 @keys_group.command("convert")

@@ -28,6 +28,8 @@ from tcpao_fast.keys.lifetimes import Lifetime, lifetime_problem
 MAX_MAC_LENGTH = 40 - 4
 #: Linux's limit for a TCP-MD5 key.
 MAX_TCP_MD5_SECRET = 80
+#: This very object stands for a secret that a file holds encrypted: all else can be checked.
+UNKNOWN_SECRET = b"(encrypted)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

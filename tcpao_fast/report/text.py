@@ -16,6 +16,7 @@ from tcpao_fast.diagnose.secret_search import SecretSearch
 from tcpao_fast.engine.verdicts import BAD, GOOD, MEANINGS, SEGMENT_VERDICTS, UNDECIDED, Verdict
 from tcpao_fast.keys import KeyChain, MasterKey
 from tcpao_fast.keys.addresses import side_text
+from tcpao_fast.keys.compare import Comparison
 from tcpao_fast.keys.lint import LintFinding
 from tcpao_fast.report.results import CaptureReport, ConnectionReport, Diagnosis, RewriteReport
 from tcpao_fast.text import endpoint_text
@@ -309,3 +310,41 @@ def key_row(key: MasterKey) -> dict[str, object]:
         "accept_lifetime": lifetime(key.accept_lifetime),
         "secret_length": len(key.secret),
     }
+
+
+def print_comparison(console: Console, found: Comparison, a: str, b: str) -> None:
+    """A `Comparison`: a paragraph a session, those that do not match first."""
+    colours = {"matches": "green", "differs": "red", "partly": "yellow"}
+    texts = {
+        "matches": "matches",
+        "differs": "does not match",
+        "partly": "matches with some keys only",
+    }
+    _plain(console, f"A is {a}, B is {b}")
+    for one in sorted(found.sessions, key=lambda one: one.verdict == "matches"):
+        console.print()
+        head = Text(f"{one.ends}: ")
+        head.append(texts[one.verdict], colours[one.verdict])
+        console.print(head, soft_wrap=True)
+        for pair in one.keys:
+            if pair.a is None or pair.b is None:
+                name, other = (pair.a, "B") if pair.b is None else (pair.b, "A")
+                _plain(console, f"  {name}: {other} has no such key")
+                continue
+            same = "; ".join(d.what for d in pair.differences) or "no differences"
+            _plain(console, f"  A: {pair.a}, B: {pair.b}: {same}")
+    for name, keys in (("A", found.only_a), ("B", found.only_b)):
+        if keys:
+            _plain(console, f"\nOnly in {name}: {', '.join(keys)}")
+    if found.doubtful:
+        _plain(
+            console,
+            f"\nNot compared: {', '.join(found.doubtful)}: the files do not say which of these "
+            "are the two ends of one session; give --address-a and --address-b",
+        )
+    if not found.sessions and not found.doubtful:
+        _plain(console, "\nNo session is in both files: see --address-a, --address-b, --same-end")
+
+
+def _plain(console: Console, text: str) -> None:
+    console.print(text, soft_wrap=True, markup=False, highlight=False)

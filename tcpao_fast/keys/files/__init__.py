@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tcpao_fast.errors import InvalidArgumentError, KeyFileError, TcpAoError
 from tcpao_fast.keys import KeyChain
+from tcpao_fast.keys.compare import Comparison, compare_chains
 from tcpao_fast.keys.files import bird, cisco_xe, cisco_xr, frr, gobgp, junos, oneline, rfc8177
 from tcpao_fast.keys.files.entries import Format, KeyFile, build
 from tcpao_fast.keys.files.toml import read_toml, write_toml
@@ -46,12 +47,53 @@ def load_keys(path: str | os.PathLike[str], form: str | None = None) -> KeyChain
     InvalidArgumentError
         `form` is none of `FORMATS`.
     """
+    return _load(path, form, allow_encrypted=False)
+
+
+def _load(
+    path: str | os.PathLike[str], form: str | None = None, *, allow_encrypted: bool
+) -> KeyChain:
     name = _name(path)
     text = None if form == "toml" else _text(name)
     form = form or _form(text or "")
     if form == "toml":
         return read_toml(path)
-    return build(name, _read(name, _format(form), text or ""))
+    found = _read(name, _format(form), text or "")
+    return build(name, found, allow_encrypted=allow_encrypted)
+
+
+def compare_keys(
+    a: str | os.PathLike[str],
+    b: str | os.PathLike[str],
+    *,
+    address_a: str | None = None,
+    address_b: str | None = None,
+    same_end: bool = False,
+) -> Comparison:
+    """Hold the key files of two ends against each other.
+
+    Parameters
+    ----------
+    a, b : path-like
+        Of any two formats; secrets that they hold encrypted are not compared.
+    address_a, address_b, same_end
+        As for `tcpao_fast.keys.compare.compare_chains`.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    KeyFileError
+        With every mistake in a file.
+    InvalidArgumentError
+        An address that is none.
+    """
+    first, second = (_load(path, allow_encrypted=True) for path in (a, b))
+    return compare_chains(
+        first, second, address_a=address_a, address_b=address_b, same_end=same_end
+    )
 
 
 #: What stands behind these words in a file may be a secret.

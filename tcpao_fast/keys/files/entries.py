@@ -11,9 +11,7 @@ from typing import Any
 from tcpao_fast.errors import InvalidKeyError, KeyFileError
 from tcpao_fast.keys import KeyChain, MasterKey
 from tcpao_fast.keys.key_chain import overlap_problems
-
-#: Stands for a secret that the file holds encrypted, so that all else can be checked.
-UNKNOWN_SECRET = b"?"
+from tcpao_fast.keys.master_key import UNKNOWN_SECRET
 
 
 @dataclass(slots=True)

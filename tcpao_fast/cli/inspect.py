@@ -1,0 +1,74 @@
+"""``tcpao inspect``."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from tcpao_fast.cli.common import (
+    FILE,
+    console,
+    filter_option,
+    json_option,
+    progress_bar,
+    quiet_option,
+    threads_option,
+)
+from tcpao_fast.errors import CaptureError
+from tcpao_fast.jobs.inspect import inspect_capture
+from tcpao_fast.report.inspection import Inspection, print_inspection
+
+SHOWN_CONNECTIONS = 20
+
+
+@click.command("inspect", short_help="Show who signs what, without keys.")
+@click.argument("captures", metavar="CAPTURE...", nargs=-1, required=True, type=FILE)
+@click.option("--keys", metavar="OUT", type=FILE, help="Write a key file to fill in.")
+@json_option
+@click.option("--all", "show_all", is_flag=True, help="Show every connection.")
+@filter_option
+@threads_option
+@quiet_option
+def inspect_command(
+    captures: tuple[str, ...],
+    keys: str | None,
+    as_json: bool,
+    show_all: bool,
+    packet_filter: str | None,
+    threads: int,
+    quiet: bool,
+) -> None:
+    """Show who signs what, and what a key file must contain. No keys are needed.
+
+    For every connection and side: segments with TCP-AO, with TCP-MD5 and with neither, KeyIDs and
+    RNextKeyIDs over time, MAC lengths, other options, and SYNs that were retransmitted.
+
+    \b
+    Exit status:
+      0  something is signed
+      2  wrong usage, or an unreadable file
+      3  nothing is signed
+    """
+
+    def show(found: Inspection) -> None:
+        if as_json and not quiet:
+            click.echo(json.dumps(found.as_dict(), indent=2))
+        elif not quiet:
+            print_inspection(console(), found, None if show_all else SHOWN_CONNECTIONS)
+
+    try:
+        with progress_bar() as progress:
+            found = inspect_capture(
+                captures,
+                keys=keys,
+                threads=threads,
+                progress=progress,
+                packet_filter=packet_filter,
+            )
+    except CaptureError as error:
+        if isinstance(error.report, Inspection):
+            show(error.report)
+        raise
+    show(found)
+    raise SystemExit(found.exit_status)

@@ -1,0 +1,70 @@
+"""The job of ``tcpao inspect``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tcpao_fast.capture.filter import PacketFilter
+from tcpao_fast.capture.output import OutputFile, require_distinct
+from tcpao_fast.capture.reader import in_time_order
+from tcpao_fast.diagnose.inspection import InspectionCollector, needed_keys
+from tcpao_fast.engine import Engine
+from tcpao_fast.jobs.stream import PathLike, Progress, as_paths, verify_into
+from tcpao_fast.keys.outline import template
+from tcpao_fast.report.inspection import Inspection
+
+
+def inspect_capture(
+    path: PathLike | Sequence[PathLike],
+    *,
+    keys: PathLike | None = None,
+    threads: int = 1,
+    progress: Progress | None = None,
+    packet_filter: str | None = None,
+) -> Inspection:
+    """Who signs what in captures, without any key.
+
+    Parameters
+    ----------
+    path, threads, progress, packet_filter
+        As for `verify_capture`.
+    keys : path-like, optional
+        A key file to fill in: addresses, ports, KeyIDs and MAC lengths of the keys in use, without
+        the secrets.
+
+    Returns
+    -------
+    Inspection
+
+    Raises
+    ------
+    CaptureError
+        A file cannot be read or is damaged, or `keys` cannot be written. The attribute ``report``
+        is the `Inspection` of everything before the damage.
+    InvalidArgumentError, MissingExtraError
+        As for `verify_capture`.
+    """
+    paths = as_paths(path)
+    require_distinct([keys], paths)
+    collector = InspectionCollector()
+    report, damage = verify_into(
+        Engine((), None, threads),
+        in_time_order(paths),
+        [collector],
+        packets=None if packet_filter is None else PacketFilter(packet_filter),
+        progress=progress,
+    )
+    conversations = sorted(collector.conversations.values(), key=lambda one: one.first)
+    outlines = needed_keys(collector.conversations)
+    found = Inspection(report, conversations, outlines, collector.left_out)
+    if damage is not None:
+        damage.report = found
+        raise damage
+    if keys is not None:
+        output = OutputFile(keys, private=True)
+        try:
+            output.put(template(outlines).encode())
+            output.commit()
+        finally:
+            output.discard()
+    return found

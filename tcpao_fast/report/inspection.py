@@ -1,0 +1,226 @@
+"""What `tcpao inspect` says: who signs what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from tcpao_fast.diagnose.inspection import Conversation, KeyIdRun, Side
+from tcpao_fast.keys.outline import KeyOutline
+from tcpao_fast.report.results import CaptureReport
+from tcpao_fast.text import endpoint_text
+
+#: Changes of KeyIDs that are shown of a side.
+SHOWN_RUNS = 8
+_NAMES = {
+    2: "MSS", 3: "window scale", 4: "SACK permitted", 5: "SACK", 8: "timestamps",
+    28: "user timeout", 30: "MPTCP", 34: "Fast Open cookie", 172: "AccECN", 174: "AccECN",
+    253: "experimental (253)", 254: "experimental (254)",
+}  # fmt: skip
+_AUTH = {19, 29}
+
+
+@dataclass
+class Inspection:
+    """What `inspect_capture` found.
+
+    Attributes
+    ----------
+    report : CaptureReport
+        Captures, records, and segments in all; verdicts are those without any key.
+    conversations : list of Conversation
+        In the order of their first packets.
+    keys : list of KeyOutline
+        What a key file for the captures must contain.
+    left_out : int
+        Connections beyond the first 20,000, of which nothing was kept.
+    """
+
+    report: CaptureReport
+    conversations: list[Conversation]
+    keys: list[KeyOutline]
+    left_out: int
+
+    @property
+    def exit_status(self) -> int:
+        """0; 3 where nothing is signed."""
+        return 0 if self.keys else 3
+
+    def as_dict(self) -> dict[str, Any]:
+        """What ``tcpao inspect --json`` prints.
+
+        Returns
+        -------
+        dict
+            Of plain JSON types.
+        """
+        return {
+            "captures": self.report.captures,
+            "segments": self.report.segments,
+            "unread": {str(number): count for number, count in self.report.unread.items()},
+            "connections": [one.as_dict() for one in self.conversations],
+            "left_out": self.left_out,
+            "keys": [_key_row(one) for one in self.keys],
+        }
+
+
+def _key_row(one: KeyOutline) -> dict[str, Any]:
+    return {
+        "local": one.local,
+        "remote": one.remote,
+        "remote_port": one.remote_port,
+        "send_id": one.send_id,
+        "recv_id": one.recv_id,
+        "mac_length": one.mac_length or None,
+        "algorithms": list(one.algorithms),
+        "connections": one.connections,
+        "certain": one.certain,
+    }
+
+
+def print_inspection(console: Console, found: Inspection, most: int | None = None) -> None:
+    """An `Inspection`: connections, then what a key file must contain."""
+    sides = [side for one in found.conversations for side in one.sides]
+    counts = {
+        "TCP-AO": sum(side.ao for side in sides),
+        "TCP-MD5": sum(side.md5 for side in sides),
+        "neither": sum(side.unsigned for side in sides),
+    }
+    what = ", ".join(f"{count} with {name}" for name, count in counts.items())
+    total = len(found.conversations) + found.left_out
+    _line(
+        console,
+        f"{', '.join(found.report.captures)}: {_count(found.report.segments, 'TCP segment')}, "
+        f"{_count(total, 'connection')}: {what}",
+    )
+    for line in found.report.unread_texts():
+        console.print(Text(line, "yellow"), soft_wrap=True)
+    groups: dict[tuple[Any, ...], list[Conversation]] = {}
+    for one in found.conversations:
+        groups.setdefault(_alike(one), []).append(one)
+    shown = [*groups.values()][:most]
+    for group in shown:
+        _print_group(console, group)
+    if len(shown) < len(groups):
+        _line(console, f"\n... and {len(groups) - len(shown)} more (use --all or --json)")
+    if found.left_out:
+        _line(console, f"\n{found.left_out} more connections were not looked at: use --filter")
+    _print_keys(console, found.keys, most)
+
+
+def _alike(one: Conversation) -> tuple[Any, ...]:
+    """What is the same of connections that are shown as one: attempts of one client, mostly."""
+    (client, here), (server, there) = one.in_order
+    sides = tuple(
+        (
+            tuple((run.key_id, run.rnext_key_id) for run in side.runs),
+            tuple(sorted(side.mac_lengths)),
+            side.md5 > 0,
+            side.unsigned > 0,
+            side.segments > 0,
+        )
+        for side in (here, there)
+    )
+    return client[0], server, one.vlan, sides
+
+
+def _print_group(console: Console, group: list[Conversation]) -> None:
+    one = group[0]
+    (client, here), (server, there) = one.in_order
+    many = f" ({len(group)} connections, for example)" if len(group) > 1 else ""
+    vlan = f" vlan {one.vlan}" if one.vlan else ""
+    console.print()
+    console.print(
+        Text(f"{endpoint_text(*client)} - {endpoint_text(*server)}{vlan}{many}", "bold"),
+        soft_wrap=True,
+    )
+    for name, side, other in (("client", here, there), ("server", there, here)):
+        for text in _side_texts(name, side, other):
+            if console.is_terminal:
+                console.print(Padding(Text(text), (0, 0, 0, 2)))
+            else:
+                console.print(Text(f"  {text}"), soft_wrap=True)
+
+
+def _side_texts(name: str, side: Side, other: Side) -> list[str]:
+    """Lines on what one side sends."""
+    if not side.segments:
+        return [f"{name} sends nothing" + (", or only one direction was captured" if other else "")]
+    parts = [
+        f"{count} {what}"
+        for count, what in (
+            (side.ao, "TCP-AO"),
+            (side.md5, "TCP-MD5"),
+            (side.unsigned, "not signed"),
+            (side.damaged, "damaged or cut"),
+        )
+        if count
+    ]
+    lengths = ", ".join(map(str, sorted(side.mac_lengths)))
+    macs = f"; MACs of {lengths} bytes" if lengths else ""
+    resets = f" ({side.resets} of them RST)" if side.resets else ""
+    texts = [f"{name} sends {_count(side.segments, 'segment')}: {', '.join(parts)}{resets}{macs}"]
+    texts += [f"  {_run_text(run)}" for run in side.runs[:SHOWN_RUNS]]
+    hidden = len(side.runs) - SHOWN_RUNS + side.more_runs
+    if hidden > 0:
+        texts.append(f"  and {hidden} more changes of KeyID or RNextKeyID")
+    syn = _options_text(side.syn_options)
+    if side.syns:
+        mss = f" {side.mss}" if side.mss else ""
+        syn = syn.replace("MSS", f"MSS{mss}")
+        texts.append(f"  options in SYN: {syn}; otherwise: {_options_text(side.other_options)}")
+    else:
+        texts.append(f"  options: {_options_text(side.other_options)}")
+    again = side.retransmitted_syns
+    if again:
+        texts.append(f"  SYN retransmitted {again} time{'s' if again > 1 else ''}")
+    if len(side.syns) > 1:
+        texts.append(f"  SYNs with {len(side.syns)} different ISNs (the ports were used again)")
+    return texts
+
+
+def _run_text(run: KeyIdRun) -> str:
+    """KeyIDs, and where they were used."""
+    where = f"#{run.first}" if run.first == run.last else f"#{run.first} to #{run.last}"
+    return (
+        f"KeyID {run.key_id}, RNextKeyID {run.rnext_key_id}: {where} "
+        f"({_count(run.count, 'segment')})"
+    )
+
+
+def _options_text(kinds: set[int]) -> str:
+    names = [_NAMES.get(kind, f"kind {kind}") for kind in sorted(kinds - _AUTH)]
+    return ", ".join(dict.fromkeys(names)) or "none"
+
+
+def _print_keys(console: Console, keys: list[KeyOutline], most: int | None) -> None:
+    if not keys:
+        _line(console, "\nNothing is signed: no key file is needed.")
+        return
+    _line(console, "\nA key file for this must contain:")
+    for one in keys[:most]:
+        ends = f"{one.local} and {endpoint_text(one.remote, one.remote_port)}"
+        used = f"{_count(one.connections, 'connection')}"
+        if one.is_tcp_md5:
+            text = f"TCP-MD5 between {ends} ({used})"
+        else:
+            unsure = "" if one.certain else " (which belong together is a guess)"
+            text = (
+                f"KeyIDs {one.send_id}/{one.recv_id}{unsure} between {ends}: MAC of "
+                f"{one.mac_length} bytes, {' or '.join(one.algorithms)} ({used})"
+            )
+        _line(console, f"  {text}")
+    if most is not None and len(keys) > most:
+        _line(console, f"  ... and {len(keys) - most} more (use --all or --json)")
+
+
+def _line(console: Console, text: str) -> None:
+    console.print(text, soft_wrap=True, markup=False, highlight=False)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
