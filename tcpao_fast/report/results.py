@@ -229,7 +229,6 @@ class CaptureReport:
 OTHER_LINK_TYPES = {
     6: "Token Ring",
     105: "802.11",
-    107: "Frame Relay",
     117: "OpenBSD pflog",
     119: "802.11 with a Prism header",
     127: "802.11 with a radiotap header",
@@ -239,7 +238,6 @@ OTHER_LINK_TYPES = {
     189: "USB",
     195: "802.15.4",
     227: "CAN",
-    239: "NFLOG",
     253: "Netlink",
     266: "Juniper VS",
 }

@@ -35,12 +35,17 @@ cdef enum LinkType:
     LINK_PPP_HDLC = 50
     LINK_PPP_ETHER = 51
     LINK_C_HDLC = 104
+    LINK_FRELAY = 107
     LINK_LOOP = 108
     LINK_SLL = 113
     LINK_JUNIPER_ETHER = 178
+    LINK_JUNIPER_PPP = 179
+    LINK_JUNIPER_FRELAY = 180
+    LINK_JUNIPER_CHDLC = 181
     LINK_MPLS = 219
     LINK_IPV4 = 228
     LINK_IPV6 = 229
+    LINK_NFLOG = 239
     LINK_SLL2 = 276
 
 cdef enum EtherType:
@@ -69,6 +74,7 @@ cdef enum Protocol:
     PROTOCOL_GRE = 47
     PROTOCOL_AH = 51
     PROTOCOL_DESTINATION = 60
+    PROTOCOL_L2TP = 115         # version 3
     PROTOCOL_MOBILITY = 135
     PROTOCOL_HIP = 139
     PROTOCOL_SHIM6 = 140
@@ -79,8 +85,10 @@ cdef enum:
 #: Link types (as in pcap files) that `parse` understands, by name.
 LINK_TYPES = {
     0: "BSD loopback", 1: "Ethernet", 9: "PPP", 12: "raw IP", 14: "raw IP", 50: "PPP in HDLC framing",
-    51: "PPPoE", 101: "raw IP", 104: "Cisco HDLC", 108: "OpenBSD loopback", 113: "Linux SLL",
-    178: "Juniper Ethernet", 219: "MPLS", 228: "raw IPv4", 229: "raw IPv6", 276: "Linux SLL2",
+    51: "PPPoE", 101: "raw IP", 104: "Cisco HDLC", 107: "Frame Relay", 108: "OpenBSD loopback",
+    113: "Linux SLL", 178: "Juniper Ethernet", 179: "Juniper PPP", 180: "Juniper Frame Relay",
+    181: "Juniper Cisco HDLC", 219: "MPLS", 228: "raw IPv4", 229: "raw IPv6", 239: "NFLOG",
+    276: "Linux SLL2",
 }
 
 
@@ -343,10 +351,61 @@ cdef void parse_gre(const uint8_t *gre, const uint8_t *end, size_t missing, int 
         parse_ether(protocol, gre + length, end, missing, depth + 1, vlan, out, noted)
 
 
+cdef bint is_ether_frame(const uint8_t *at, const uint8_t *end) noexcept nogil:
+    """Whether an Ethernet frame with an IP packet begins here, tags before it or not."""
+    cdef uint32_t ethertype
+    at += 12
+    while end - at >= 8:
+        ethertype = tcpao_once16(at)
+        if ethertype == ETHER_IPV4:
+            return tcpao_once8(at + 2) >> 4 == 4 and (tcpao_once8(at + 2) & 15) >= 5
+        if ethertype == ETHER_IPV6:
+            return tcpao_once8(at + 2) >> 4 == 6
+        if ethertype not in (ETHER_VLAN, ETHER_QINQ):
+            return False
+        at += 4
+    return False
+
+
+cdef void parse_l2tp_session(const uint8_t *at, const uint8_t *end, size_t missing, int depth,
+                             uint32_t vlan, Segment *out, Noted *noted) noexcept nogil:
+    """L2TP version 3 behind the session's ID: both ends know how long the cookie is and whether
+    there is a sublayer, the packet does not say it (RFC 3931 section 4.1)."""
+    cdef int skip
+    for skip in range(0, 16, 4):            # a cookie of 0, 4 or 8 bytes, and 4 of the sublayer
+        if end - at < skip + 14:
+            return
+        if is_ether_frame(at + skip, end):
+            parse_ethernet(at + skip, end, missing, depth, vlan, out, noted)
+            return
+
+
+cdef void parse_l2tp(const uint8_t *at, const uint8_t *end, size_t missing, int depth,
+                     uint32_t vlan, Segment *out, Noted *noted) noexcept nogil:
+    """L2TP in UDP: a data message of version 2 with PPP, or of version 3."""
+    cdef uint16_t flags
+    cdef Py_ssize_t skip
+    if end - at < 8:
+        return
+    flags = tcpao_once16(at)
+    if flags & 0x8000:                      # a control message
+        return
+    if flags & 15 == 3:
+        parse_l2tp_session(at + 8, end, missing, depth, vlan, out, noted)
+    elif flags & 15 == 2:
+        skip = 6 + (2 if flags & 0x4000 else 0) + (4 if flags & 0x0800 else 0)
+        if flags & 0x0200:
+            if end - at < skip + 2:
+                return
+            skip += 2 + tcpao_once16(at + skip)
+        if end - at > skip:
+            parse_ppp(at + skip, end, missing, depth, vlan, out, noted)
+
+
 cdef void parse_udp(const uint8_t *udp, const uint8_t *end, size_t missing, int depth, uint32_t vlan,
                     Segment *out, Noted *noted) noexcept nogil:
     """Tunnels in UDP, by their ports: VXLAN (RFC 7348), Geneve (RFC 8926), GTP-U (3GPP TS 29.281),
-    TZSP.  Whoever rewrites is told that lengths and checksums of them are not looked after."""
+    TZSP, L2TP (RFC 2661, RFC 3931).  Whoever rewrites is told that lengths and checksums of them are not looked after."""
     cdef const uint8_t *at = udp + 8
     cdef uint16_t port
     cdef uint8_t flags
@@ -354,13 +413,17 @@ cdef void parse_udp(const uint8_t *udp, const uint8_t *end, size_t missing, int 
         return
     port = tcpao_once16(udp + 2)
     flags = tcpao_once8(at)
-    if port not in (4789, 8472, 6081, 2152, 37008):
+    if tcpao_once16(udp) == 1701:           # either end of L2TP
+        port = 1701
+    if port not in (4789, 8472, 6081, 2152, 37008, 1701):
         return
     if noted != NULL and noted.layers != NULL:
         noted.layers.incomplete = 1
     if port == 4789 or port == 8472:
         if flags & 0x08:
             parse_ethernet(at + 8, end, missing, depth + 1, vlan, out, noted)
+    elif port == 1701:
+        parse_l2tp(at, end, missing, depth + 1, vlan, out, noted)
     elif port == 6081:
         port = tcpao_once16(at + 2)
         at += 8 + 4 * (flags & 0x3F)
@@ -411,6 +474,8 @@ cdef void parse_payload(uint8_t protocol, const uint8_t *at, const uint8_t *end,
         parse_gre(at, end, missing, depth, vlan, out, noted)
     elif protocol == PROTOCOL_UDP:
         parse_udp(at, end, missing, depth, vlan, out, noted)
+    elif protocol == PROTOCOL_L2TP and end - at > 4 and (at[0] | at[1] | at[2] | at[3]):
+        parse_l2tp_session(at + 4, end, missing, depth + 1, vlan, out, noted)
 
 
 cdef void parse_ip(const uint8_t *ip, const uint8_t *end, size_t missing, int depth, uint32_t vlan,
@@ -494,9 +559,70 @@ cdef void parse_ppp(const uint8_t *at, const uint8_t *end, size_t missing, int d
         parse_ether(ETHER_MPLS, at + 2, end, missing, depth, vlan, out, noted)
 
 
-cdef void parse_juniper(const uint8_t *at, const uint8_t *end, size_t missing, Segment *out,
-                        Noted *noted) noexcept nogil:
-    """What Junos puts before an Ethernet frame: a magic number, flags, and extensions."""
+cdef void parse_hdlc(const uint8_t *at, const uint8_t *end, size_t missing, Segment *out,
+                     Noted *noted) noexcept nogil:
+    """Cisco's HDLC: address, control, EtherType."""
+    if end - at >= 4:
+        parse_ether(tcpao_once16(at + 2), at + 4, end, missing, 0, 0, out, noted)
+
+
+cdef void parse_frame_relay(const uint8_t *at, const uint8_t *end, size_t missing, Segment *out,
+                            Noted *noted) noexcept nogil:
+    """Frame Relay as in RFC 2427 (an NLPID behind the control byte), or as Cisco has it (an
+    EtherType)."""
+    cdef uint8_t nlpid
+    while at < end and not tcpao_once8(at) & 1:        # the address's last byte has its lowest bit
+        at += 1
+    at += 1
+    if end - at < 3:
+        return
+    if tcpao_once8(at) != 3:
+        parse_ether(tcpao_once16(at), at + 2, end, missing, 0, 0, out, noted)
+        return
+    at += 1
+    if tcpao_once8(at) == 0:                # padding
+        at += 1
+    nlpid = tcpao_once8(at)
+    at += 1
+    if nlpid == 0xCC or nlpid == 0x8E:
+        parse_ip(at, end, missing, 0, 0, out, noted)
+    elif nlpid == 0x80 and end - at >= 5 and at[0] == 0 and at[1] == 0 and at[2] == 0:
+        parse_ether(tcpao_once16(at + 3), at + 5, end, missing, 0, 0, out, noted)
+
+
+cdef void parse_nflog(const uint8_t *at, const uint8_t *end, size_t missing, Segment *out,
+                      Noted *noted) noexcept nogil:
+    """Linux's NFLOG: attributes, of which one is the IP packet; lengths in the host's byte order,
+    which for the attributes before it is told by the type: it is small."""
+    cdef uint32_t size, kind, one, two
+    at += 4
+    while end - at >= 4:
+        one = at[0] | at[1] << 8
+        two = at[2] | at[3] << 8
+        if two > 0xFF:                      # big endian
+            one = be16(at)
+            two = be16(at + 2)
+        size = one
+        kind = two & 0x7FFF
+        if size < 4:
+            return
+        if kind == 9:                       # NFULA_PAYLOAD
+            if size <= <size_t>(end - at):
+                end = at + size
+            if noted.layers != NULL:        # the attribute's length is not looked after
+                noted.layers.incomplete = 1
+            parse_ip(at + 4, end, missing, 0, 0, out, noted)
+            return
+        size = size + 3 & ~<uint32_t>3
+        if size > <size_t>(end - at):
+            return
+        at += size
+
+
+cdef void parse_juniper(const uint8_t *at, const uint8_t *end, size_t missing, int linktype,
+                        Segment *out, Noted *noted) noexcept nogil:
+    """What Junos puts before a frame: a magic number, flags, and extensions; without the layer 2
+    header it is the number of a protocol."""
     cdef uint8_t flags
     if end - at < 6 or at[0] != 0x4D or at[1] != 0x47 or at[2] != 0x43:
         return
@@ -504,8 +630,19 @@ cdef void parse_juniper(const uint8_t *at, const uint8_t *end, size_t missing, S
     at += 4
     if flags & 0x80:
         at += 2 + tcpao_once16(at)
-    if not flags & 0x02 and at < end:       # else the layer 2 header is left out
+    if at >= end:
+        return
+    if flags & 0x02:                        # the layer 2 header is left out
+        if end - at > 4:
+            parse_ip(at + 4, end, missing, 0, 0, out, noted)
+    elif linktype == LINK_JUNIPER_ETHER:
         parse_ethernet(at, end, missing, 0, 0, out, noted)
+    elif linktype == LINK_JUNIPER_PPP:
+        parse_ppp(at, end, missing, 0, 0, out, noted)
+    elif linktype == LINK_JUNIPER_CHDLC:
+        parse_hdlc(at, end, missing, out, noted)
+    else:
+        parse_frame_relay(at, end, missing, out, noted)
 
 
 cdef inline bint parse_plain(const uint8_t *frame, size_t length, int linktype,
@@ -584,16 +721,19 @@ cdef void parse_frame(const uint8_t *frame, size_t length, size_t wire_length, i
         if length >= 4:
             parse_ip(frame + 4, end, missing, 0, 0, out, &noted)
     elif linktype == LINK_C_HDLC:
-        if length >= 4:
-            parse_ether(tcpao_once16(frame + 2), frame + 4, end, missing, 0, 0, out, &noted)
+        parse_hdlc(frame, end, missing, out, &noted)
+    elif linktype == LINK_FRELAY:
+        parse_frame_relay(frame, end, missing, out, &noted)
+    elif linktype == LINK_NFLOG:
+        parse_nflog(frame, end, missing, out, &noted)
     elif linktype == LINK_MPLS:
         parse_ether(ETHER_MPLS, frame, end, missing, 0, 0, out, &noted)
     elif linktype == LINK_PPP_ETHER:
         if length >= 6:
             note_layer(&noted, frame + 4, LAYER_PPPOE, tcpao_once16(frame + 4))
             parse_ppp(frame + 6, end, missing, 0, 0, out, &noted)
-    elif linktype == LINK_JUNIPER_ETHER:
-        parse_juniper(frame, end, missing, out, &noted)
+    elif LINK_JUNIPER_ETHER <= linktype <= LINK_JUNIPER_CHDLC:
+        parse_juniper(frame, end, missing, linktype, out, &noted)
     elif linktype == LINK_PPP or linktype == LINK_PPP_HDLC:
         parse_ppp(frame, end, missing, 0, 0, out, &noted)
 
