@@ -257,6 +257,20 @@ class TestSecrets:
         one = first(session(*ends(replace(key, secret=SECRET + b"\0"))), key)
         assert one.reason == "secret_encoding" and "a zero byte" in one.sentence
 
+    @pytest.mark.parametrize(
+        ("here", "there", "what"),
+        [
+            ("it's-so", "it\u2019s-so", "typographic"),
+            ("plain", "\u201cplain\u201d", "in curly quotation marks"),
+            ("\u201cplain\u201d", "plain", "without its curly"),
+            ("one-two", "one\u2013two", "typographic"),
+            ("$9$LbHX-wg4Z", "lc", "Junos $9$"),
+        ],
+    )
+    def test_what_word_processors_and_routers_make_of_it(self, first, here, there, what):
+        one = first(signed_with(secret=there.encode()), replace(KEY, secret=here.encode()))
+        assert one.reason == "secret_encoding" and what in one.sentence
+
     def test_wrong_case_of_hexadecimal(self, first):
         text = SECRET.hex().encode()
         one = first(signed_with(secret=text.upper()), replace(KEY, secret=text))

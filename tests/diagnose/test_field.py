@@ -89,6 +89,18 @@ def test_one_typed_character(tmp_path):
         assert "in one character" in one.sentence, one.sentence
 
 
+@pytest.mark.parametrize("length", [16, 20, 80])
+def test_a_zero_padded_tcp_md5_key(length, tmp_path):
+    right = next(iter(ao.load_keys(FIELD / "md5.toml")))
+    padded = ao.MasterKey(algorithm="tcp-md5", secret=right.secret.ljust(length, b"\0"))
+    bare, signed = tmp_path / "bare.pcap", tmp_path / "signed.pcap"
+    ao.strip_capture(FIELD / "md5otheraddr.pcap", bare)
+    ao.sign_capture(bare, signed, [padded])
+    key = ao.MasterKey(algorithm="tcp-md5", secret=right.secret)
+    (one,) = ao.diagnose_capture(signed, [key]).findings
+    assert one.reason == "secret_encoding" and f"zero bytes to {length}" in one.sentence
+
+
 @pytest.mark.parametrize("capture_name", ["aook", "md5ok"])
 @pytest.mark.parametrize(
     ("field", "at", "data"),

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from tcpao_fast.diagnose.cases import Case, Variant
 from tcpao_fast.engine.candidates import Statement
+from tcpao_fast.keys.obfuscation import from_junos_9, from_type_7, type_7
 
 _HEX = re.compile(rb"(?:0x)?((?:[0-9a-fA-F]{2}[ :]?)+)")
 #: What editors, shells and forms leave behind a secret, or before it.
@@ -23,11 +24,14 @@ _BLANKS = {
     b"\0": "a zero byte",
 }
 
+#: Quotation marks that word processors write.
+_CURLY = (("\u201c", "\u201d"), ("\u2018", "\u2019"), ("\u201e", "\u201c"), ("\u00ab", "\u00bb"))
+
 
 def secret_encoding(case: Case, statement: Statement) -> Iterator[Variant]:
     """Blanks and newlines at the ends, hexadecimal as text or text as hexadecimal, letter case."""
     seen = {statement.secret}
-    for secret, what in _readings(statement.secret):
+    for secret, what in (*_readings(statement.secret), *_padded(statement)):
         if statement.algorithm.startswith("hmac") and secret.rstrip(b"\0") in seen:
             continue  # HMAC itself pads keys with zeros
         if secret and secret not in seen:
@@ -38,6 +42,15 @@ def secret_encoding(case: Case, statement: Statement) -> Iterator[Variant]:
                 f"their secret is that of key {case.key.label} {what}",
                 "enter the same bytes on both sides (secret_hex and secret_base64 are unambiguous)",
             )
+
+
+def _padded(statement: Statement) -> Iterator[tuple[bytes, str]]:
+    """TCP-MD5 keys in fields of a fixed size. (HMAC pads keys itself; CMAC: `cmac_key_length`.)"""
+    if statement.algorithm == "tcp-md5":
+        for length in (16, 20, 25, 32, 64, 80):
+            if len(statement.secret) < length:
+                padded = statement.secret.ljust(length, b"\0")
+                yield padded, f"padded with zero bytes to {length}"
 
 
 def _readings(secret: bytes) -> Iterator[tuple[bytes, str]]:
@@ -85,6 +98,9 @@ def _readings(secret: bytes) -> Iterator[tuple[bytes, str]]:
     shown = from_type_7(secret)
     if shown is not None:
         yield shown, "read as Cisco type 7 text"
+    shown = from_junos_9(secret)
+    if shown is not None:
+        yield shown, "read as Junos $9$ text"
     yield secret[:1].upper() + secret[1:], "with its first letter in uppercase"
     yield secret[:1].lower() + secret[1:], "with its first letter in lowercase"
     yield secret.title(), "with its words capitalized"
@@ -106,31 +122,20 @@ def _readings(secret: bytes) -> Iterator[tuple[bytes, str]]:
         letters = secret.decode()
     except UnicodeDecodeError:
         return
+    for left, right in _CURLY:
+        yield f"{left}{letters}{right}".encode(), "in curly quotation marks"
+        if len(letters) > 2 and letters[0] == left and letters[-1] == right:
+            yield letters[1:-1].encode(), "without its curly quotation marks"
+    for straight, curly in (("'", "\u2019"), ('"', "\u201d"), ("-", "\u2013"), ("...", "\u2026")):
+        for one, other in ((straight, curly), (curly, straight)):
+            if one in letters:
+                yield letters.replace(one, other).encode(), "with typographic characters exchanged"
     for encoding in ("latin-1", "utf-16-le", "utf-16-be"):
         with suppress(UnicodeEncodeError):
             yield letters.encode(encoding), f"in {encoding.upper()} instead of UTF-8"
     for length in (8, 16, 20, 25, 31, 32, 63, 64, 79, 80):
         if length < len(secret):
             yield secret[:length], f"truncated to {length} bytes"
-
-
-#: What Cisco's type 7 XORs a password with, from a place of it on.
-_TYPE_7 = b"dsfd;kfoA,.iyewrkldJKDHSUBsgvca69834ncxv9873254k;fg87"
-
-
-def type_7(secret: bytes, salt: int) -> bytes:
-    """A secret in Cisco's type 7 form, which hides it from a glance and no more."""
-    hidden = bytes(one ^ _TYPE_7[(salt + at) % len(_TYPE_7)] for at, one in enumerate(secret))
-    return f"{salt:02d}{hidden.hex().upper()}".encode()
-
-
-def from_type_7(text: bytes) -> bytes | None:
-    """What is hidden in type 7 text; None where it is none."""
-    match = re.fullmatch(rb"(?:7 )?([0-5]\d)((?:[0-9A-Fa-f]{2})+)", text)
-    if match is None:
-        return None
-    salt, hidden = int(match[1]), bytes.fromhex(match[2].decode())
-    return bytes(one ^ _TYPE_7[(salt + at) % len(_TYPE_7)] for at, one in enumerate(hidden))
 
 
 _TYPED = bytes(range(32, 127))
