@@ -221,8 +221,10 @@ class KeyedEndpoint:
         self._check_beside(key)
         if self._ao is not None and self._ao.ao_required:
             raise KeyRejectedError("TCP-AO is required here, so there can be no TCP-MD5 key")
-        for entry in self._keys.exact(None, None, as_network(key.remote), key.vrf):
-            self._keys.remove(entry)
+        same = self._keys.exact(None, None, as_network(key.remote), key.vrf)
+        for entry in same:
+            if not self.policy.every_md5_key or entry.key.secret == key.secret:
+                self._keys.remove(entry)
         self._keys.add(key)
 
     def _derive(self, entry: SocketKey) -> None:

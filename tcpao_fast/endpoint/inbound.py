@@ -26,6 +26,9 @@ from tcpao_fast.keys import MasterKey
 from tcpao_fast.keys.addresses import AddressAndPort
 from tcpao_fast.keys.lifetimes import covers, moment_ns
 
+#: TCP-MD5 keys of one peer that a segment is tried under, as in the engine.
+MOST_MD5_KEYS = 16
+
 KIND_SEGMENT, KIND_CUT, KIND_MALFORMED = 1, 2, 3  # ParsedSegment.kind
 
 
@@ -188,8 +191,9 @@ class Endpoint(KeyedEndpoint):
                 Verdict.md5_unchecked,
                 DropReason.TCP_MD5UNEXPECTED,
             )
-        entry, segment = found[0], arrival.segment
-        if not segment.verify(entry.md5_keys()):
+        entry = self._verifying_md5(arrival, found)
+        if entry is None:
+            entry = found[0]
             entry.bad += 1
             return self._drop(
                 arrival,
@@ -201,6 +205,19 @@ class Endpoint(KeyedEndpoint):
             )
         entry.good += 1
         return Outcome(True, Verdict.md5_good, key=entry.key)
+
+    def _verifying_md5(self, arrival: Arrival, found: list[SocketKey]) -> SocketKey | None:
+        """The TCP-MD5 key that gives a segment's digest."""
+        if not self.policy.every_md5_key:
+            return found[0] if arrival.segment.verify(found[0].md5_keys()) else None
+        moment = None if arrival.now is None else moment_ns(arrival.now)
+        for entry in found[:MOST_MD5_KEYS]:
+            valid = moment is None or covers(entry.key.accept_lifetime, moment)
+            if valid and arrival.segment.verify(entry.md5_keys()):
+                if len(found) > 1:
+                    self._keys.verified_md5(arrival.remote, entry)
+                return entry
+        return None
 
     def _inbound_ao(self, arrival: Arrival) -> Outcome:
         segment = arrival.segment

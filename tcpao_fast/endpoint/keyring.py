@@ -19,6 +19,8 @@ from tcpao_fast.keys.key_chain import describe, find_matching
 
 End = tuple[Address, int]
 Network = IPv4Network | IPv6Network
+#: Peers whose TCP-MD5 key is remembered, where there are several for one.
+MOST_PEERS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ class KeyRing:
         self._by_number: dict[int, SocketKey] = {}
         self._exact: dict[tuple[object, ...], list[SocketKey]] = {}
         self._md5_count = 0
+        self._md5_used: dict[End, SocketKey] = {}
 
     def __len__(self) -> int:
         return len(self._by_number)
@@ -177,12 +180,25 @@ class KeyRing:
         recv_id: int | None = None,
         tcp_md5: bool = False,
     ) -> list[SocketKey]:
-        """The keys for a connection, first the one that is preferred."""
+        """The keys for a connection, first the one that is preferred: of TCP-MD5 the one that
+        verified its peer last, then the one with the longest prefix, as in Linux.
+        """
         numbers = find_matching(
             self._mkts, local, remote, vrf=vrf, send_id=send_id, recv_id=recv_id, tcp_md5=tcp_md5
         )
         found = [self._by_number[number] for number in numbers]
-        return found[::-1] if self._newest_first else found
+        if self._newest_first:
+            found.reverse()
+        if tcp_md5 and len(found) > 1:
+            used = self._md5_used.get(remote)
+            found.sort(key=lambda one: (one is not used, -_prefix_length(one.key)))
+        return found
+
+    def verified_md5(self, remote: End, entry: SocketKey) -> None:
+        """Note which TCP-MD5 key a peer uses."""
+        if len(self._md5_used) >= MOST_PEERS:
+            self._md5_used.clear()
+        self._md5_used[remote] = entry
 
     def exact(
         self, send_id: int | None, recv_id: int | None, remote: Network | None, vrf: int | None
@@ -201,6 +217,11 @@ class KeyRing:
             ):
                 return entry
         return None
+
+
+def _prefix_length(key: MasterKey) -> int:
+    """Bits of the peer's prefix; -1 for any address."""
+    return key.remote.prefixlen if isinstance(key.remote, (IPv4Network, IPv6Network)) else -1
 
 
 def _identity(key: MasterKey) -> tuple[object, ...]:

@@ -37,6 +37,10 @@ class Policy:
     max_mac_length : int
         Bytes a MAC may have. Linux: 16, what fits beside MSS, timestamps and window scale in a
         SYN. RFC 5925: 36, what the option space holds.
+    every_md5_key : bool
+        Whether, of several TCP-MD5 keys for a peer, every one that is valid may sign and verify,
+        the one with the longest prefix first. Linux: no, that one alone, and a key for the same
+        prefix replaces it. RFC 2385 has one key; RFC 3562 asks that keys can be changed.
     min_option_length : int
         The shortest TCP-AO option that is sound. Linux: 5 (a shorter one at the very end of the
         header is not even seen). RFC 5925 section 2.2: 4.
@@ -50,6 +54,7 @@ class Policy:
     match_ports: bool = False
     max_secret_length: int | None = 80
     max_mac_length: int = 16
+    every_md5_key: bool = False
     min_option_length: int = 5
 
     @classmethod
@@ -89,5 +94,6 @@ class Policy:
             match_ports=True,
             max_secret_length=None,
             max_mac_length=36,
+            every_md5_key=True,
             min_option_length=4,
         )

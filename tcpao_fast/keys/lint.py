@@ -265,6 +265,25 @@ def same_secret(chain: KeyChain, now: int) -> Iterator[Found]:
             )
 
 
+def md5_rotation(chain: KeyChain, now: int) -> Iterator[Found]:
+    """Several TCP-MD5 keys for one peer, which differ in nothing but the secret."""
+    alike: dict[tuple[object, ...], list[int]] = defaultdict(list)
+    for number, key in enumerate(chain):
+        if key.is_tcp_md5:
+            place = key.local, key.remote, key.local_port, key.remote_port, key.vrf
+            alike[(*place, key.send_lifetime, key.accept_lifetime)].append(number)
+    for numbers in alike.values():
+        if len({chain[number].secret for number in numbers}) > 1:
+            names = " and ".join(str(number + 1) for number in numbers)
+            yield (
+                Severity.warning,
+                tuple(numbers),
+                f"TCP-MD5 keys {names} differ in nothing but the secret: all are tried on "
+                "segments, and the first one signs",
+                "give them lifetimes, or remove the old one once the peer has changed",
+            )
+
+
 def options_coverage(chain: KeyChain, now: int) -> Iterator[Found]:
     """The commonest fault between vendors: whether the MAC covers the other options."""
     for at, key in _each(chain):
@@ -309,6 +328,7 @@ RULES: tuple[Rule, ...] = (
     gaps,
     both_kinds,
     same_secret,
+    md5_rotation,
     options_coverage,
     kdf_by_name,
 )

@@ -1,5 +1,7 @@
 """What a listener does beside keys: handshakes in progress, the queue, cookies, wildcards, VRFs."""
 
+from datetime import datetime, timezone
+
 import pytest
 from ends import (
     ACK,
@@ -331,3 +333,56 @@ def test_reprs_say_who_and_how():
     assert repr(a.endpoint) == "<Connection ('10.0.0.1', 40000) - ('10.0.0.2', 179) SYN-SENT>"
     assert repr(ao.Connection(CLIENT)) == "<Connection ('10.0.0.1', 40000) - None CLOSED>"
     assert repr(listening(make_key())) == "<Listener ('10.0.0.2', 179) 1 keys>"
+
+
+class TestSeveralTcpMd5Keys:
+    """A peer with a range's key, a host's key, and keys that are being changed."""
+
+    RANGE, HOST = (
+        ao.MasterKey(algorithm="tcp-md5", secret=secret, remote=remote)
+        for secret, remote in ((b"range", "10.0.0.0/24"), (b"host", "10.0.0.1"))
+    )
+    EVERY = ao.Policy(every_md5_key=True)
+
+    def client(self, secret):
+        key = ao.MasterKey(algorithm="tcp-md5", secret=secret, remote=SERVER[0])
+        return client_end(0, key, here=("10.0.0.1", 40000), there=SERVER)
+
+    @pytest.mark.parametrize("turned", [False, True])
+    def test_the_longest_prefix_alone_as_in_linux(self, turned):
+        keys = [self.RANGE, self.HOST][:: -1 if turned else 1]
+        a = self.client(b"host")
+        exchange(a, shake(a, listening(*keys)))
+        refused = self.client(b"range")
+        outcome = listening(*keys).process(refused.send(SYN))
+        assert not outcome.accepted and outcome.verdict is Verdict.md5_bad
+
+    @pytest.mark.parametrize("secret", [b"host", b"range"])
+    def test_every_key_by_request(self, secret):
+        """What verified the peer's SYN signs what is answered."""
+        a = self.client(secret)
+        exchange(a, shake(a, listening(self.RANGE, self.HOST, policy=self.EVERY)))
+
+    @pytest.mark.parametrize("secret", [b"new", b"old"])
+    def test_two_keys_for_the_same_peer(self, secret):
+        keys = [
+            ao.MasterKey(algorithm="tcp-md5", secret=one, remote="10.0.0.1")
+            for one in (b"old", b"new")
+        ]
+        a = self.client(secret)
+        exchange(a, shake(a, listening(*keys, policy=self.EVERY)))
+        outcome = listening(*keys, policy=self.EVERY).process(self.client(b"neither").send(SYN))
+        assert outcome.verdict is Verdict.md5_bad
+
+    def test_a_key_outside_of_its_lifetime(self):
+        past = (
+            datetime(2001, 1, 1, tzinfo=timezone.utc),
+            datetime(2002, 1, 1, tzinfo=timezone.utc),
+        )
+        key = ao.MasterKey(algorithm="tcp-md5", secret=b"old", remote="10.0.0.1",
+                           accept_lifetime=past)  # fmt: skip
+        listener = listening(self.RANGE, key, policy=self.EVERY)
+        outcome = listener.process(self.client(b"old").send(SYN), now=datetime.now(timezone.utc))
+        assert outcome.verdict is Verdict.md5_bad
+        again = listening(self.RANGE, key, policy=self.EVERY)
+        assert again.process(self.client(b"old").send(SYN)).accepted

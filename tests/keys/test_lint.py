@@ -63,6 +63,7 @@ CASES = [
                                md5_key(remote="10.1.0.0/16", secret=SECRET)],
      (0, 1)),
     ("same_secret", "warning", [sound(), sound(3, 4), other(1)], (0, 1)),
+    ("md5_rotation", "warning", [md5_key(secret=SECRET), md5_key(secret=SECRET[::-1])], (0, 1)),
 ]  # fmt: skip
 
 
@@ -148,3 +149,16 @@ def test_command_line(tmp_path):
     path.write_text(path.read_text() + 'remote = "0.0.0.0"\n')
     assert tcpao("keys", "check", path).returncode == 1
     assert tcpao("keys", "check", CAPTURES / "wrap-v4-sha1.toml", "--strict").returncode == 0
+
+
+def test_tcp_md5_keys_that_differ_in_the_secret_alone():
+    keys = [
+        ao.MasterKey(algorithm="tcp-md5", secret=secret, remote="10.0.0.2")
+        for secret in (b"old-secret", b"new-secret")
+    ]
+    found = [one for one in lint(ao.KeyChain(keys)) if "nothing but the secret" in one.what]
+    assert len(found) == 1 and found[0].keys == (0, 1)
+    lasting = (datetime(2020, 1, 1, tzinfo=timezone.utc), None)
+    limited = ao.MasterKey(algorithm="tcp-md5", secret=b"new-secret", remote="10.0.0.2",
+                           send_lifetime=lasting)  # fmt: skip
+    assert not [one for one in lint(ao.KeyChain([keys[0], limited])) if "nothing but" in one.what]
