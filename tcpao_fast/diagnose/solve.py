@@ -229,7 +229,7 @@ def _solution(case: Case, variants: tuple[Variant, ...]) -> Solution | None:
                 "wrong_key_id",
                 f"their {macs_of(case.key)} are those of key {case.key.label}, outside of its "
                 "accept_lifetime",
-                f"extend accept_lifetime of key {case.key.label}, or accept_tolerance",
+                f"extend the accept lifetime of key {case.key.label}, or the tolerance around it",
             )
         )
     if not said:

@@ -68,6 +68,8 @@ class MasterKey:
     local_nat, remote_nat : bool
         Whether that side is behind a NAT (RFC 6978): its address and port then count as zero in
         traffic keys and MACs. Matching goes by the addresses that this end sees.
+    form : str, optional
+        The format of the file that the key is from, for advice in its words; no part of the key.
 
     Raises
     ------
@@ -91,6 +93,7 @@ class MasterKey:
     accept_lifetime: Lifetime | None = None
     local_nat: bool = False
     remote_nat: bool = False
+    form: str | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         problems: list[tuple[str, str]] = []

@@ -8,16 +8,15 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 import numpy as np
 
+from tcpao_fast.diagnose.advice import dialect_of
 from tcpao_fast.diagnose.cases import Case, Variant
 from tcpao_fast.diagnose.packets import with_ends
 from tcpao_fast.engine.candidates import WORDS, Statement, search_address, search_port
 from tcpao_fast.errors import TcpAoError
 from tcpao_fast.text import address_text, endpoint_text
 
-_ADVICE = (
-    "TCP-AO covers addresses and ports: remove the NAT, or set local_nat or remote_nat if both "
-    "sides support RFC 6978"
-)
+_ADVICE = "TCP-AO covers addresses and ports: remove the NAT between the peers, or use a tunnel"
+_ADVICE_NAT = " (or set {} on both sides, if both support RFC 6978)"
 _ADVICE_MD5 = (
     "TCP-MD5 covers addresses and ports (RFC 2385): remove the NAT between the peers, or use a "
     "tunnel"
@@ -153,8 +152,13 @@ def _with_ends(
         replace(statement, segment=packet),
         "rewritten_address",
         f"they were signed as going from {signed}: an address or port was changed in transit",
-        _ADVICE_MD5 if statement.algorithm == "tcp-md5" else _ADVICE,
+        _ADVICE_MD5 if statement.algorithm == "tcp-md5" else _advice(case),
     )
+
+
+def _advice(case: Case) -> str:
+    flags = dialect_of(case.key).nat
+    return _ADVICE + (_ADVICE_NAT.format(flags) if flags else "")
 
 
 def _addresses(case: Case, like: bytes) -> list[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from tcpao_fast.diagnose.advice import dialect_of
 from tcpao_fast.diagnose.cases import Case, Variant
 from tcpao_fast.engine.candidates import Statement
 
@@ -41,8 +42,8 @@ def algorithm(case: Case, statement: Statement) -> Iterator[Variant]:
                 "wrong_kdf",
                 f"their traffic keys are derived as in {name}, but key {case.key.label} says "
                 f"{statement.algorithm} (same MAC, different KDF)",
-                f'set algorithm = "{name}" here, or use {statement.algorithm} on both sides: '
-                "Linux's hmac(sha256) uses RFC 5926's KDF with SHA-256, the IETF draft's "
+                f"{dialect_of(case.key).set_algorithm(name)}, or use {statement.algorithm} on both "
+                "sides: Linux's hmac(sha256) uses RFC 5926's KDF with SHA-256, the IETF draft's "
                 "hmac-sha256-128 uses HKDF",
             )
         else:
@@ -50,5 +51,5 @@ def algorithm(case: Case, statement: Statement) -> Iterator[Variant]:
                 other,
                 "wrong_algorithm",
                 f"they are signed with {name}, but key {case.key.label} says {statement.algorithm}",
-                f'set algorithm = "{name}" here, or {statement.algorithm} on the peer',
+                f"{dialect_of(case.key).set_algorithm(name)}, or {statement.algorithm} on the peer",
             )

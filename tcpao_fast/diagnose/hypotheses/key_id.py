@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tcpao_fast.diagnose.advice import dialect_of
 from tcpao_fast.diagnose.cases import Case, macs_of, matches
 from tcpao_fast.engine.candidates import is_from_local
 from tcpao_fast.keys import MasterKey
@@ -38,15 +39,16 @@ def key_id(case: Case, key: MasterKey) -> Said | None:
         return (
             "swapped_ids",
             f"they carry KeyID {carried}, which key {key.label} uses in the other direction",
-            f"swap send_id and recv_id of key {key.label} on one side: the send_id of one side is "
-            "the recv_id of the other",
+            f"{dialect_of(key).swap_ids(key.send_id or 0, key.recv_id or 0)} for {key.label}, or "
+            "swap them on the peer: what one side sends is what the other receives",
         )
     field = "send_id" if from_local else "recv_id"
     return (
         "wrong_key_id",
         f"they carry KeyID {carried}, but their MACs are those of key {key.label}, whose KeyID in "
         f"this direction is {expected}",
-        f"set {field} of key {key.label} to {carried} here, or to {expected} on the peer",
+        f"{dialect_of(key).set_id(field, carried)} for key {key.label}, or use KeyID {expected} "
+        "for it on the peer",
     )
 
 

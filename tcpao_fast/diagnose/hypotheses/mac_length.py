@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tcpao_fast.diagnose.advice import dialect_of
 from tcpao_fast.diagnose.cases import Case
 from tcpao_fast.keys import MasterKey
 
@@ -15,7 +16,7 @@ def mac_length(case: Case, key: MasterKey) -> Said | None:
         return None
     return (
         "wrong_mac_length",
-        f"their MACs have {carried} bytes, but key {key.label} has mac_length {key.mac_length}",
-        f"set mac_length = {carried} here, or {key.mac_length} on the peer (routers always use 12; "
-        "Linux defaults to 12)",
+        f"their MACs have {carried} bytes, but those of key {key.label} have {key.mac_length}",
+        f"{dialect_of(key).set_mac_length(carried)}, or {key.mac_length} on the peer (routers "
+        "always use 12; Linux defaults to 12)",
     )

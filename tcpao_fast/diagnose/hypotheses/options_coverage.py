@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from tcpao_fast.diagnose.advice import dialect_of
 from tcpao_fast.diagnose.cases import Case, Variant
 from tcpao_fast.engine.candidates import Statement
 
@@ -14,16 +15,16 @@ def options_coverage(case: Case, statement: Statement) -> Iterator[Variant]:
     if statement.algorithm == "tcp-md5":
         return
     excluded = statement.exclude_options
-    does, says, value = (
-        ("cover the other TCP options", "excludes them", "false")
+    does, says = (
+        ("cover the other TCP options", "excludes them")
         if excluded
-        else ("do not cover the other TCP options", "covers them", "true")
+        else ("do not cover the other TCP options", "covers them")
     )
     yield Variant(
         replace(statement, exclude_options=not excluded),
         "options_coverage",
         f"their MACs {does}, but key {case.key.label} {says}",
-        f"set exclude_options = {value} here, or change the peer's setting (Cisco: "
+        f"{dialect_of(case.key).set_coverage(not excluded)}, or change the peer's setting (Cisco: "
         "include-tcp-options, Junos: tcp-ao-option; both exclude options by default, while Linux, "
         "BIRD and Arista cover them)",
     )

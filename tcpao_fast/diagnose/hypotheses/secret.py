@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 
+from tcpao_fast.diagnose.advice import dialect_of
 from tcpao_fast.diagnose.cases import Case, Variant
 from tcpao_fast.engine.candidates import Statement
 from tcpao_fast.keys.obfuscation import from_junos_9, from_type_7, type_7
@@ -40,7 +41,7 @@ def secret_encoding(case: Case, statement: Statement) -> Iterator[Variant]:
                 replace(statement, secret=secret),
                 "secret_encoding",
                 f"their secret is that of key {case.key.label} {what}",
-                "enter the same bytes on both sides (secret_hex and secret_base64 are unambiguous)",
+                f"enter the same bytes on both sides (here: {dialect_of(case.key).secret})",
             )
 
 
@@ -154,7 +155,7 @@ def typo(case: Case, statement: Statement) -> Iterator[Variant]:
                 replace(statement, secret=wrong),
                 "secret_encoding",
                 f"their secret differs from that of key {case.key.label} {what}",
-                "enter the same secret on both sides",
+                f"enter the same secret on both sides (here: {dialect_of(case.key).secret})",
             )
 
 

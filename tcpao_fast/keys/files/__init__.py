@@ -59,7 +59,7 @@ def _load(
     if form == "toml":
         return read_toml(path)
     found = _read(name, _format(form), text or "")
-    return build(name, found, allow_encrypted=allow_encrypted)
+    return build(name, found, form, allow_encrypted=allow_encrypted)
 
 
 def compare_keys(
@@ -242,7 +242,7 @@ def convert_keys(
         found, chain = KeyFile(), read_toml(path)
     else:
         found = _read(name, _format(source), _text(name))
-        chain = build(name, found, allow_encrypted=to == "toml")
+        chain = build(name, found, source, allow_encrypted=to == "toml")
     variables = {
         number: f"TCPAO_SECRET_{number + 1}"
         for number, entry in enumerate(found.entries)

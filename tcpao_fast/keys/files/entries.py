@@ -91,8 +91,8 @@ class Format:
     write: Callable[[KeyChain], Written] | None = None
 
 
-def build(name: str, found: KeyFile, *, allow_encrypted: bool = False) -> KeyChain:
-    """The chain of what was read.
+def build(name: str, found: KeyFile, form: str, *, allow_encrypted: bool = False) -> KeyChain:
+    """The chain of what was read from a file of that format.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def build(name: str, found: KeyFile, *, allow_encrypted: bool = False) -> KeyCha
     for entry in found.entries:
         try:
             secret = {"secret": UNKNOWN_SECRET} if entry.encrypted else {}
-            keys.append(MasterKey(**{**entry.fields, **secret}))
+            keys.append(MasterKey(**{**entry.fields, **secret, "form": form}))
             where.append(entry.where)
         except InvalidKeyError as error:
             problems += [f"{entry.where}: {what}: {why}" for what, why in error.problems]
