@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_VARYING = re.compile(r"in \d+\.\d s \(\d+\.\d million a second\)")
+_VARYING = re.compile(r"in \d+\.\d s( \(\d+\.\d million a second\))?")
 
 
 def shown(block):

@@ -21,6 +21,8 @@ class Dialect:
         Where the secret stands.
     nat : str
         How RFC 6978's flags are set; empty where they cannot be.
+    accept : str
+        What a lifetime to accept is called.
     algorithms : dict of str to str
         Other names of algorithms than ours.
     """
@@ -33,6 +35,7 @@ class Dialect:
     excluded: str
     secret: str
     nat: str = ""
+    accept: str = "`accept-lifetime`"
     algorithms: dict[str, str] = field(default_factory=dict)
 
     def set_coverage(self, excluded: bool) -> str:
@@ -68,6 +71,7 @@ _NATIVE = Dialect(
     excluded="exclude_options = true",
     secret="secret (secret_hex and secret_base64 are unambiguous)",
     nat="local_nat or remote_nat",
+    accept="accept_lifetime or accept_tolerance",
 )
 
 _DIALECTS = {

@@ -156,7 +156,7 @@ class SecretSearch:
         while statements := _readings(one, self._left(one)):
             mac = statements[0].segment.mac
             self.tried += len(secrets) * len(statements)
-            for statement, at in _fitting(secrets, statements, mac):
+            for statement, at in matching_rows(secrets, statements, mac):
                 # what one side uses the other uses, and often other connections, too
                 if [side for side in (one, *sides) if self._takes(side, statement, secrets, at)]:
                     break
@@ -232,7 +232,7 @@ def _statements(one: Side, sample: Sample) -> list[Statement]:
     ]
 
 
-def _fitting(
+def matching_rows(
     secrets: Secrets, statements: list[Statement], mac: bytes
 ) -> Iterable[tuple[Statement, int]]:
     """Statements and rows of secrets that give a MAC."""

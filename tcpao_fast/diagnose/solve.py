@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from tcpao_fast.diagnose.advice import dialect_of
 from tcpao_fast.diagnose.cases import Case, Hypothesis, Variant, macs_of, matches
 from tcpao_fast.diagnose.evidence import ConnectionEvidence, Sample
 from tcpao_fast.diagnose.hypotheses import COMBINED, DEEP, SINGLE, WIDE
@@ -229,7 +230,7 @@ def _solution(case: Case, variants: tuple[Variant, ...]) -> Solution | None:
                 "wrong_key_id",
                 f"their {macs_of(case.key)} are those of key {case.key.label}, outside of its "
                 "accept_lifetime",
-                f"extend the accept lifetime of key {case.key.label}, or the tolerance around it",
+                f"extend {dialect_of(case.key).accept} of key {case.key.label}",
             )
         )
     if not said:

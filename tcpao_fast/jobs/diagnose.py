@@ -127,7 +127,9 @@ class _LineSearch:
         name = os.fspath(file) if isinstance(file, (str, os.PathLike)) else file.name
         self._file = file
         self._progress = progress
-        self.result = SecretSearch(str(name), show_secrets)
+        self.result = SecretSearch(
+            "standard input" if name == "<stdin>" else str(name), show_secrets
+        )
 
     def __call__(self, sides: Sequence[Side]) -> SecretSearch:
         if not isinstance(self._file, (str, os.PathLike)):
