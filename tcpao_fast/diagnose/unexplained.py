@@ -67,8 +67,8 @@ def no_key(case: Unexplained) -> tuple[str, str, str]:
     return (
         "wrong_key_id",
         f"Segments from {case.who} carry KeyID {ids}, for which no key matches; {case.depth}",
-        f"add the key with KeyID {ids} for this connection (the send_id of the peer is recv_id "
-        "here), or remove it on the peer",
+        f"add the key with KeyID {ids} for this connection (an ID that one side sends is one "
+        "that the other receives), or remove it on the peer",
     )
 
 

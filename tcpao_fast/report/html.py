@@ -12,7 +12,7 @@ from tcpao_fast.diagnose import Finding
 from tcpao_fast.engine import Engine
 from tcpao_fast.engine.verdicts import BAD, MEANINGS, SEGMENT_VERDICTS, UNDECIDED, Verdict
 from tcpao_fast.errors import MissingExtraError
-from tcpao_fast.report.plot import time_line_svg
+from tcpao_fast.report.plot import legend, time_line_svg
 from tcpao_fast.report.results import ConnectionReport, Diagnosis
 from tcpao_fast.report.timeline import TimeLine, rotations
 from tcpao_fast.text import endpoint_text
@@ -103,6 +103,8 @@ def _page(
             for number, one in enumerate(ordered[:LISTED])
         ],
         "unlisted": max(0, len(ordered) - LISTED),
+        # fragments, say: no ports are known, so it is of no connection
+        "elsewhere": [_finding(one) for one in diagnosis.findings if not one.server[1]],
         "shown": [
             _article(engine, one, f"c{number}", findings, lines.get(one.id))
             for number, one in enumerate(shown)
@@ -139,19 +141,21 @@ def _article(
     has_times = line is not None and line.first >= 0
     return {
         **_row(one, anchor),
-        "findings": [
-            {
-                "reason": finding.reason,
-                "sentence": finding.sentence,
-                "advice": finding.advice,
-                "rank": finding.rank.name,
-                "packets": ", ".join(f"#{number}" for number in finding.packets),
-            }
-            for finding in found
-        ],
-        "svg": time_line_svg(line, ends, labels, anchor) if line and has_times else "",
+        "findings": [_finding(finding) for finding in found],
+        "svg": time_line_svg(line, ends, anchor) if line and has_times else "",
+        "legend": legend(line, labels) if line and has_times else [],
         "keys_said": _keys_said(engine, line, ends, labels) if line else [],
         "events": _events(engine, line, ends, labels) if line else [],
+    }
+
+
+def _finding(one: Finding) -> dict[str, Any]:
+    return {
+        "reason": one.reason,
+        "sentence": one.sentence,
+        "advice": one.advice,
+        "rank": one.rank.name,
+        "packets": ", ".join(f"#{number}" for number in one.packets),
     }
 
 

@@ -38,7 +38,31 @@ def _moment(nanoseconds: int) -> datetime:
     return datetime.fromtimestamp(nanoseconds / 1e9, timezone.utc)
 
 
-def time_line_svg(line: TimeLine, ends: Sequence[str], labels: Sequence[str], place: str) -> str:
+def legend(line: TimeLine, labels: Sequence[str]) -> list[tuple[str, str]]:
+    """What the colours of a time line mean, for the page to show beside it: a drawing that is
+    wider than a telephone's screen is scrolled, what explains it should not be.
+
+    Parameters
+    ----------
+    line : TimeLine
+    labels : sequence of str
+        What the keys are called, by their numbers.
+
+    Returns
+    -------
+    list of (str, str)
+        The page's variable of each colour, and its meaning.
+    """
+    used = [name for number, name in enumerate(CLASSES) if line.counts[:, number].any()]
+    keys = dict.fromkeys(one.value for one in line.changes if one.kind == "key")
+    entries = [(name, f"{name} segments") for name in used]
+    entries += [(f"key{key % _KEY_COLOURS}", f"key {labels[key]}") for key in keys]
+    if any(one.kind == "sne" and one.before is not None for one in line.changes):
+        entries.append(("step", "SNE changes"))
+    return entries
+
+
+def time_line_svg(line: TimeLine, ends: Sequence[str], place: str) -> str:
     """A time line as an ``<svg>`` element: segments, keys in use, requests and SNE steps.
 
     Parameters
@@ -46,8 +70,6 @@ def time_line_svg(line: TimeLine, ends: Sequence[str], labels: Sequence[str], pl
     line : TimeLine
     ends : two of str
         What the directions 0 and 1 are called.
-    labels : sequence of str
-        What the keys are called, by their numbers.
     place : str
         Unique in the page.
 
@@ -75,7 +97,7 @@ def time_line_svg(line: TimeLine, ends: Sequence[str], labels: Sequence[str], pl
         )
         if has_keys:
             above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-            _draw_keys(below, line, ends, labels)
+            _draw_keys(below, line, ends)
         else:
             above = below = figure.subplots()
         _draw_counts(above, line, ends)
@@ -109,7 +131,6 @@ def _draw_counts(axes: Any, line: TimeLine, ends: Sequence[str]) -> None:
                 continue
             axes.bar(
                 begins, heights, width, bottom=bottom, align="edge", color=_COLOURS[name],
-                label=name if side == 0 or not line.counts[0, number].any() else None,
             )  # fmt: skip
             bottom = [low + high for low, high in zip(bottom, heights, strict=True)]
     axes.axhline(0, color=_COLOURS["line"], linewidth=0.8)
@@ -117,13 +138,9 @@ def _draw_counts(axes: Any, line: TimeLine, ends: Sequence[str]) -> None:
     axes.yaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
     axes.yaxis.get_major_locator().set_params(integer=True)
     axes.set_title(f"above: {ends[0]}, below: {ends[1]}", fontsize=9, loc="left")
-    axes.legend(
-        loc="lower right", bbox_to_anchor=(1, 1.0), frameon=False, ncols=4, fontsize=8,
-        borderaxespad=0,
-    )  # fmt: skip
 
 
-def _draw_keys(axes: Any, line: TimeLine, ends: Sequence[str], labels: Sequence[str]) -> None:
+def _draw_keys(axes: Any, line: TimeLine, ends: Sequence[str]) -> None:
     """Which key each end signs with, what it asks for, and where its SNE steps."""
     axes.set_ylim(-0.65, 1.75)
     axes.set_yticks([])
@@ -131,7 +148,6 @@ def _draw_keys(axes: Any, line: TimeLine, ends: Sequence[str], labels: Sequence[
         across = axes.get_yaxis_transform()
         axes.text(0.005, row + 0.32, f"{who} signs with", transform=across, fontsize=8)
     span = max(line.last - line.first, _MICROSECOND)
-    named: set[int] = set()
     for side, height in ((0, 1), (1, 0)):
         changes = [one for one in line.changes if one.direction == side]
         keys = [one for one in changes if one.kind == "key"]
@@ -141,9 +157,7 @@ def _draw_keys(axes: Any, line: TimeLine, ends: Sequence[str], labels: Sequence[
             axes.barh(
                 height, end - begin, left=begin, height=0.5, alpha=0.7,
                 color=_COLOURS[f"key{one.value % _KEY_COLOURS}"],
-                label=labels[one.value] if one.value not in named else None,
             )  # fmt: skip
-            named.add(one.value)
         free = {"asks": 0, "sne": 0}  # where there is room for the next text
         for one in changes:
             if one.before is None or one.kind == "key":
@@ -161,10 +175,6 @@ def _draw_keys(axes: Any, line: TimeLine, ends: Sequence[str], labels: Sequence[
                     text, (moment, place), xytext=(5, -3), textcoords="offset points", fontsize=7
                 )
                 free[one.kind] = one.time + span // 8
-    axes.legend(
-        loc="upper left", bbox_to_anchor=(0, -0.2), frameon=False, ncols=4, fontsize=8,
-        borderaxespad=0, title=None,
-    )  # fmt: skip
 
 
 def _for_the_page(svg: str) -> str:

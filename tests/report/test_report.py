@@ -1,8 +1,10 @@
 """The HTML report: what it says, and how it looks in a real browser."""
 
+import html
 import re
 import shutil
 import sys
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -37,11 +39,34 @@ class TestContents:
     def test_what_is_wrong_comes_first(self, pages):
         text = pages("bad-and-unsigned").read_text()
         table = text[text.index('id="connections"') : text.index('id="details"')]
-        ports = re.findall(r"<td>10\.0\.0\.2:(\d+)</td>", table)
+        ports = re.findall(r'<td data-label="Server">10\.0\.0\.2:(\d+)</td>', table)
         assert ports == ["7778", "2243", "2244", "7777", "2029", "7779", "2242"]
         for reason in ("unsigned_peer", "wrong_secret", "wrong_key_id", "missing_handshake"):
             assert f"<strong>{reason}</strong>" in text
         assert "#33" in text and "another secret on the two sides" in text
+
+    @pytest.mark.parametrize(
+        ("name", "keys", "said"),
+        [
+            ("ao_asa_both", "ao", "captured at two points"),
+            ("aonat_both", "aonat", "has source address 192.168.1.10"),
+            ("aofrag_missing2", "ao", "fragments are missing"),
+            ("aogro", "ao", "receive offload merged several segments"),
+            ("tfo_nosyn", "ao", "TCP Fast Open"),
+            ("md5nat", "md5nat", "signed as going from 192.168.1.10"),
+        ],
+    )
+    def test_each_finding_is_there_and_nothing_is_warned_of(self, name, keys, said, tmp_path):
+        page = tmp_path / "report.html"
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found = ao.report_capture(
+                HERE / "field" / f"{name}.pcap", ao.load_keys(HERE / "field" / f"{keys}.toml"), page
+            )
+        text = html.unescape(page.read_text())
+        assert said in text
+        for one in found.findings:
+            assert one.sentence in text and one.advice in text
 
     def test_one_finding_of_many_connections_is_at_each(self, tmp_path):
         page = tmp_path / "report.html"
@@ -255,6 +280,13 @@ def test_in_a_browser(pages, browser, name, width, dark, tmp_path):
     ask = browser.execute_script
     # the page fits; only tables and drawings may be scrolled by themselves
     assert ask("return document.documentElement.scrollWidth") <= width
+    # without scrolling: the table of connections, and what the colours mean
+    edges = ask(
+        "return [...document.querySelectorAll('#connections td, .legend li')]"
+        ".map(e => e.getBoundingClientRect().right)"
+    )
+    assert edges and max(edges) <= width
+    assert ask("return document.querySelectorAll('.legend li').length") >= 2
     assert ask("return performance.getEntriesByType('resource').length") == 0
     paper, ink = ask(
         "const s = getComputedStyle(document.body); return [s.backgroundColor, s.color]"
