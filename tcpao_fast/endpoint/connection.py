@@ -13,12 +13,12 @@ from tcpao_fast.endpoint.inbound import Arrival, Endpoint
 from tcpao_fast.endpoint.keyring import End, SocketKey, traffic_keys
 from tcpao_fast.endpoint.option import (
     NO_AUTH,
-    RAW_IP,
     TCP_AO,
     TCP_MD5,
     signed_ao,
     signed_md5,
 )
+from tcpao_fast.endpoint.receive import LARGEST_SHIFT, Received, window_scale
 from tcpao_fast.endpoint.uapi import ACK, FIN, RST, SYN, SYN_ACK, DropReason, Outcome, State
 from tcpao_fast.engine.events import Tracer
 from tcpao_fast.engine.policy import Policy
@@ -63,7 +63,7 @@ class Request:
 
     `auth` is how its SYN was signed (`ParsedSegment.auth`; 0 also where it was passed unverified),
     `option` what it had; `key_id` and `rnext_key_id` are the SYN's; `sent_length` is how many
-    numbers the SYN-ACK takes.
+    numbers the SYN-ACK takes, `shift` its window scale (None: not known).
     """
 
     local: End
@@ -76,6 +76,7 @@ class Request:
     rnext_key_id: int = 0
     snt_isn: int | None = None
     sent_length: int = 0
+    shift: int | None = None
 
 
 class Connection(Endpoint):
@@ -122,7 +123,8 @@ class Connection(Endpoint):
         self._rcv_isn: int | None = None
         self._snd_una = SequenceExtender()
         self._snd_nxt = SequenceExtender()
-        self._rcv = SequenceExtender()
+        self._rcv = Received()
+        self._is_scaled = False  # whether both ends offered window scaling
         self._fin_position: int | None = None
 
     def __repr__(self) -> str:
@@ -224,7 +226,7 @@ class Connection(Endpoint):
 
     def _learned_isn(self, isn: int) -> None:
         self._rcv_isn = isn
-        self._rcv = SequenceExtender(isn)
+        self._rcv.position = isn
 
     def _derive_all(self) -> None:
         for entry in self._keys.of_kind(tcp_md5=False):
@@ -251,6 +253,10 @@ class Connection(Endpoint):
         self._signed_with = request.auth
         self._sent_isn(request.snt_isn or 0)
         self._learned_isn(request.rcv_isn)
+        # the SYN, and what it may have carried, has come
+        self._rcv.accept(request.rcv_isn, max(1, (segment.seq - request.rcv_isn) & 0xFFFFFFFF))
+        self._is_scaled = True
+        self._rcv.shift = LARGEST_SHIFT if request.shift is None else request.shift
         self._snd_nxt.accept(request.snt_isn or 0, request.sent_length)
         self._state = State.ESTABLISHED
         self._ao = ao
@@ -318,7 +324,11 @@ class Connection(Endpoint):
         self._rcv_isn = state.rcv_isn
         self._snd_una = _at(state.snt_isn, state.snd_sne, state.snd_una, self._snd_una)
         self._snd_nxt = _at(state.snt_isn, state.snd_sne, state.snd_una, self._snd_una)
-        self._rcv = _at(state.rcv_isn, state.rcv_sne, state.rcv_nxt, self._rcv)
+        shift = self._rcv.shift
+        self._rcv = Received(
+            _position_at(state.rcv_isn, state.rcv_sne, state.rcv_nxt, self._rcv.position)
+        )
+        self._rcv.shift = shift or LARGEST_SHIFT
         self._derive_all()
 
     def _require_repair(self) -> None:
@@ -347,7 +357,7 @@ class Connection(Endpoint):
         Outcome
         """
         packet = bytes(packet)
-        segment = ParsedSegment(packet, RAW_IP)
+        segment = self._parsed(packet)
         if self._remote is None or not self._is_ours(segment, vrf):
             return Outcome(False, Verdict.not_tcp, DropReason.NO_SOCKET)
         outcome = self._inbound(self._arrival(segment, now))
@@ -383,7 +393,12 @@ class Connection(Endpoint):
         return Arrival(*ends, (segment.seq if says_its_isn else 0, own), 0)
 
     def _received(self, segment: ParsedSegment, verified: bool) -> None:
-        """Move state by a segment that is good, or on a connection that is unsigned throughout."""
+        """Move state by a segment that is good, or on a connection that is unsigned throughout:
+        as far as TCP would accept it (RFC 9293 section 3.10.7; Linux's ``tcp_validate_incoming``).
+        """
+        follows = verified and segment.auth == TCP_AO and segment.flags & SYN_ACK != SYN
+        if follows and (self._state.synchronized or self.policy.rnext_before_established):
+            self._follow_rnext(segment)
         if self._state is State.SYN_SENT:
             self._received_in_syn_sent(segment, verified)
             return
@@ -395,33 +410,36 @@ class Connection(Endpoint):
                 and self._acknowledge(segment)
             ):
                 self._state = State.ESTABLISHED
+            return  # else a challenge ACK is the answer
+        if not self._rcv.is_in_window(segment):
             return
-        if not segment.flags & RST:
-            self._advance_received(segment)
-        if verified and segment.auth == TCP_AO:
-            self._follow_rnext(segment)
         if segment.flags & RST:
-            if verified:
+            # elsewhere in the window a challenge ACK is the answer (RFC 5961 section 3.2)
+            if verified and self._rcv.extend(segment.seq) == self._rcv.position:
                 self._state = State.CLOSED
             return
-        if segment.flags & ACK and self._acknowledge(segment):
-            if self._state is State.SYN_RECEIVED:
-                self._state = State.ESTABLISHED
-            if self._fin_position is not None and self._snd_una.position >= self._fin_position:
-                self._state = _AFTER_FIN_ACKED.get(self._state, self._state)
-        if segment.flags & FIN:
+        if not segment.flags & ACK or not self._acknowledge(segment):
+            return
+        if self._state is State.SYN_RECEIVED:
+            self._state = State.ESTABLISHED
+        if self._fin_position is not None and self._snd_una.position >= self._fin_position:
+            self._state = _AFTER_FIN_ACKED.get(self._state, self._state)
+        had_fin = self._rcv.has_fin
+        self._advance_received(segment)
+        if self._rcv.has_fin and not had_fin:
             self._state = _AFTER_FIN_RECEIVED.get(self._state, self._state)
 
     def _received_in_syn_sent(self, segment: ParsedSegment, verified: bool) -> None:
+        if segment.flags & ACK and not self._acknowledge(segment):
+            return
         if segment.flags & RST:
-            if verified:
+            if verified and segment.flags & ACK:
                 self._state = State.CLOSED
             return
         if not segment.flags & SYN or self._snt_isn is None:
             return
-        if segment.flags & ACK and not self._acknowledge(segment):
-            return
         self._learned_isn(segment.seq)
+        self._is_scaled &= window_scale(segment) is not None
         self._advance_received(segment)
         self._derive_all()
         self._state = State.ESTABLISHED if segment.flags & ACK else State.SYN_RECEIVED
@@ -430,8 +448,7 @@ class Connection(Endpoint):
 
     def _advance_received(self, segment: ParsedSegment) -> None:
         before = self._rcv.position >> 32
-        flags = bool(segment.flags & SYN) + bool(segment.flags & FIN)
-        self._rcv.accept(segment.seq, segment.payload_length + flags)
+        self._rcv.take(segment)
         after = self._rcv.position >> 32
         if after != before and self._ao is not None:
             self._emit("tcp_ao_rcv_sne_update", segment, self.vrf or 0, sne=after)
@@ -558,6 +575,12 @@ class Connection(Endpoint):
         if segment.flags & RST:
             self._state = State.CLOSED
             return
+        if segment.flags & SYN:
+            self._rcv.offers_scale(segment)
+            offers = window_scale(segment) is not None
+            self._is_scaled = offers and (self._is_scaled or not segment.flags & ACK)
+        if segment.flags & ACK and self._rcv_isn is not None:
+            self._rcv.offered(segment, self._is_scaled)
         flags = bool(segment.flags & SYN) + bool(segment.flags & FIN)
         self._snd_nxt.accept(segment.seq, segment.payload_length + flags)
         if segment.flags & FIN and self._state in _AFTER_FIN_SENT:
@@ -598,7 +621,11 @@ def _is_seq(value: object) -> bool:
 def _at(isn: int, sne: int, seq: int | None, known: SequenceExtender) -> SequenceExtender:
     """A direction with this ISN, at this SNE and SEQ; without SEQ where it was, or its ISN."""
     extender = SequenceExtender(isn)
-    if seq is None:
-        seq = known.position & 0xFFFFFFFF if known.position else isn
-    extender.position = sne << 32 | seq
+    extender.position = _position_at(isn, sne, seq, known.position)
     return extender
+
+
+def _position_at(isn: int, sne: int, seq: int | None, known: int) -> int:
+    if seq is None:
+        seq = known & 0xFFFFFFFF if known else isn
+    return sne << 32 | seq

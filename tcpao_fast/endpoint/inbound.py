@@ -131,12 +131,16 @@ class Endpoint(KeyedEndpoint):
         if segment.kind == KIND_MALFORMED:
             return None
         if segment.whole and segment.auth == TCP_AO:
-            length = 4 + len(segment.mac)
-            if length < self.policy.min_option_length:
-                # Linux looks for options of 5 bytes: a shorter one at the very end is not seen
-                at_end = segment.auth_offset + length == segment.header_length
-                return NO_AUTH if at_end else None
+            if 4 + len(segment.mac) < self.policy.min_option_length:
+                return None
         return segment.auth
+
+    def _parsed(self, packet: bytes) -> ParsedSegment:
+        """A packet that arrived, as the policy's stack sees its options: Linux stops looking where
+        fewer bytes are left than its shortest TCP-AO option has (``tcp_parse_auth_options``).
+        """
+        least = self.policy.min_option_length
+        return ParsedSegment(packet, RAW_IP, least if least > 4 else 1)
 
     def _drop(
         self,
@@ -236,7 +240,7 @@ class Endpoint(KeyedEndpoint):
             if passed is None:
                 self._ao.counters.key_not_found += 1
             return passed or self._key_not_found(arrival, DropReason.TCP_AOKEYNOTFOUND)
-        if self._is_listening and not segment.flags & SYN_ACK:
+        if self._is_listening and arrival.handshake is None and not segment.flags & SYN_ACK:
             return Outcome(False, Verdict.missing_isn, DropReason.TCP_FLAGS, key=entry.key)
         if len(segment.mac) != entry.key.mac_length:
             return self._bad(arrival, entry, "tcp_ao_wrong_maclen")

@@ -14,12 +14,12 @@ from tcpao_fast.endpoint.inbound import Arrival, Endpoint
 from tcpao_fast.endpoint.keyring import SocketKey, traffic_keys
 from tcpao_fast.endpoint.option import (
     NO_AUTH,
-    RAW_IP,
     TCP_AO,
     TCP_MD5,
     signed_ao,
     signed_md5,
 )
+from tcpao_fast.endpoint.receive import window_scale
 from tcpao_fast.endpoint.uapi import ACK, RST, SYN, SYN_ACK, DropReason, Outcome, State
 from tcpao_fast.engine.counters import Counters
 from tcpao_fast.engine.events import Tracer
@@ -102,7 +102,7 @@ class Listener(Endpoint):
         Outcome
         """
         packet = bytes(packet)
-        segment = ParsedSegment(packet, RAW_IP)
+        segment = self._parsed(packet)
         if not self._is_ours(segment, vrf):
             return Outcome(False, Verdict.not_tcp, DropReason.NO_SOCKET)
         source = segment.source, segment.source_port
@@ -113,6 +113,12 @@ class Listener(Endpoint):
         request = self._request(peer)
         arrival = self._arrival(segment, vrf, now, request)
         outcome = self._inbound(arrival)
+        if outcome.accepted and request is not None and _is_stray(segment, request):
+            # it belongs to no handshake after all: Linux's tcp_check_req hands it to the listener,
+            # which verifies it once more, as what may follow a SYN cookie
+            request = None
+            arrival = self._arrival(segment, vrf, now, None)
+            outcome = self._inbound(arrival)
         if not outcome.accepted:
             return outcome
         # what was passed though nobody verified it counts as unsigned
@@ -122,7 +128,7 @@ class Listener(Endpoint):
             if request is None:
                 self._begin(peer, _request_of(arrival, auth, segment.seq))
         elif segment.flags & RST:
-            if auth:
+            if auth and request is not None:
                 self._end(peer)
         elif segment.flags & SYN_ACK == ACK:
             if request is None and self._syn_cookies:
@@ -142,8 +148,8 @@ class Listener(Endpoint):
         local = ip_address(segment.destination), segment.destination_port
         remote = ip_address(segment.source), segment.source_port
         ends = segment, local, remote, vrf, now
-        if segment.flags & SYN:
-            of_request = None if request is None or not segment.flags & ACK else request.option
+        if segment.flags & SYN_ACK == SYN or (request is None and segment.flags & SYN):
+            of_request = None if request is None else request.option
             return Arrival(*ends, (segment.seq, 0), 0, handshake=of_request)
         if request is None:  # behind a SYN cookie the ACK says all
             isn = _minus(segment.seq, 1)
@@ -280,6 +286,7 @@ class Listener(Endpoint):
         if is_syn_ack:
             request.snt_isn = snt_isn
             request.sent_length = segment.payload_length + 1
+            request.shift = window_scale(segment) or 0
         elif segment.flags & RST:
             self._end(peer)
         return signed
@@ -336,6 +343,11 @@ def _request_of(arrival: Arrival, auth: int, rcv_isn: int) -> Request:
 
 def _minus(seq: int, step: int) -> int:
     return (seq - step) & 0xFFFFFFFF
+
+
+def _is_stray(segment: ParsedSegment, request: Request) -> bool:
+    """Whether an ACK does not acknowledge the SYN-ACK of the handshake in progress."""
+    return bool(segment.flags & ACK) and not _completes(segment, request)
 
 
 def _completes(segment: ParsedSegment, request: Request) -> bool:

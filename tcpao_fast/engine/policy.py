@@ -27,6 +27,9 @@ class Policy:
     rnext_on_syn_ack : bool
         Whether current_key follows the RNextKeyID of a SYN-ACK too. RFC 5925 section 7.5 step e:
         yes. Linux: only on segments without SYN.
+    rnext_before_established : bool
+        Whether current_key follows the RNextKeyID of segments that end a simultaneous open. RFC
+        5925 section 7.5 step e: yes. Linux: only once the connection is established.
     newest_key_first : bool
         Whether, of several keys that match, the one that was added last is the first. Linux: yes;
         for RFC 5925 it is the one that was added first.
@@ -50,6 +53,7 @@ class Policy:
     pass_unmatched: bool = False
     unsigned_connect: bool = False
     rnext_on_syn_ack: bool = False
+    rnext_before_established: bool = False
     newest_key_first: bool = True
     match_ports: bool = False
     max_secret_length: int | None = 80
@@ -90,6 +94,7 @@ class Policy:
             pass_unmatched=True,
             unsigned_connect=True,
             rnext_on_syn_ack=True,
+            rnext_before_established=True,
             newest_key_first=False,
             match_ports=True,
             max_secret_length=None,

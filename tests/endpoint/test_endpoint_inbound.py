@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta, timezone
 
 import pytest
+import reference
 from ends import (
     ACK,
     CLIENT,
@@ -46,6 +47,14 @@ def stranger(options, flags=ACK, at=1001, ack=5001):
     return tcp_packet(CLIENT, SERVER, flags, at, ack, b"", options)
 
 
+def by_hand(options):
+    """What the client would sign with options that no stack should send."""
+    packet = stranger(options)
+    mac = reference.mac(make_key(), reference.Packet.parse(packet), 1000, 5000, 0)
+    at = packet.index(GOOD_OPTION[:4]) + 4
+    return packet[:at] + mac[:12] + packet[at + 12 :]
+
+
 def moved(before, after):
     return {name: after[name] - before[name] for name in after if after[name] != before[name]}
 
@@ -62,15 +71,29 @@ GOOD_OPTION = ao_option(100, 200)
 # the row; the end that receives, from the policy; the packet, from both ends; then for each policy:
 # accepted, verdict, reason, counters
 DROP_HEADER = (False, Verdict.malformed, DropReason.TCP_AUTH_HDR, {})
+UNSEEN = (False, Verdict.ao_required, DropReason.TCP_AONOTFOUND, {"TCPAORequired": 1})
 TABLE = [
     ("doubled option", pair, lambda a, b: stranger(GOOD_OPTION + GOOD_OPTION), DROP_HEADER, DROP_HEADER),
-    ("broken option", pair, lambda a, b: stranger(bytes([29, 3, 1]) + NOP), DROP_HEADER, DROP_HEADER),
-    ("option beyond the header", pair, lambda a, b: stranger(bytes([29, 40, 100, 200])), DROP_HEADER, DROP_HEADER),
+    ("broken option", pair, lambda a, b: stranger(bytes([29, 3, 1]) + NOP * 5), DROP_HEADER, DROP_HEADER),
+    ("option beyond the header", pair, lambda a, b: stranger(bytes([29, 40, 100, 200]) + NOP * 4),
+     DROP_HEADER, DROP_HEADER),
+    # tcp_parse_auth_options looks on while five bytes are left
+    ("broken option in the last four bytes", pair, lambda a, b: stranger(bytes([29, 3, 1]) + NOP),
+     UNSEEN, DROP_HEADER),
+    ("two bytes of an option at the end", pair, lambda a, b: stranger(NOP * 2 + bytes([29, 2])),
+     UNSEEN, DROP_HEADER),
+    ("option beyond the header in the last four bytes", pair,
+     lambda a, b: stranger(bytes([29, 40, 100, 200])), UNSEEN, DROP_HEADER),
+    ("broken option behind a good one", pair,
+     lambda a, b: by_hand(GOOD_OPTION + bytes([8, 0, 1, 1])), (True, Verdict.good, None, {"TCPAOGood": 1}),
+     DROP_HEADER),
     ("TCP-AO beside TCP-MD5", pair, lambda a, b: stranger(GOOD_OPTION + bytes([19, 18]) + bytes(16)),
      DROP_HEADER, DROP_HEADER),
     ("TCP-MD5 of another length", pair, lambda a, b: stranger(bytes([19, 10]) + bytes(8)), DROP_HEADER, DROP_HEADER),
     ("broken option on an unsigned connection", unsigned_pair,
-     lambda a, b: stranger(bytes([8, 0, 0, 0])), DROP_HEADER, DROP_HEADER),
+     lambda a, b: stranger(bytes([8, 0, 0, 0]) + NOP * 4), DROP_HEADER, DROP_HEADER),
+    ("the same in the last four bytes", unsigned_pair,
+     lambda a, b: stranger(bytes([8, 0, 0, 0])), (True, Verdict.unsigned, None, {}), DROP_HEADER),
     ("option of 4 bytes", pair, lambda a, b: stranger(bytes([29, 4, 100, 200]) + NOP * 4), DROP_HEADER,
      (False, Verdict.bad_mac, DropReason.TCP_AOFAILURE, {"TCPAOBad": 1})),
     ("option of 4 bytes at the very end", pair, lambda a, b: stranger(bytes([29, 4, 100, 200])),

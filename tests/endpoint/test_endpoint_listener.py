@@ -123,9 +123,66 @@ def test_an_ack_of_something_else_completes_nothing():
     b.receive(a.send(SYN))
     a.receive(b.send(SYN | ACK))
     for ack in (5000, 5002, 1):
-        assert b.receive(a.send(ACK, ack=ack)).accepted  # good, but TCP's to refuse
+        # ``tcp_check_req``: good by the handshake's ISNs, and then bad by those that the ACK states
+        before = dict(listener.snmp)
+        assert b.receive(a.send(ACK, ack=ack)).verdict is Verdict.bad_mac
+        assert listener.snmp["TCPAOGood"] == before["TCPAOGood"] + 1
+        assert listener.snmp["TCPAOBad"] == before["TCPAOBad"] + 1
         assert listener.accept() is None
     assert b.receive(a.send(ACK)).accepted and listener.accept()
+
+
+class TestHandshakeInProgress:
+    """``tcp_inbound_ao_hash`` and ``tcp_check_req``: the request comes first."""
+
+    def begun(self, key=None):
+        listener = listening((key or make_key()).mirrored())
+        a = client_end(key=key or make_key())
+        b = End(listener, SERVER, CLIENT, 5000)
+        b.receive(a.send(SYN))
+        a.receive(b.send(SYN | ACK))
+        return listener, a, b
+
+    def test_a_rst_without_ack_ends_it(self):
+        listener, a, b = self.begun()
+        assert b.receive(a.send(RST)).verdict is Verdict.good
+        assert listener.snmp["TCPAOGood"] == 2  # the SYN and the RST
+        with pytest.raises(ao.NotConnectedError):
+            b.send(SYN | ACK)
+
+    def test_a_fin_without_ack_is_verified_and_counted(self):
+        listener, a, b = self.begun()
+        assert b.receive(a.send(1)).verdict is Verdict.good
+        assert listener.snmp["TCPAOGood"] == 2
+        assert b.receive(a.send(ACK, position=1001)).accepted and listener.accept()
+
+    def test_without_a_handshake_they_are_dropped(self):
+        listener, a, b = self.begun()
+        listener.forget(CLIENT)
+        for flags in (1, RST):
+            assert b.receive(a.send(flags, position=1001)).reason is DropReason.TCP_FLAGS
+
+    @pytest.mark.parametrize("option", [b"", b"\x13\x12" + bytes(16) + b"\x01\x01"])
+    def test_a_syn_signed_otherwise(self, option):
+        listener, _, b = self.begun()
+        names = []
+        listener.trace = ao.Tracer(callback=lambda one: names.append(one.name))
+        packet = tcp_packet(CLIENT, SERVER, SYN, 1000, 0, b"", option)
+        outcome = b.receive(packet)
+        assert outcome.verdict is Verdict.bad_mac and names == ["tcp_ao_handshake_failure"]
+        assert listener.snmp["TCPAOBad"] == 1
+
+    def test_a_syn_ack_is_verified_with_the_isns_of_the_handshake(self):
+        listener, a, b = self.begun()
+        before = listener.snmp["TCPAOGood"]
+        again = a.endpoint.sign(a.packet(SYN | ACK, position=1000, ack=5001))
+        b.receive(again)
+        assert listener.snmp["TCPAOGood"] == before + 1
+
+    def test_the_syn_again(self):
+        listener, a, b = self.begun()
+        assert b.receive(a.send(SYN, position=1000)).verdict is Verdict.good
+        assert b.receive(a.send(ACK, position=1001)).accepted and listener.accept()
 
 
 def test_forget():

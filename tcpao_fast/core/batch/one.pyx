@@ -25,8 +25,8 @@ from tcpao_fast.core.wire.rewrite cimport (
 from tcpao_fast.core.mac.kernels cimport TCPAO_MD5, tcpao_equal
 from tcpao_fast.core.mac.mac cimport TrafficKeys
 from tcpao_fast.core.mac.messages cimport DIGEST, MAX_PREFIX, SCRATCH, ao_prefix, context, md5_prefix
-from tcpao_fast.core.wire.parse cimport Layers, parse_frame
-from tcpao_fast.core.wire.segment cimport AUTH_AO, AUTH_MD5, AUTH_NONE, KIND_SEGMENT, Segment, between
+from tcpao_fast.core.wire.parse cimport Layers, parse_frame, parse_options
+from tcpao_fast.core.wire.segment cimport AUTH_AO, AUTH_MD5, AUTH_NONE, KIND_MALFORMED, KIND_SEGMENT, Segment, between
 
 from tcpao_fast.errors import InvalidArgumentError
 
@@ -64,6 +64,9 @@ cdef class ParsedSegment:
         It must not change while this lives.
     linktype : int
         As in pcap files; 101 is a raw IP packet.
+    least_options : int
+        Options are looked for while so many bytes of the header are left: 1, or more for stacks that
+        stop before (Linux: 5), and do not see what is broken there.
 
     Attributes
     ----------
@@ -96,7 +99,7 @@ cdef class ParsedSegment:
     cdef Segment segment
     cdef Layers layers
 
-    def __cinit__(self, frame, int linktype=101):
+    def __cinit__(self, frame, int linktype=101, uint32_t least_options=1):
         try:
             PyObject_GetBuffer(frame, &self.view, PyBUF_SIMPLE)
         except (TypeError, BufferError, ValueError):
@@ -105,6 +108,19 @@ cdef class ParsedSegment:
         self.frame = <const uint8_t *>self.view.buf
         self.size = self.view.len
         parse_frame(self.frame, self.size, self.size, linktype, &self.segment, &self.layers)
+        if least_options > 1:
+            self.look_again(least_options)
+
+    cdef void look_again(self, uint32_t least):
+        """Parse the options once more, up to where a stack stops."""
+        cdef Segment *segment = &self.segment
+        if (segment.kind not in (KIND_SEGMENT, KIND_MALFORMED) or segment.tcp == NULL
+                or segment.header_length < 20 or segment.header_length > segment.captured):
+            return
+        segment.kind = KIND_SEGMENT
+        segment.auth = AUTH_NONE
+        segment.auth_offset = segment.auth_length = segment.key_id = segment.rnext_key_id = 0
+        parse_options(segment, 20, least)
 
     def __dealloc__(self):
         PyBuffer_Release(&self.view)

@@ -30,6 +30,7 @@ cdef struct Noted:
     const uint8_t *frame
     Layers *layers
 
+cdef void parse_options(Segment *out, uint32_t at, uint32_t least=*) noexcept nogil
 cdef void parse_frame(const uint8_t *frame, size_t length, size_t wire_length, int linktype,
                       Segment *out, Layers *layers) noexcept nogil
 cdef void parse_ip(const uint8_t *ip, const uint8_t *end, size_t missing, int depth, uint32_t vlan,

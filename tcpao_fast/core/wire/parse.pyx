@@ -110,13 +110,13 @@ cdef void note_layer(Noted *noted, const uint8_t *start, LayerKind kind, uint16_
     layers.count += 1
 
 
-cdef void parse_options(Segment *out, uint32_t at) noexcept nogil:
-    """Walk the TCP options (RFC 9293 section 3.1) from byte `at` of the header on, and note the one
-    that authenticates."""
+cdef void parse_options(Segment *out, uint32_t at, uint32_t least=1) noexcept nogil:
+    """Walk the TCP options (RFC 9293 section 3.1) from byte `at` of the header on, while there are
+    `least` bytes left, and note the one that authenticates."""
     cdef const uint8_t *header = out.tcp
     cdef uint32_t length
     cdef uint8_t kind
-    while at < out.header_length:
+    while at + least <= out.header_length:
         kind = tcpao_once8(header + at)
         if kind == 0:
             return
