@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -18,6 +19,7 @@ from tcpao_fast.errors import (
     MacTooLongError,
     NoSuchKeyError,
     RepairModeError,
+    UnknownAlgorithmError,
 )
 from tcpao_fast.keys import MasterKey
 from tcpao_fast.keys.addresses import (
@@ -149,6 +151,13 @@ class KeyedEndpoint:
             The MAC is longer than the policy allows.
         AlreadyConnectedError (EISCONN)
             An established connection without TCP-AO.
+        UnknownAlgorithmError (ENOENT)
+            An algorithm that the policy does not have.
+
+        Warns
+        -----
+        UserWarning
+            A key without an address on a listener of ``::``, where IPv4 peers need none then.
         """
         if not isinstance(key, MasterKey):
             raise InvalidRequestError(f"key is a {type(key).__name__}, not a MasterKey")
@@ -161,7 +170,9 @@ class KeyedEndpoint:
             raise InvalidRequestError(
                 f"the secret of key {key.label} has {len(key.secret)} bytes; at most {most} go"
             )
+        self._check_algorithm(key)
         self._check_addresses(key)
+        self._check_peer(key)
         self._no_choice_while_listening(set_current, set_rnext)
         if key.vrf is not None and self._is_open and key.vrf != (self.vrf or 0):
             raise InvalidRequestError(
@@ -175,6 +186,7 @@ class KeyedEndpoint:
             )
         if self._ao is None:
             self._ao = self._new_ao()
+        self._warn_of_family(key)
         entry = self._keys.add(key)
         self._derive(entry)
         first = self._is_open and self._ao.current is None and self._ao.rnext is None
@@ -182,6 +194,19 @@ class KeyedEndpoint:
             self._ao.current = entry
         if set_rnext or first:
             self._ao.rnext = entry
+
+    def _warn_of_family(self, key: MasterKey) -> None:
+        """A key without an address on ``::`` is no key for IPv4 peers in Linux."""
+        address = self._local[0]
+        if (
+            self.policy.any_is_own_family and self._is_listening and address.is_unspecified
+            and address.version == 6 and key.remote is None
+        ):  # fmt: skip
+            warnings.warn(
+                f"key {key.label} names no address: on a socket of :: it is for IPv6 peers alone, "
+                "and IPv4 peers may be unsigned (add one for 0.0.0.0/0, or require TCP-AO)",
+                stacklevel=3,
+            )
 
     def _check_beside(self, key: MasterKey) -> None:
         """Whether a key may stand beside those that are there."""
@@ -200,6 +225,17 @@ class KeyedEndpoint:
             f"{other.key.label}"
         )
 
+    def _check_algorithm(self, key: MasterKey) -> None:
+        known = self.policy.algorithms
+        if known is None:
+            return
+        if key.algorithm not in known or (key.algorithm == "cmac(aes)" and len(key.secret) != 16):
+            raise UnknownAlgorithmError(
+                f"key {key.label} has {key.algorithm}, which Linux does not take from 7.2 on "
+                "(only HMAC-SHA-1, HMAC-SHA-256, AES-128-CMAC, and cmac(aes) with 16 bytes); "
+                "Policy.linux(6, 12) does"
+            )
+
     def _check_addresses(self, key: MasterKey) -> None:
         if not self.policy.match_ports and (key.local_port or key.remote_port):
             raise InvalidRequestError(
@@ -212,7 +248,6 @@ class KeyedEndpoint:
                 f"key {key.label} is for {key.local}, and this endpoint is {address}; "
                 "MasterKey.mirrored() is the key as the other end has it"
             )
-        self._check_peer(key)
 
     def _add_md5(self, key: MasterKey, chosen: bool) -> None:
         if chosen:

@@ -130,9 +130,9 @@ class Endpoint(KeyedEndpoint):
         """What a segment is signed with; None where its options are broken."""
         if segment.kind == KIND_MALFORMED:
             return None
-        if segment.whole and segment.auth == TCP_AO:
-            if 4 + len(segment.mac) < self.policy.min_option_length:
-                return None
+        is_ao = segment.whole and segment.auth == TCP_AO
+        if is_ao and 4 + len(segment.mac) < self.policy.min_option_length:
+            return None
         return segment.auth
 
     def _parsed(self, packet: bytes) -> ParsedSegment:
@@ -157,7 +157,14 @@ class Endpoint(KeyedEndpoint):
         return Outcome(False, verdict, reason, key=None if entry is None else entry.key)
 
     def _matching(self, arrival: Arrival, **which: Any) -> list[SocketKey]:
-        return self._keys.matching(arrival.local, arrival.remote, arrival.vrf, **which)
+        found = self._keys.matching(arrival.local, arrival.remote, arrival.vrf, **which)
+        own = self._local[0]
+        if (
+            self.policy.any_is_own_family and own.is_unspecified
+            and own.version != arrival.remote[0].version
+        ):  # fmt: skip
+            found = [entry for entry in found if entry.key.remote is not None]
+        return found
 
     def _inbound_unsigned(self, arrival: Arrival) -> Outcome:
         required = self._ao is not None and self._ao.ao_required

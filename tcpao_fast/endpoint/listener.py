@@ -6,6 +6,7 @@ from collections import OrderedDict, deque
 from dataclasses import replace
 from datetime import datetime
 from ipaddress import ip_address
+from typing import NoReturn
 
 from tcpao_fast.core.batch.one import ParsedSegment
 from tcpao_fast.core.flow.sne import extend_position
@@ -24,8 +25,14 @@ from tcpao_fast.endpoint.uapi import ACK, RST, SYN, SYN_ACK, DropReason, Outcome
 from tcpao_fast.engine.counters import Counters
 from tcpao_fast.engine.events import Tracer
 from tcpao_fast.engine.policy import Policy
+from tcpao_fast.engine.state import RepairState
 from tcpao_fast.engine.verdicts import GOOD, Verdict
-from tcpao_fast.errors import InvalidArgumentError, KeyRejectedError, NotConnectedError
+from tcpao_fast.errors import (
+    InvalidArgumentError,
+    KeyRejectedError,
+    NotConnectedError,
+    RepairModeError,
+)
 from tcpao_fast.keys.addresses import AddressAndPort, endpoint
 
 Peer = tuple[bytes, int, bytes, int, int]  # the remote end, the local one, the VRF
@@ -177,6 +184,30 @@ class Listener(Endpoint):
     def _end(self, peer: Peer) -> None:
         self._signed_requests.pop(peer, None)
         self._unsigned_requests.pop(peer, None)
+
+    def repair_state(self) -> NoReturn:
+        """ISNs and SNEs, which a listener has none of.
+
+        Raises
+        ------
+        RepairModeError (EPERM)
+            Always: a listener cannot be in repair mode.
+        """
+        raise RepairModeError("a listener cannot be repaired; a connection can")
+
+    def repair(self, state: RepairState) -> NoReturn:
+        """Take over ISNs and SNEs, which a listener cannot.
+
+        Parameters
+        ----------
+        state : RepairState
+
+        Raises
+        ------
+        RepairModeError (EPERM)
+            Always: a listener cannot be in repair mode.
+        """
+        raise RepairModeError("a listener cannot be repaired; a connection can")
 
     def forget(self, remote: AddressAndPort) -> None:
         """Give up the handshakes in progress with a peer, as when a SYN-ACK timed out.

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tcpao_fast.keys.master_key import LINUX_ALGORITHMS
+
+#: The first kernel that takes no others.
+_FIXED_ALGORITHMS = (7, 2)
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -33,6 +38,13 @@ class Policy:
     newest_key_first : bool
         Whether, of several keys that match, the one that was added last is the first. Linux: yes;
         for RFC 5925 it is the one that was added first.
+    algorithms : tuple of str or None
+        The algorithms that keys may have; None is any. Linux from 7.2 on: HMAC-SHA-1, HMAC-SHA-256,
+        AES-128-CMAC, and ``cmac(aes)`` with a secret of 16 bytes, else ENOENT; before, whatever its
+        crypto API has. RFC 5925: any.
+    any_is_own_family : bool
+        Whether, on a listener of ``::``, a key without an address is for IPv6 peers alone, so that
+        IPv4 peers may be unsigned. Linux: yes. For RFC 5925 a key without an address is for all.
     match_ports : bool
         Whether MKTs may name ports. RFC 5925 section 3.1: yes. Linux: EINVAL.
     max_secret_length : int or None
@@ -55,6 +67,8 @@ class Policy:
     rnext_on_syn_ack: bool = False
     rnext_before_established: bool = False
     newest_key_first: bool = True
+    algorithms: tuple[str, ...] | None = LINUX_ALGORITHMS
+    any_is_own_family: bool = True
     match_ports: bool = False
     max_secret_length: int | None = 80
     max_mac_length: int = 16
@@ -62,11 +76,13 @@ class Policy:
     min_option_length: int = 5
 
     @classmethod
-    def linux(cls, *, ao_required: bool = False) -> Policy:
-        """What Linux does (6.12, ``tcp_ao.rst``): the default of `Listener` and `Connection`.
+    def linux(cls, *version: int, ao_required: bool = False) -> Policy:
+        """What Linux does (``tcp_ao.rst``): the default of `Listener` and `Connection`.
 
         Parameters
         ----------
+        *version : int
+            Of the kernel, such as ``6, 12``; the newest that is known (7.2), if not given.
         ao_required : bool
             As of `Policy`.
 
@@ -74,7 +90,8 @@ class Policy:
         -------
         Policy
         """
-        return cls(ao_required=ao_required)
+        older = bool(version) and version < _FIXED_ALGORITHMS
+        return cls(ao_required=ao_required, algorithms=None if older else LINUX_ALGORITHMS)
 
     @classmethod
     def rfc5925(cls, *, ao_required: bool = False) -> Policy:
@@ -96,6 +113,8 @@ class Policy:
             rnext_on_syn_ack=True,
             rnext_before_established=True,
             newest_key_first=False,
+            algorithms=None,
+            any_is_own_family=False,
             match_ports=True,
             max_secret_length=None,
             max_mac_length=36,

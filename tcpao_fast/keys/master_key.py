@@ -28,6 +28,8 @@ from tcpao_fast.keys.lifetimes import Lifetime, lifetime_problem
 MAX_MAC_LENGTH = 40 - 4
 #: Linux's limit for a TCP-MD5 key.
 MAX_TCP_MD5_SECRET = 80
+#: The algorithms that Linux takes from 7.2 on (``tcp_ao_find_algo``), ``cmac(aes)`` with 16 bytes.
+LINUX_ALGORITHMS = ("hmac-sha-1-96", "hmac(sha256)", "aes-128-cmac-96", "cmac(aes)")
 #: This very object stands for a secret that a file holds encrypted: all else can be checked.
 UNKNOWN_SECRET = b"(encrypted)"
 

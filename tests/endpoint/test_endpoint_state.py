@@ -133,3 +133,87 @@ class TestRotation:
         again = a.endpoint.sign(a.packet(SYN, position=a.isn))
         assert b.receive(again).verdict is Verdict.good
         assert b.endpoint.info().current == before
+
+
+class TestNewerKernels:
+    """``tcp_ao_find_algo``: from 7.2 on four algorithms, and ENOENT for all else."""
+
+    @pytest.mark.parametrize("number", [0, 1])
+    @pytest.mark.parametrize(
+        ("algorithm", "secret", "newest"),
+        [
+            ("hmac-sha-1-96", b"any length", True),
+            ("hmac(sha256)", b"any length", True),
+            ("aes-128-cmac-96", b"any length", True),
+            ("cmac(aes)", b"0123456789abcdef", True),
+            ("cmac(aes)", b"0123456789abcdef01234567", False),
+            ("hmac(sha512)", b"any length", False),
+            ("hmac(md5)", b"any length", False),
+            ("hmac-sha256-128", b"any length", False),
+        ],
+    )
+    def test_algorithms(self, algorithm, secret, newest, number):
+        key = make_key(algorithm=algorithm, secret=secret)
+        for policy, takes in (
+            (ao.Policy(), newest),
+            (ao.Policy.linux(7, 2), newest),
+            (ao.Policy.linux(7, 1), True),
+            (ao.Policy.linux(6, 12), True),
+            (ao.Policy.rfc5925(), True),
+        ):
+            end = (ao.Connection, ao.Listener)[number](("10.0.0.1", 179), policy=policy)
+            if takes:
+                end.add_key(key)
+                continue
+            with pytest.raises(ao.UnknownAlgorithmError) as refused:
+                end.add_key(key)
+            assert refused.value.errno == 2
+
+
+class TestDualStack:
+    """A listener of ``::`` is for IPv4 too; a key without an address is an IPv6 key there."""
+
+    def listener(self, policy=None):
+        listener = ao.Listener(("::", 179), policy=policy)
+        if policy is None:
+            with pytest.warns(UserWarning, match="IPv4 peers may be unsigned"):
+                listener.add_key(make_key().mirrored())
+        else:
+            listener.add_key(make_key().mirrored())
+        return listener
+
+    def syn(self, here, there):
+        return End(None, here, there, 1000).packet(SYN)
+
+    def test_as_in_linux(self):
+        listener = self.listener()
+        four = listener.process(self.syn(("10.0.0.1", 40000), ("10.0.0.2", 179)))
+        assert four.accepted and four.verdict is Verdict.unsigned
+        six = listener.process(self.syn(("fd00::1", 40000), ("fd00::2", 179)))
+        assert six.verdict is Verdict.ao_required
+
+    def test_as_in_the_rfc(self):
+        listener = self.listener(ao.Policy.rfc5925())
+        four = listener.process(self.syn(("10.0.0.1", 40000), ("10.0.0.2", 179)))
+        assert four.verdict is Verdict.ao_required
+
+    def test_a_key_for_all_of_ipv4(self):
+        listener = ao.Listener(("::", 179))
+        listener.add_key(make_key(remote="0.0.0.0/0"))
+        four = listener.process(self.syn(("10.0.0.1", 40000), ("10.0.0.2", 179)))
+        assert four.verdict is Verdict.ao_required
+
+
+def test_a_listener_cannot_be_repaired():
+    listener = ao.Listener(("10.0.0.2", 179))
+    for call in (listener.repair_state, lambda: listener.repair(ao.RepairState(1, 2, 0, 0))):
+        with pytest.raises(ao.RepairModeError) as refused:
+            call()
+        assert refused.value.errno == 1
+
+
+def test_a_tcp_md5_key_for_another_peer_of_a_connection():
+    """Linux takes it, and never uses it."""
+    a, b = connected(ao.MasterKey(algorithm="tcp-md5", secret=b"x"))
+    a.endpoint.add_key(ao.MasterKey(algorithm="tcp-md5", secret=b"y", remote="10.9.9.9"))
+    assert exchange(a, b).verdict is Verdict.md5_good and exchange(b, a).accepted

@@ -341,7 +341,8 @@ def translate(ip, old, new):
 @pytest.mark.parametrize("exclude", [False, True])
 def test_a_connection_through_a_nat(algorithm, exclude):
     key = make_key(algorithm=algorithm, exclude_options=exclude, local_nat=True)
-    client, listener = ao.Connection(INSIDE), ao.Listener(SERVER)
+    policy = ao.Policy.linux(6, 12)
+    client, listener = ao.Connection(INSIDE, policy=policy), ao.Listener(SERVER, policy=policy)
     client.add_key(key)
     listener.add_key(key.mirrored())
     client.connect(SERVER, 1000)

@@ -78,7 +78,7 @@ def test_rules(rule, severity, keys, numbers):
 
 
 def test_every_rule_has_a_case_and_says_what_it_is_for():
-    notes = {"options_coverage", "kdf_by_name"}
+    notes = {"options_coverage", "kdf_by_name", "linux_algorithms"}
     assert {case[0] for case in CASES} | notes == {rule.__name__ for rule in RULES}
     assert all(rule.__doc__ for rule in RULES)
 
@@ -162,3 +162,17 @@ def test_tcp_md5_keys_that_differ_in_the_secret_alone():
     limited = ao.MasterKey(algorithm="tcp-md5", secret=b"new-secret", remote="10.0.0.2",
                            send_lifetime=lasting)  # fmt: skip
     assert not [one for one in lint(ao.KeyChain([keys[0], limited])) if "nothing but" in one.what]
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "length", "noted"),
+    [
+        ("hmac-sha-1-96", 32, False), ("hmac(sha256)", 32, False), ("aes-128-cmac-96", 32, False),
+        ("cmac(aes)", 16, False), ("cmac(aes)", 32, True), ("hmac(sha512)", 32, True),
+        ("hmac-sha256-128", 32, True),
+    ],
+)  # fmt: skip
+def test_algorithms_that_newer_kernels_do_not_take(algorithm, length, noted):
+    key = sound(algorithm=algorithm, secret=SECRET[:length])
+    rules = {one.rule for one in lint(ao.KeyChain([key])) if one.severity is Severity.note}
+    assert ("linux_algorithms" in rules) == noted
