@@ -338,15 +338,12 @@ def needed_keys(conversations: dict[Any, Conversation]) -> list[KeyOutline]:
 def _outlines(one: Conversation) -> Iterator[KeyOutline]:
     ((client, _), here), ((server, port), there) = one.in_order
     pairs = _pairs(here, there)
+    lengths = here.mac_lengths + there.mac_lengths
+    usual = lengths.most_common(1)[0][0] if lengths else 0
     for send_id, recv_id in pairs:
-        lengths = [
-            length
-            for (key_id, length), _ in [*here.macs.most_common(), *there.macs.most_common()]
-            if key_id in (send_id, recv_id)
-        ]
-        mac_length = _length_of(here, send_id) or _length_of(there, recv_id)
+        mac_length = _length_of(here, send_id) or _length_of(there, recv_id) or usual
         yield KeyOutline(
-            client, server, port, send_id, recv_id, mac_length or lengths[0],
+            client, server, port, send_id, recv_id, mac_length,
             certain=len(pairs) == 1 and bool(here.macs) and bool(there.macs),
         )  # fmt: skip
     if here.md5 or there.md5:

@@ -9,7 +9,8 @@ LIKELY = {
     12: ("hmac-sha-1-96", "aes-128-cmac-96", "hmac(sha256)"),
     16: ("hmac-sha256-128", "aes-128-cmac-96", "hmac-sha-1-96", "kmac256-128"),
 }
-_ANY = ("hmac-sha-1-96", "aes-128-cmac-96", "hmac(sha256)")
+#: The others, with the longest MAC of each.
+_ANY = {"hmac-sha-1-96": 20, "aes-128-cmac-96": 16, "hmac(sha256)": 32, "hmac(sha512)": 36}
 
 
 @dataclass(slots=True)
@@ -25,7 +26,7 @@ class KeyOutline:
     send_id, recv_id : int or None
         KeyIDs of the client and of the server; None of TCP-MD5.
     mac_length : int
-        Bytes of the MACs; 0 of TCP-MD5.
+        Bytes of the MACs; 0 of TCP-MD5, and of options without a MAC.
     connections : int
         How many connections use it.
     certain : bool
@@ -49,7 +50,10 @@ class KeyOutline:
     @property
     def algorithms(self) -> tuple[str, ...]:
         """What it may be, likeliest first."""
-        return ("tcp-md5",) if self.is_tcp_md5 else LIKELY.get(self.mac_length, _ANY)
+        if self.is_tcp_md5:
+            return ("tcp-md5",)
+        long_enough = tuple(name for name, most in _ANY.items() if self.mac_length <= most)
+        return LIKELY.get(self.mac_length, long_enough[:3])
 
 
 def template(keys: list[KeyOutline]) -> str:
@@ -79,7 +83,8 @@ def template(keys: list[KeyOutline]) -> str:
             f"remote_port = {one.remote_port}",
         ]
         if not one.is_tcp_md5:
-            lines.append(f"mac_length = {one.mac_length}")
+            if one.mac_length:
+                lines.append(f"mac_length = {one.mac_length}")
             lines.append("# exclude_options = true  # the default of Cisco and Junos")
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)

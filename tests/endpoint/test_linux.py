@@ -614,3 +614,174 @@ def test_the_kernel_refuses_what_we_refuse(make, call, number, monkeypatch):
         return caught.value.errno
 
     assert in_namespace(work) == LINUX_ERRNO[number]
+
+
+# -- the twin beside the kernel: the same segments, the same state and counters -------------------
+
+#: ``tcpi_state`` of ``TCP_INFO`` (``include/net/tcp_states.h``).
+STATES = [
+    None, "ESTABLISHED", "SYN-SENT", "SYN-RECEIVED", "FIN-WAIT-1", "FIN-WAIT-2", "TIME-WAIT",
+    "CLOSED", "CLOSE-WAIT", "LAST-ACK", "LISTEN", "CLOSING",
+]  # fmt: skip
+
+
+def netstat():
+    """The namespace's TCP-AO counters."""
+    names, values = [
+        line.split()[1:]
+        for line in Path("/proc/thread-self/net/netstat").read_text().splitlines()
+        if line.startswith("TcpExt:")
+    ]
+    found = dict(zip(names, map(int, values), strict=True))
+    return {name: found.get(name, 0) for name in ("TCPAOGood", "TCPAOBad", "TCPAOKeyNotFound",
+                                                  "TCPAORequired")}  # fmt: skip
+
+
+class Shadow(Wire):
+    """A wire whose other end has a twin: a `Listener` with the kernel's keys, which is given all
+    that the kernel is given, and signs what the kernel sends."""
+
+    def __init__(self, tun, end, twin):
+        super().__init__(tun, end)
+        self.twin = twin
+
+    def give(self, packet):
+        self.tun.write(packet)
+        self.twin.process(packet)
+
+    def send(self, *arguments, **named):
+        packet = self.end.send(*arguments, **named)
+        self.give(packet)
+        return packet
+
+    def take(self, timeout=0.3):
+        """What the kernel sends next, which the twin signs to the same bytes."""
+        packet = self.tun.read(timeout)
+        if packet is not None:
+            bare = bytes(ao.strip(*records([packet]), 101).buffer)
+            assert self.twin.sign(bare)[20:] == packet[20:]
+        return packet
+
+    def moved(self, do):
+        """What a step moves in the kernel's counters and in the twin's."""
+        before, own = netstat(), dict(self.twin.snmp)
+        do()
+        while self.take() is not None:
+            pass
+        after = netstat()
+        kernel = {name: after[name] - before[name] for name in after if after[name] != before[name]}
+        here = self.twin.snmp
+        return kernel, {name: here[name] - own[name] for name in after if here[name] != own[name]}
+
+
+def shadowed(tun, key):
+    """A connection to a listening socket of the kernel, with its twin: the wire, and the socket."""
+    listener = keep(socket.socket())
+    listener.bind((KERNEL, 7000))
+    listener.listen()
+    listener.settimeout(5)
+    linux.add_key(listener, kernels(key))
+    twin = ao.Listener((KERNEL, 7000))
+    twin.add_key(kernels(key))
+    here, there = (OURS, 40000), (KERNEL, 7000)
+    connection = ao.Connection(here)
+    connection.add_key(key)
+    connection.connect(there, isn=1000)
+    wire = Shadow(tun, End(connection, here, there, 1000), twin)
+    wire.send(SYN, options=bytes([2, 4, 5, 0xB4]))
+    packet = wire.take(5)
+    assert packet is not None and wire.end.receive(packet).accepted
+    return wire, listener
+
+
+def state_of(sock):
+    return STATES[sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]]
+
+
+def by_hand(wire, key, option, flags=ACK, **more):
+    """What we would sign with options that no stack should send."""
+    import reference
+
+    end = wire.end
+    packet = tcp_packet(end.here, end.there, flags, end.next, end.expected, b"",
+                        ao_option(key.send_id, key.recv_id) + option, **more)  # fmt: skip
+    isns = end.isn, end.endpoint._rcv_isn
+    mac = reference.mac(key, reference.Packet.parse(packet), *isns, 0)
+    at = packet.index(bytes([29, 16, key.send_id, key.recv_id])) + 4
+    return packet[:at] + mac[:12] + packet[at + 12 :]
+
+
+FIN, RST = 1, 4
+#: What is sent on an established connection; the state that both then have.
+ODD = {
+    "RST inside of the window": (lambda w, k: w.end.send(RST | ACK, position=w.end.next + 10), 1),
+    "RST before the window": (lambda w, k: w.end.send(RST | ACK, position=w.end.next - 50), 1),
+    "RST far behind it": (lambda w, k: w.end.send(RST | ACK, position=w.end.next + (1 << 28)), 1),
+    "RST at RCV.NXT": (lambda w, k: w.end.send(RST | ACK), 7),
+    "FIN behind a gap": (lambda w, k: w.end.send(FIN | ACK, position=w.end.next + 100), 1),
+    "FIN with an ACK of what was never sent": (
+        lambda w, k: w.end.send(FIN | ACK, ack=w.end.expected + 5000), 1),
+    "FIN": (lambda w, k: w.end.send(FIN | ACK), 8),
+    "no ACK": (lambda w, k: w.end.send(PSH, b"x"), 1),
+    "SYN again": (lambda w, k: w.end.send(SYN, position=1000), 1),
+    "SYN-ACK": (lambda w, k: w.end.send(SYN | ACK, position=1000), 1),
+    "broken option in the last four bytes": (
+        lambda w, k: by_hand(w, k, bytes([8, 0, 1, 1])), 1),
+    "broken option before them": (lambda w, k: by_hand(w, k, bytes([8, 0, 1, 1, 1, 1, 1, 1])), 1),
+    "two bytes of an option alone": (
+        lambda w, k: tcp_packet(w.end.here, w.end.there, ACK, w.end.next, w.end.expected, b"",
+                                bytes([1, 1, 29, 2])), 1),
+}  # fmt: skip
+
+
+@with_ao
+@pytest.mark.parametrize("name", ODD)
+def test_the_twin_follows_what_the_kernel_accepts(name):
+    """``tcp_validate_incoming``, ``tcp_ack``, ``tcp_parse_auth_options``: state and counters after
+    one odd segment, and what the kernel answers, byte for byte."""
+    make, state = ODD[name]
+
+    def work():
+        wire, listener = shadowed(Tun(), KEYS[0])
+        wire.send(ACK)
+        sock = keep(listener.accept()[0])
+        twin = wire.twin = wire.twin.accept()
+        assert state_of(sock) == twin.state.value == "ESTABLISHED"
+        packet = make(wire, KEYS[0])
+        kernel, ours = wire.moved(lambda: wire.give(packet))
+        assert kernel == ours, name
+        assert state_of(sock) == twin.state.value == STATES[state]
+
+    in_namespace(work)
+
+
+@with_ao
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("RST", lambda w, k: w.end.send(RST)),
+        ("FIN", lambda w, k: w.end.send(FIN)),
+        ("ACK of something else", lambda w, k: w.end.send(ACK, ack=w.end.expected + 7)),
+        ("SYN again", lambda w, k: w.end.send(SYN, position=1000)),
+        ("SYN-ACK", lambda w, k: w.end.send(SYN | ACK, position=1000)),
+        ("unsigned SYN", lambda w, k: tcp_packet(w.end.here, w.end.there, SYN, 1000)),
+        ("SYN with TCP-MD5", lambda w, k: tcp_packet(
+            w.end.here, w.end.there, SYN, 1000, 0, b"", bytes([19, 18]) + bytes(16) + b"\1\1")),
+        ("unsigned ACK", lambda w, k: tcp_packet(
+            w.end.here, w.end.there, ACK, w.end.next, w.end.expected)),
+    ],
+)  # fmt: skip
+def test_the_twin_counts_in_a_handshake_as_the_kernel_does(name, make):
+    """``tcp_inbound_ao_hash`` and ``tcp_check_req``."""
+
+    def work():
+        wire, _ = shadowed(Tun(), KEYS[0])
+        packet = make(wire, KEYS[0])
+        before, own = netstat(), dict(wire.twin.snmp)
+        wire.give(packet)
+        after = netstat()
+        kernel = {n: after[n] - before[n] for n in after if after[n] != before[n]}
+        ours = {n: wire.twin.snmp[n] - own[n] for n in after if wire.twin.snmp[n] != own[n]}
+        assert kernel == ours, name
+
+    in_namespace(work)

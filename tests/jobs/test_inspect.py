@@ -7,8 +7,10 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from samples import CAPTURES, HERE
-from wire import ACK, PSH, SYN, handshake, pair, pcap, tcp_packet
+from wire import ACK, PSH, SYN, ao_option, handshake, pair, pcap, tcp_packet
 
 import tcpao_fast as ao
 
@@ -126,3 +128,30 @@ def test_damage_and_mistakes(tmp_path):
     assert inspect(tmp_path / "none").returncode == 2
     assert inspect(cut, "--keys", cut).returncode == 2
     assert cut.read_bytes() == data[:-7]
+
+
+SIDES = st.lists(
+    st.tuples(st.integers(0, 4), st.integers(0, 4), st.sampled_from([0, 1, 12, 16, 20, 32, 36])),
+    max_size=6,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(SIDES, SIDES)
+def test_whatever_was_seen_the_file_can_be_filled_in(tmp_path_factory, here, there):
+    """Each ID once on each side, so that no two keys contradict each other."""
+    packets = []
+    ends = ("10.0.0.1", 40000), ("10.0.0.2", 179)
+    for sent, pair_of_ends in ((here, ends), (there, ends[::-1])):
+        for n, (key_id, rnext, length) in enumerate(sent):
+            option = ao_option(key_id, rnext, length)
+            packets.append(tcp_packet(*pair_of_ends, ACK, n, 1, b"", option))
+    folder = tmp_path_factory.mktemp("outline")
+    found = ao.inspect_capture(pcap(folder / "one.pcap", packets), keys=folder / "keys.toml")
+    text = (folder / "keys.toml").read_text().replace('# secret = "..."', 'secret = "x"')
+    (folder / "keys.toml").write_text(text)
+    if found.keys:
+        chain = ao.load_keys(folder / "keys.toml")
+        assert {key_id for key_id, _, _ in here} <= {key.send_id for key in chain}
+        assert {key_id for key_id, _, _ in there} <= {key.recv_id for key in chain}
+    assert found.exit_status == (0 if here or there else 3)
