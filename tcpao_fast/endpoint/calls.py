@@ -204,7 +204,7 @@ class KeyedEndpoint:
         ):  # fmt: skip
             warnings.warn(
                 f"key {key.label} names no address: on a socket of :: it is for IPv6 peers alone, "
-                "and IPv4 peers may be unsigned (add one for 0.0.0.0/0, or require TCP-AO)",
+                "and IPv4 peers may be unsigned (require TCP-AO, or name their addresses)",
                 stacklevel=3,
             )
 

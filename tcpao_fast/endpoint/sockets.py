@@ -13,6 +13,7 @@ import platform
 import socket
 import struct
 import sys
+import warnings
 from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import TYPE_CHECKING
@@ -217,6 +218,14 @@ def has_tcp_ao() -> bool:
     return True
 
 
+def _is_dual_stack(sock: socket.socket) -> bool:
+    """Whether a socket is for IPv6 and IPv4, and for any address of its own."""
+    if sock.family != socket.AF_INET6:
+        return False
+    only = sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+    return not only and sock.getsockname()[0] == "::"
+
+
 def add_key(
     sock: socket.socket, key: MasterKey, *, set_current: bool = False, set_rnext: bool = False
 ) -> None:
@@ -242,6 +251,11 @@ def add_key(
         An algorithm that the kernel does not have.
     EndpointError
         Whatever else the kernel says, with its errno.
+
+    Warns
+    -----
+    UserWarning
+        A key without an address on an IPv6 socket that takes IPv4 peers, too.
     """
     _check(key)
     if key.is_tcp_md5:
@@ -251,6 +265,12 @@ def add_key(
         return
     if key.algorithm in _NOT_IN_LINUX:
         raise NoSuchKeyError(f"Linux has no {key.algorithm}: its KDF is the IETF draft's")
+    if key.remote is None and _is_dual_stack(sock):
+        warnings.warn(
+            f"key {key.label} names no address: on an IPv6 socket it is for IPv6 peers alone, and "
+            "IPv4 peers may be unsigned (require TCP-AO, or set IPV6_V6ONLY)",
+            stacklevel=2,
+        )
     option = TcpAoAdd()
     option.addr[:], option.prefix = _address(sock, key)
     option.alg_name = _LINUX_NAMES.get(key.algorithm, key.algorithm).encode()
@@ -486,10 +506,8 @@ def _address(sock: socket.socket, key: MasterKey) -> tuple[bytes, int]:
 def _set_md5(sock: socket.socket, key: MasterKey, secret: bytes) -> None:
     option = TcpMd5Sig()
     option.tcpm_addr[:], prefix = _address(sock, key)
-    network = key.remote
+    network = key.remote  # an IPv4 prefix has IPv4's length on an IPv6 socket, too
     whole = isinstance(network, Network) and prefix == network.max_prefixlen
-    if isinstance(network, IPv4Network) and sock.family == socket.AF_INET6:
-        prefix += 0 if whole else 96
     option.tcpm_keylen = len(secret)
     option.tcpm_key[: len(secret)] = secret
     name, number = "TCP_MD5SIG", TCP_MD5SIG

@@ -14,10 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import reference
 import test_endpoint_calls
 from ends import ACK, PSH, SYN, End, make_key, md5_key
 from netns import KERNEL, OURS, Sniffer, Tun, in_namespace, keep
-from wire import ao_option, records, tcp_packet
+from wire import ao_option, checksum, records, tcp_packet
 
 import tcpao_fast as ao
 from tcpao_fast.endpoint import sockets as linux
@@ -700,15 +701,16 @@ def state_of(sock):
 
 def by_hand(wire, key, option, flags=ACK, **more):
     """What we would sign with options that no stack should send."""
-    import reference
-
     end = wire.end
     packet = tcp_packet(end.here, end.there, flags, end.next, end.expected, b"",
                         ao_option(key.send_id, key.recv_id) + option, **more)  # fmt: skip
     isns = end.isn, end.endpoint._rcv_isn
     mac = reference.mac(key, reference.Packet.parse(packet), *isns, 0)
     at = packet.index(bytes([29, 16, key.send_id, key.recv_id])) + 4
-    return packet[:at] + mac[:12] + packet[at + 12 :]
+    packet = packet[:at] + mac[:12] + packet[at + 12 :]
+    packet = packet[:36] + bytes(2) + packet[38:]  # the checksum covers the MAC
+    value = checksum(reference.Packet.parse(packet).pseudo_header + packet[20:])
+    return packet[:36] + struct.pack(">H", value) + packet[38:]
 
 
 FIN, RST = 1, 4
@@ -783,5 +785,49 @@ def test_the_twin_counts_in_a_handshake_as_the_kernel_does(name, make):
         kernel = {n: after[n] - before[n] for n in after if after[n] != before[n]}
         ours = {n: wire.twin.snmp[n] - own[n] for n in after if wire.twin.snmp[n] != own[n]}
         assert kernel == ours, name
+
+    in_namespace(work)
+
+
+@with_ao
+@pytest.mark.parametrize("remote", [None, "127.0.0.0/8"])
+def test_a_key_without_an_address_on_a_dual_stack_listener(remote):
+    """The kernel takes it for an IPv6 key, and lets an unsigned IPv4 peer in; so does the twin."""
+
+    def work():
+        listener = keep(socket.socket(socket.AF_INET6))
+        listener.bind(("::", 7000))
+        listener.listen()
+        key = make_key(remote=remote)
+        twin = ao.Listener(("::", 7000))
+        if remote is None:
+            for add in (lambda: linux.add_key(listener, key), lambda: twin.add_key(key)):
+                with pytest.warns(UserWarning, match="IPv6 peers alone"):
+                    add()
+        else:
+            linux.add_key(listener, key)
+            twin.add_key(key)
+        client = keep(socket.socket())
+        client.settimeout(1)
+        try:
+            client.connect(("127.0.0.1", 7000))
+            let_in = True
+        except TimeoutError:
+            let_in = False
+        syn = tcp_packet(("127.0.0.1", 40000), ("127.0.0.1", 7000), SYN, 1)
+        assert let_in == twin.process(syn).accepted == (remote is None)
+
+    in_namespace(work)
+
+
+@pytest.mark.parametrize("remote", ["127.0.0.1", "127.0.0.0/8", "::1", "::/1"])
+def test_tcp_md5_keys_of_both_families_on_an_ipv6_socket(remote):
+    """An IPv4 prefix has IPv4's length there (``tcp_v6_parse_md5_keys``)."""
+
+    def work():
+        sock = keep(socket.socket(socket.AF_INET6))
+        key = md5_key(remote=remote)
+        linux.add_key(sock, key)
+        linux.delete_key(sock, key)
 
     in_namespace(work)
