@@ -63,7 +63,8 @@ class Request:
 
     `auth` is how its SYN was signed (`ParsedSegment.auth`; 0 also where it was passed unverified),
     `option` what it had; `key_id` and `rnext_key_id` are the SYN's; `sent_length` is how many
-    numbers the SYN-ACK takes, `shift` its window scale (None: not known).
+    numbers the SYN-ACK takes, `window` what it offers, `shift` its window scale (None: not known);
+    `at_hand` are KeyID and RNextKeyID of the segment that was verified last.
     """
 
     local: End
@@ -76,7 +77,9 @@ class Request:
     rnext_key_id: int = 0
     snt_isn: int | None = None
     sent_length: int = 0
+    window: int = 0xFFFF
     shift: int | None = None
+    at_hand: tuple[int, int] | None = None
 
 
 class Connection(Endpoint):

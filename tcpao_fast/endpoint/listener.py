@@ -20,8 +20,8 @@ from tcpao_fast.endpoint.option import (
     signed_ao,
     signed_md5,
 )
-from tcpao_fast.endpoint.receive import window_scale
-from tcpao_fast.endpoint.uapi import ACK, RST, SYN, SYN_ACK, DropReason, Outcome, State
+from tcpao_fast.endpoint.receive import offered_window, window_scale
+from tcpao_fast.endpoint.uapi import ACK, FIN, RST, SYN, SYN_ACK, DropReason, Outcome, State
 from tcpao_fast.engine.counters import Counters
 from tcpao_fast.engine.events import Tracer
 from tcpao_fast.engine.policy import Policy
@@ -131,6 +131,8 @@ class Listener(Endpoint):
         # what was passed though nobody verified it counts as unsigned
         verified = outcome.verdict in GOOD
         auth = segment.auth if verified else NO_AUTH
+        if request is not None and auth == TCP_AO:
+            request.at_hand = segment.key_id, segment.rnext_key_id
         if segment.flags & SYN_ACK == SYN:
             if request is None:
                 self._begin(peer, _request_of(arrival, auth, segment.seq))
@@ -141,7 +143,11 @@ class Listener(Endpoint):
             if request is None and self._syn_cookies:
                 request = _request_of(arrival, auth, _minus(segment.seq, 1))
                 request.snt_isn, request.sent_length = _minus(segment.ack, 1), 1
-            if request is not None and _completes(segment, request):
+            if (
+                request is not None
+                and _completes(segment, request)
+                and (_is_in_window(segment, request))
+            ):
                 if len(self._queue) >= self._backlog:
                     return Outcome(False, outcome.verdict, DropReason.LISTEN_OVERFLOW)
                 self._end(peer)
@@ -318,6 +324,7 @@ class Listener(Endpoint):
             request.snt_isn = snt_isn
             request.sent_length = segment.payload_length + 1
             request.shift = window_scale(segment) or 0
+            request.window = offered_window(segment)
         elif segment.flags & RST:
             self._end(peer)
         return signed
@@ -338,7 +345,13 @@ class Listener(Endpoint):
             return signed_md5(segment, found[0])
         if request.auth != TCP_AO:
             return packet
-        found = self._keys.matching(*ends, request.vrf, send_id=request.rnext_key_id)
+        key_id, asked = request.key_id, request.rnext_key_id
+        is_syn_ack = segment.flags & SYN_ACK == SYN_ACK
+        if not is_syn_ack and request.at_hand is not None:  # as tcp_v4_reqsk_send_ack
+            key_id, asked = request.at_hand
+        found = self._keys.matching(*ends, request.vrf, send_id=asked)
+        if not found and not is_syn_ack:
+            found = self._keys.matching(*ends, request.vrf)
         if not found:
             self._emit(
                 "tcp_ao_synack_no_key",
@@ -355,7 +368,7 @@ class Listener(Endpoint):
         self._check_lifetime(key, now)
         keys = traffic_keys(key, *ends, (snt_isn, request.rcv_isn), outbound=True)
         sne = extend_position(snt_isn, segment.seq) >> 32
-        return signed_ao(segment, keys, found[0], max(sne, 0), request.rnext_key_id, request.key_id)
+        return signed_ao(segment, keys, found[0], max(sne, 0), key.send_id or 0, key_id)
 
 
 def _request_of(arrival: Arrival, auth: int, rcv_isn: int) -> Request:
@@ -374,6 +387,17 @@ def _request_of(arrival: Arrival, auth: int, rcv_isn: int) -> Request:
 
 def _minus(seq: int, step: int) -> int:
     return (seq - step) & 0xFFFFFFFF
+
+
+def _is_in_window(segment: ParsedSegment, request: Request) -> bool:
+    """Whether a segment of a handshake lies in the window that the SYN-ACK offered; else a
+    challenge ACK is the answer (``tcp_check_req``, ``tcp_in_window``).
+    """
+    begin = _minus(segment.seq, request.rcv_isn + 1)
+    if begin >= 1 << 31:
+        begin -= 1 << 32
+    end = begin + segment.payload_length + bool(segment.flags & FIN)
+    return begin == 0 or (end > 0 and begin < request.window) or begin == end == request.window
 
 
 def _is_stray(segment: ParsedSegment, request: Request) -> bool:

@@ -89,8 +89,7 @@ class Received:
         acknowledged = self.extend(segment.ack)
         if acknowledged > self.position:  # the TCP above knows better
             self.accept(self.position, acknowledged - self.position)
-        header = tcp_header(segment)
-        window = int.from_bytes(header[14:16], "big")
+        window = offered_window(segment)
         if not segment.flags & SYN and scaled:
             window <<= self.shift
         self._edge = max(self._edge or 0, acknowledged + window)
@@ -109,6 +108,11 @@ def tcp_header(segment: ParsedSegment) -> bytes:
         at = 40 + int.from_bytes(packet[4:6], "big")
         at -= segment.header_length + segment.payload_length
     return packet[at : at + segment.header_length]
+
+
+def offered_window(segment: ParsedSegment) -> int:
+    """The window field, not scaled."""
+    return int.from_bytes(tcp_header(segment)[14:16], "big")
 
 
 def window_scale(segment: ParsedSegment) -> int | None:

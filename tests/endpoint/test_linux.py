@@ -660,7 +660,7 @@ class Shadow(Wire):
         packet = self.tun.read(timeout)
         if packet is not None:
             bare = bytes(ao.strip(*records([packet]), 101).buffer)
-            assert self.twin.sign(bare)[20:] == packet[20:]
+            assert self.twin.sign(bare)[20:].hex() == packet[20:].hex()
         return packet
 
     def moved(self, do):
@@ -675,18 +675,19 @@ class Shadow(Wire):
         return kernel, {name: here[name] - own[name] for name in after if here[name] != own[name]}
 
 
-def shadowed(tun, key):
+def shadowed(tun, key, *more):
     """A connection to a listening socket of the kernel, with its twin: the wire, and the socket."""
     listener = keep(socket.socket())
     listener.bind((KERNEL, 7000))
     listener.listen()
     listener.settimeout(5)
-    linux.add_key(listener, kernels(key))
     twin = ao.Listener((KERNEL, 7000))
-    twin.add_key(kernels(key))
     here, there = (OURS, 40000), (KERNEL, 7000)
     connection = ao.Connection(here)
-    connection.add_key(key)
+    for one in (*more, key):  # the last that is added is the first that is used
+        linux.add_key(listener, kernels(one))
+        twin.add_key(kernels(one))
+        connection.add_key(one)
     connection.connect(there, isn=1000)
     wire = Shadow(tun, End(connection, here, there, 1000), twin)
     wire.send(SYN, options=bytes([2, 4, 5, 0xB4]))
@@ -785,6 +786,22 @@ def test_the_twin_counts_in_a_handshake_as_the_kernel_does(name, make):
         kernel = {n: after[n] - before[n] for n in after if after[n] != before[n]}
         ours = {n: wire.twin.snmp[n] - own[n] for n in after if wire.twin.snmp[n] != own[n]}
         assert kernel == ours, name
+
+    in_namespace(work)
+
+
+@with_ao
+def test_a_challenge_ack_in_a_handshake_has_the_ids_of_the_segment_at_hand():
+    """``tcp_v4_reqsk_send_ack``: the key that the segment asks for, and its KeyID as RNextKeyID."""
+
+    def work():
+        wire, _ = shadowed(Tun(), KEYS[0], KEYS[1])
+        ours = wire.end.endpoint
+        assert (ours.info().current, ours.info().rnext) == (10, 20)
+        ours.set_info(rnext=21)  # another key is asked for, in a segment out of the window
+        wire.send(ACK, position=wire.end.next + (1 << 20))
+        answer = wire.take(5)
+        assert answer is not None and ours.process(answer).key == KEYS[1]
 
     in_namespace(work)
 
