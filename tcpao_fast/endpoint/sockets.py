@@ -185,8 +185,11 @@ _ERRORS: dict[int, type[EndpointError]] = {
 }
 
 
+_SO_PROTOCOL, _IPPROTO_MPTCP = 38, 262
+
+
 @contextmanager
-def _kernel(call: str, what: str) -> Iterator[None]:
+def _kernel(call: str, what: str, sock: socket.socket) -> Iterator[None]:
     """Turn the kernel's refusal into the error that an endpoint here would raise."""
     if not sys.platform.startswith("linux"):
         raise KernelSupportError(f"{call}: this is {platform.system()}; {what} needs Linux")
@@ -195,6 +198,10 @@ def _kernel(call: str, what: str) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, EndpointError):
             raise
+        if error.errno in (errno.ENOPROTOOPT, errno.EOPNOTSUPP) and _is_mptcp(sock):
+            raise KernelSupportError(
+                f"{call}: the socket is MPTCP, which has no {what}: use a TCP socket"
+            ) from None
         if error.errno == errno.ENOPROTOOPT:
             needs = (
                 "Linux 6.7 or later with CONFIG_TCP_AO" if what == "TCP-AO" else "CONFIG_TCP_MD5SIG"
@@ -204,6 +211,14 @@ def _kernel(call: str, what: str) -> Iterator[None]:
             ) from None
         kind = _ERRORS.get(error.errno or 0, EndpointError)
         raise kind(f"{call}: {error.strerror}", error.errno) from None
+
+
+def _is_mptcp(sock: socket.socket) -> bool:
+    """Whether a socket speaks Multipath TCP (RFC 8684)."""
+    try:
+        return sock.getsockopt(socket.SOL_SOCKET, _SO_PROTOCOL) == _IPPROTO_MPTCP
+    except OSError:
+        return False
 
 
 def has_tcp_ao() -> bool:
@@ -282,7 +297,7 @@ def add_key(
     option.keylen = len(key.secret)
     option.key[: len(key.secret)] = key.secret
     try:
-        with _kernel("TCP_AO_ADD_KEY", "TCP-AO"):
+        with _kernel("TCP_AO_ADD_KEY", "TCP-AO", sock):
             sock.setsockopt(socket.IPPROTO_TCP, TCP_AO_ADD_KEY, memoryview(option).cast("B"))
     finally:
         ctypes.memset(ctypes.byref(option), 0, ctypes.sizeof(option))
@@ -324,7 +339,7 @@ def delete_key(
     option.del_async = asynchronous
     option.set_current, option.current_key = current is not None, _id("current", current)
     option.set_rnext, option.rnext = rnext is not None, _id("rnext", rnext)
-    with _kernel("TCP_AO_DEL_KEY", "TCP-AO"):
+    with _kernel("TCP_AO_DEL_KEY", "TCP-AO", sock):
         sock.setsockopt(socket.IPPROTO_TCP, TCP_AO_DEL_KEY, memoryview(option).cast("B"))
 
 
@@ -388,7 +403,7 @@ def set_info(
         option.pkt_key_not_found = counters.key_not_found
         option.pkt_ao_required = counters.ao_required
         option.pkt_dropped_icmp = counters.dropped_icmp
-    with _kernel("TCP_AO_INFO", "TCP-AO"):
+    with _kernel("TCP_AO_INFO", "TCP-AO", sock):
         sock.setsockopt(socket.IPPROTO_TCP, TCP_AO_INFO, memoryview(option).cast("B"))
 
 
@@ -412,7 +427,7 @@ def get_keys(
         options[0].nkeys = room
         options[0].get_all = not (is_current or is_rnext)
         options[0].is_current, options[0].is_rnext = is_current, is_rnext
-        with _kernel("TCP_AO_GET_KEYS", "TCP-AO"):
+        with _kernel("TCP_AO_GET_KEYS", "TCP-AO", sock):
             _getsockopt(sock, TCP_AO_GET_KEYS, options, size)
         if options[0].nkeys <= room:
             return [_key_info(option) for option in options[: options[0].nkeys]]
@@ -450,7 +465,7 @@ def repair(sock: socket.socket, state: RepairState) -> None:
     option.snt_isn[:] = state.snt_isn.to_bytes(4, "big")
     option.rcv_isn[:] = state.rcv_isn.to_bytes(4, "big")
     option.snd_sne, option.rcv_sne = state.snd_sne, state.rcv_sne
-    with _kernel("TCP_AO_REPAIR", "TCP-AO"):
+    with _kernel("TCP_AO_REPAIR", "TCP-AO", sock):
         sock.setsockopt(socket.IPPROTO_TCP, TCP_AO_REPAIR, memoryview(option).cast("B"))
 
 
@@ -519,7 +534,7 @@ def _set_md5(sock: socket.socket, key: MasterKey, secret: bytes) -> None:
             option.tcpm_flags |= _MD5SIG_FLAG_IFINDEX
             option.tcpm_ifindex = key.vrf
     try:
-        with _kernel(name, "TCP-MD5"):
+        with _kernel(name, "TCP-MD5", sock):
             sock.setsockopt(socket.IPPROTO_TCP, number, memoryview(option).cast("B"))
     finally:
         ctypes.memset(ctypes.byref(option), 0, ctypes.sizeof(option))
@@ -527,7 +542,7 @@ def _set_md5(sock: socket.socket, key: MasterKey, secret: bytes) -> None:
 
 def _get(sock: socket.socket, number: int, option: ctypes.Structure) -> bytes:
     name = "TCP_AO_INFO" if number == TCP_AO_INFO else "TCP_AO_REPAIR"
-    with _kernel(name, "TCP-AO"):
+    with _kernel(name, "TCP-AO", sock):
         _getsockopt(sock, number, option, ctypes.sizeof(option))
     return bytes(option)
 

@@ -848,3 +848,14 @@ def test_tcp_md5_keys_of_both_families_on_an_ipv6_socket(remote):
         linux.delete_key(sock, key)
 
     in_namespace(work)
+
+
+@pytest.mark.parametrize("key", [make_key(remote=OURS), md5_key(remote=OURS)])
+def test_an_mptcp_socket_is_called_one(key):
+    """What lacks the option is the socket's protocol, not the kernel."""
+    try:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)
+    except OSError as error:
+        pytest.skip(f"no MPTCP here: {error.strerror}")
+    with sock, pytest.raises(ao.KernelSupportError, match="the socket is MPTCP"):
+        linux.add_key(sock, key)
