@@ -55,6 +55,8 @@ _AFTER_FIN_RECEIVED = {
     State.FIN_WAIT_1: State.CLOSING,
     State.FIN_WAIT_2: State.TIME_WAIT,
 }
+#: The peer has sent all that it had.
+_FIN_CAME = (State.CLOSE_WAIT, State.LAST_ACK, State.CLOSING)
 
 
 @dataclass(slots=True)
@@ -414,12 +416,12 @@ class Connection(Endpoint):
             ):
                 self._state = State.ESTABLISHED
             return  # else a challenge ACK is the answer
-        if not self._rcv.is_in_window(segment):
-            return
         if segment.flags & RST:
             # elsewhere in the window a challenge ACK is the answer (RFC 5961 section 3.2)
-            if verified and self._rcv.extend(segment.seq) == self._rcv.position:
+            if verified and self._is_reset(segment):
                 self._state = State.CLOSED
+            return
+        if not self._rcv.is_in_window(segment):
             return
         if not segment.flags & ACK or not self._acknowledge(segment):
             return
@@ -427,10 +429,19 @@ class Connection(Endpoint):
             self._state = State.ESTABLISHED
         if self._fin_position is not None and self._snd_una.position >= self._fin_position:
             self._state = _AFTER_FIN_ACKED.get(self._state, self._state)
+        if self._state in _FIN_CAME and self._rcv.is_beyond_fin(segment):
+            return  # TCP answers with a RST, which closes
         had_fin = self._rcv.has_fin
         self._advance_received(segment)
         if self._rcv.has_fin and not had_fin:
             self._state = _AFTER_FIN_RECEIVED.get(self._state, self._state)
+
+    def _is_reset(self, segment: ParsedSegment) -> bool:
+        """Whether a RST closes: at RCV.NXT, and at the peer's FIN, where some stacks send it
+        (``tcp_reset_check``).
+        """
+        back = self._rcv.position - self._rcv.extend(segment.seq)
+        return back == 0 or (back == 1 and self._state in _FIN_CAME)
 
     def _received_in_syn_sent(self, segment: ParsedSegment, verified: bool) -> None:
         if segment.flags & ACK and not self._acknowledge(segment):

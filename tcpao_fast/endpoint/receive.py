@@ -55,17 +55,28 @@ class Received:
     def take(self, segment: ParsedSegment) -> None:
         """Take a segment's payload, SYN and FIN."""
         begin = self.extend(segment.seq)
-        if begin < 0:
+        if begin < 0 or self.has_fin:
             return
         numbers = segment.payload_length + bool(segment.flags & SYN)
-        if segment.flags & FIN and self.fin is None:
-            self.fin = begin + numbers
-        self.accept(begin, numbers + bool(segment.flags & FIN))
+        end = begin + numbers
+        is_fin = bool(segment.flags & FIN) and end >= self.position
+        if is_fin and (begin <= self.position or self.fin is None):
+            self.fin = end
+        self.accept(begin, numbers + is_fin)
+        if self.has_fin:  # nothing follows a FIN
+            assert self.fin is not None
+            self.position = self.fin + 1
+            self._ahead.clear()
 
     @property
     def has_fin(self) -> bool:
         """Whether everything up to the peer's FIN has come."""
         return self.fin is not None and self.position > self.fin
+
+    def is_beyond_fin(self, segment: ParsedSegment) -> bool:
+        """Whether a segment has data behind the peer's FIN, which TCP answers with a RST."""
+        begin = self.extend(segment.seq)
+        return begin < self.position < begin + segment.payload_length
 
     def is_in_window(self, segment: ParsedSegment) -> bool:
         """Whether TCP would look at a segment (RFC 9293 section 3.10.7.4): a part of it lies

@@ -36,6 +36,15 @@ class TestReset:
         assert outcome.verdict in (Verdict.good, Verdict.bad_mac)
         assert b.endpoint.state is State.ESTABLISHED
 
+    @pytest.mark.parametrize(("back", "state"), [(0, "CLOSED"), (1, "CLOSED"), (2, "CLOSE_WAIT")])
+    def test_behind_a_fin(self, back, state):
+        """``tcp_reset_check``: some stacks reset at their FIN."""
+        a, b = connected()
+        exchange(a, b)
+        b.receive(a.send(FIN | ACK))
+        b.receive(a.send(RST | ACK, position=a.next - back))
+        assert b.endpoint.state is State[state]
+
     @pytest.mark.parametrize(("flags", "state"), [(RST, "SYN_SENT"), (RST | ACK, "CLOSED")])
     def test_of_a_syn(self, flags, state):
         """``tcp_rcv_synsent_state_process``: a RST counts only with an ACK of the SYN."""

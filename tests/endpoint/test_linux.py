@@ -12,6 +12,7 @@ import struct
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 import reference
@@ -663,11 +664,11 @@ class Shadow(Wire):
             assert self.twin.sign(bare)[20:].hex() == packet[20:].hex()
         return packet
 
-    def moved(self, do):
+    def moved(self, do, timeout=0.3):
         """What a step moves in the kernel's counters and in the twin's."""
         before, own = netstat(), dict(self.twin.snmp)
         do()
-        while self.take() is not None:
+        while self.take(timeout) is not None:
             pass
         after = netstat()
         kernel = {name: after[name] - before[name] for name in after if after[name] != before[name]}
@@ -786,6 +787,57 @@ def test_the_twin_counts_in_a_handshake_as_the_kernel_does(name, make):
         kernel = {n: after[n] - before[n] for n in after if after[n] != before[n]}
         ours = {n: wire.twin.snmp[n] - own[n] for n in after if wire.twin.snmp[n] != own[n]}
         assert kernel == ours, name
+
+    in_namespace(work)
+
+
+def any_segment(random, wire, key):
+    """A segment as nobody would send it, signed well, badly, or not at all."""
+    end = wire.end
+    flags = random.choice([ACK, ACK | PSH, ACK | FIN, RST, RST | ACK, SYN, SYN | ACK, 0, FIN, PSH])
+    position = end.next + random.choice([0, 0, 0, 1, 5, -1, -7, 900, 5000, 1 << 20, -(1 << 20)])
+    ack = end.expected + random.choice([0, 0, 0, 1, -1, 1000, -1000, 1 << 30])
+    payload = b"p" * random.choice([0, 0, 1, 9, 100])
+    options = random.choice([b"", b"", bytes([1, 1, 1, 1]), bytes([8, 0, 1, 1]),
+                             bytes([8, 0, 1, 1, 1, 1, 1, 1]), bytes([29, 2, 1, 1])])  # fmt: skip
+    how = random.choice(["good", "good", "good", "bad", "unsigned", "other key"])
+    if how == "unsigned":
+        return tcp_packet(end.here, end.there, flags, position, ack, payload, options)
+    ids = (99, 98) if how == "other key" else (key.send_id, key.recv_id)
+    packet = tcp_packet(end.here, end.there, flags, position, ack, payload,
+                        ao_option(*ids) + options)  # fmt: skip
+    isns = end.isn, end.endpoint._rcv_isn
+    if flags & 0x12 == SYN:
+        isns = position & 0xFFFFFFFF, 0
+    mac = reference.mac(key, reference.Packet.parse(packet), *isns, 0)
+    at = packet.index(bytes([29, 16, *ids])) + 4
+    mac = mac[:12] if how != "bad" else bytes(12)
+    packet = packet[:at] + mac + packet[at + 12 :]
+    packet = packet[:36] + bytes(2) + packet[38:]
+    value = checksum(reference.Packet.parse(packet).pseudo_header + packet[20:])
+    return packet[:36] + struct.pack(">H", value) + packet[38:]
+
+
+@with_ao
+@pytest.mark.parametrize("seed", range(40))
+def test_random_segments_beside_the_kernel(seed):
+    """State and counters stay the same, segment by segment."""
+    random = Random(seed)
+
+    def work():
+        wire, listener = shadowed(Tun(), KEYS[0])
+        wire.send(ACK)
+        sock = keep(listener.accept()[0])
+        wire.twin = wire.twin.accept()
+        for number in range(25):
+            packet = any_segment(random, wire, KEYS[0])
+            was = wire.twin.state.value
+            kernel, ours = wire.moved(lambda packet=packet: wire.give(packet), 0.02)
+            where = f"segment {number} in {was}: {packet.hex()}"
+            assert kernel == ours, where
+            assert state_of(sock) == wire.twin.state.value, where
+            if wire.twin.state.value == "CLOSED":
+                return
 
     in_namespace(work)
 
