@@ -16,7 +16,7 @@ from tcpao_fast.diagnose.observations import (
     Observation,
     larger_than_mss,
 )
-from tcpao_fast.diagnose.secret_search import SecretMatch, SecretSearch, Side
+from tcpao_fast.diagnose.secret_search import OpenSide, SecretMatch, SecretSearch
 from tcpao_fast.diagnose.solve import Solution, Solver
 from tcpao_fast.diagnose.unexplained import (
     NOT_DEEP,
@@ -119,7 +119,7 @@ def findings_of(
     evidence: Sequence[ConnectionEvidence],
     keys: Sequence[MasterKey],
     fragments: Fragments | None = None,
-    search: Callable[[Sequence[Side]], SecretSearch] | None = None,
+    search: Callable[[Sequence[OpenSide]], SecretSearch] | None = None,
 ) -> list[Finding]:
     """Everything that is found of connections, and of fragments without one; worst first.
 
@@ -254,13 +254,13 @@ def _explain(connection: ConnectionEvidence, solver: Solver) -> _Explained:
     return told
 
 
-def _sides(told: _Explained, solver: Solver) -> Iterator[Side]:
+def _sides(told: _Explained, solver: Solver) -> Iterator[OpenSide]:
     """The sides whose MACs nothing gives, to look for their secret elsewhere."""
     for side in (0, 1):
         left = [one for at, of in (*told.unsolved, *told.unchecked) if at == side for one in of]
         if left:
             key = next((solver.keys[one.key] for one in left if one.key >= 0), None)
-            yield Side(told.connection, side, left, key)
+            yield OpenSide(told.connection, side, left, key)
 
 
 def _use(told: _Explained, search: SecretSearch) -> None:

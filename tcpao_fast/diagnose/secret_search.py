@@ -52,7 +52,7 @@ class SecretMatch:
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class OpenSide:
     """One side of a connection whose MACs no key gives.
 
     Attributes
@@ -118,7 +118,7 @@ class SecretSearch:
 
     def run(
         self,
-        wanted: Iterable[Side],
+        wanted: Iterable[OpenSide],
         batches: Iterable[Secrets],
         progress: Callable[[int], None] | None = None,
     ) -> None:
@@ -126,7 +126,7 @@ class SecretSearch:
 
         Parameters
         ----------
-        wanted : iterable of Side
+        wanted : iterable of OpenSide
         batches : iterable of Secrets
             As from `tcpao_fast.engine.secrets.read_secrets`.
         progress : callable, optional
@@ -146,28 +146,32 @@ class SecretSearch:
                 break
         self.seconds = time.perf_counter() - begun
 
-    def _left(self, one: Side) -> list[Sample]:
+    def _left(self, one: OpenSide) -> list[Sample]:
         """A side's segments whose secret was not found yet."""
         found = {number for match in self.found.get(one.place, ()) for number in match.packets}
         return [sample for sample in one.samples if sample.number not in found]
 
-    def _try(self, one: Side, secrets: Secrets, sides: Sequence[Side]) -> None:
+    def _try(self, one: OpenSide, secrets: Secrets, sides: Sequence[OpenSide]) -> None:
         """Try a batch on a segment of a side, and on another while one is found."""
         while statements := _readings(one, self._left(one)):
             mac = statements[0].segment.mac
             self.tried += len(secrets) * len(statements)
             for statement, at in matching_rows(secrets, statements, mac):
-                # what one side uses the other uses, and often other connections, too
-                if [side for side in (one, *sides) if self._takes(side, statement, secrets, at)]:
+                if self._takes(one, statement, secrets, at):
+                    # the other side uses it, and often other connections, too
+                    for side in sides:
+                        self._takes(side, statement, secrets, at)
                     break
             else:
                 return
 
-    def _takes(self, one: Side, statement: Statement, secrets: Secrets, at: int) -> bool:
+    def _takes(self, one: OpenSide, statement: Statement, secrets: Secrets, at: int) -> bool:
         """Note a secret that fits enough of a side's segments to be no coincidence."""
         secret, fits, proof = secrets.secret(at), [], 0
         either_coverage = True
         for sample in self._left(one):
+            if not sample.segment.whole or not sample.segment.mac:
+                continue
             of_kind = [
                 replace(base, secret=secret)
                 for base in _statements(one, sample)
@@ -193,7 +197,7 @@ class SecretSearch:
         return True
 
 
-def _readings(one: Side, samples: Sequence[Sample]) -> list[Statement]:
+def _readings(one: OpenSide, samples: Sequence[Sample]) -> list[Statement]:
     """What is tried of the segment that says most, a SYN where there is one."""
     usable = [sample for sample in samples if sample.segment.whole and sample.segment.mac]
     if not usable:
@@ -209,7 +213,7 @@ def _readings(one: Side, samples: Sequence[Sample]) -> list[Statement]:
     return _statements(one, best)
 
 
-def _statements(one: Side, sample: Sample) -> list[Statement]:
+def _statements(one: OpenSide, sample: Sample) -> list[Statement]:
     """A segment's statements, an algorithm and a coverage each; the secret is open."""
     segment, key = sample.segment, one.key
     if segment.auth == _MD5:

@@ -12,7 +12,7 @@ from tcpao_fast.capture.isns import IsnsLike, read_isns
 from tcpao_fast.capture.reader import in_time_order
 from tcpao_fast.diagnose.evidence import EvidenceCollector
 from tcpao_fast.diagnose.findings import findings_of
-from tcpao_fast.diagnose.secret_search import SecretSearch, Side
+from tcpao_fast.diagnose.secret_search import OpenSide, SecretSearch
 from tcpao_fast.engine import Engine
 from tcpao_fast.engine.policy import Policy
 from tcpao_fast.engine.secrets import read_secrets
@@ -131,7 +131,7 @@ class _LineSearch:
             "standard input" if name == "<stdin>" else str(name), show_secrets
         )
 
-    def __call__(self, sides: Sequence[Side]) -> SecretSearch:
+    def __call__(self, sides: Sequence[OpenSide]) -> SecretSearch:
         if not isinstance(self._file, (str, os.PathLike)):
             self._run(sides, self._file, None)
             return self.result
@@ -143,7 +143,7 @@ class _LineSearch:
             raise KeyFileError(name, [error.strerror or str(error)]) from error
         return self.result
 
-    def _run(self, sides: Sequence[Side], stream: BinaryIO, size: int | None) -> None:
+    def _run(self, sides: Sequence[OpenSide], stream: BinaryIO, size: int | None) -> None:
         def told(lines: int) -> None:
             if self._progress is not None and size is not None:
                 self._progress(self.result.name, stream.tell(), size)
