@@ -67,8 +67,9 @@ def inspect_command(
                 packet_filter=packet_filter,
             )
     except CaptureError as error:
-        if isinstance(error.report, Inspection):
-            show(error.report)
+        found = error.report
+        if isinstance(found, Inspection) and found.report.records:
+            show(found)
         raise
     show(found)
     raise SystemExit(found.exit_status)
