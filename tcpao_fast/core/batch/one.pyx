@@ -26,7 +26,15 @@ from tcpao_fast.core.mac.kernels cimport TCPAO_MD5, tcpao_equal
 from tcpao_fast.core.mac.mac cimport TrafficKeys
 from tcpao_fast.core.mac.messages cimport DIGEST, MAX_PREFIX, SCRATCH, ao_prefix, context, md5_prefix
 from tcpao_fast.core.wire.parse cimport Layers, parse_frame, parse_options
-from tcpao_fast.core.wire.segment cimport AUTH_AO, AUTH_MD5, AUTH_NONE, KIND_MALFORMED, KIND_SEGMENT, Segment, between
+from tcpao_fast.core.wire.segment cimport (
+    AUTH_AO,
+    AUTH_MD5,
+    AUTH_NONE,
+    KIND_MALFORMED,
+    KIND_SEGMENT,
+    Segment,
+    between,
+)
 
 from tcpao_fast.errors import InvalidArgumentError
 

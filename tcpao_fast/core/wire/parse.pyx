@@ -405,7 +405,8 @@ cdef void parse_l2tp(const uint8_t *at, const uint8_t *end, size_t missing, int 
 cdef void parse_udp(const uint8_t *udp, const uint8_t *end, size_t missing, int depth, uint32_t vlan,
                     Segment *out, Noted *noted) noexcept nogil:
     """Tunnels in UDP, by their ports: VXLAN (RFC 7348), Geneve (RFC 8926), GTP-U (3GPP TS 29.281),
-    TZSP, L2TP (RFC 2661, RFC 3931).  Whoever rewrites is told that lengths and checksums of them are not looked after."""
+    TZSP, L2TP (RFC 2661, RFC 3931).  Whoever rewrites is told that lengths and checksums of them are
+    not looked after."""
     cdef const uint8_t *at = udp + 8
     cdef uint16_t port
     cdef uint8_t flags
