@@ -22,7 +22,7 @@ ROOMS = [
 ]
 #: The core's modules in the order in which a batch travels, with what they stand on.
 STAGES = [
-    "wire.segment", "mac.kernels", "wire.records", "wire.filter",
+    "wire.options", "wire.segment", "mac.kernels", "wire.records", "wire.filter",
     "wire.scan", "wire.pcap_write", "wire.parse", "wire.fragments", "wire.rewrite",
     "keys.mkt", "mac.attempt", "mac.messages", "mac.algorithms", "mac.mac",
     "flow.sne", "flow.connections", "flow.snapshot", "flow.traffic_keys", "flow.verdict",

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tcpao_fast.core.batch.one import ParsedSegment
-from tcpao_fast.diagnose.packets import header_of, options_of, payload_of
+from tcpao_fast.core.wire.options import options_of
 from tcpao_fast.diagnose.rows import Rows
 from tcpao_fast.engine.verdicts import GOOD, Verdict
 from tcpao_fast.text import address_text
@@ -173,7 +173,7 @@ def _signed(rows: Rows) -> npt.NDArray[np.int64]:
 
 def _same_segment(bad: ParsedSegment, other: ParsedSegment) -> bool:
     """Whether two segments, found by MAC or place, are one beyond doubt."""
-    if payload_of(bad) != payload_of(other) or (bad.flags ^ other.flags) & 0x17:
+    if bad.payload != other.payload or (bad.flags ^ other.flags) & 0x17:
         return False
     if bad.auth == _NONE:
         return _same_packet(bad, other)
@@ -185,7 +185,7 @@ def _same_packet(bad: ParsedSegment, other: ParsedSegment) -> bool:
     if bad.version == other.version == 4 and bad.packet[4:6] == other.packet[4:6] != b"\0\0":
         return True
     stamps = [
-        [option for kind, option in options_of(header_of(one)) if kind == _TIMESTAMPS]
+        [option for kind, option in options_of(one.header) if kind == _TIMESTAMPS]
         for one in (bad, other)
     ]
     return bool(stamps[0]) and stamps[0] == stamps[1]
@@ -200,7 +200,7 @@ def _differences(other: ParsedSegment, bad: ParsedSegment) -> Iterator[tuple[str
         ports = getattr(other, f"{name}_port"), getattr(bad, f"{name}_port")
         if ports[0] != ports[1]:
             yield f"{name} port", str(ports[0]), str(ports[1])
-    before, behind = header_of(other), header_of(bad)
+    before, behind = other.header, bad.header
     for field, begin, end in (
         ("sequence number", 4, 8),
         ("acknowledgment number", 8, 12),

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tcpao_fast.core.batch.one import ParsedSegment
+from tcpao_fast.core.wire.options import mss_of
 from tcpao_fast.diagnose.copies import Copy, CopyFinder
 from tcpao_fast.diagnose.fragments import FragmentCollector, Fragments
-from tcpao_fast.diagnose.packets import mss_of
 from tcpao_fast.diagnose.rows import Rows
 from tcpao_fast.engine import VerifyResult
 from tcpao_fast.engine.verdicts import BAD, GOOD, UNDECIDED, Verdict

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tcpao_fast.diagnose.packets import mss_of, options_of
+from tcpao_fast.core.wire.options import mss_of, options_of
 from tcpao_fast.diagnose.rows import Rows
 from tcpao_fast.engine import VerifyResult
 from tcpao_fast.engine.verdicts import Verdict

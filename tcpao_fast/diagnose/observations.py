@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
+from tcpao_fast.core.wire.options import options_of
 from tcpao_fast.diagnose.copies import Copy
 from tcpao_fast.diagnose.evidence import ConnectionEvidence, Sample
-from tcpao_fast.diagnose.packets import header_of, options_of
 from tcpao_fast.engine.verdicts import GOOD, UNSIGNED, Verdict
 from tcpao_fast.keys import MasterKey
 
@@ -178,7 +178,7 @@ def pre_standard_option(
     """Option kinds 253 and 254 (RFC 4727), which carried authentication before TCP-AO did."""
 
     def kinds(one: Sample) -> set[int]:
-        options = options_of(header_of(one.segment))
+        options = options_of(one.segment.header)
         return {kind for kind, option in options if kind in (253, 254) and len(option) >= 8}
 
     def say(side: str, found: list[Sample]) -> tuple[str, str]:
@@ -204,7 +204,7 @@ def blanked_option(
         return 18 if verdict is Verdict.md5_required else shortest
 
     def holds(one: Sample) -> bool:
-        return b"\x01" * least(one.verdict) in header_of(one.segment)[20:]
+        return b"\x01" * least(one.verdict) in one.segment.header[20:]
 
     def say(side: str, found: list[Sample]) -> tuple[str, str]:
         return (

@@ -11,51 +11,6 @@ _RAW_IP = 101
 _LARGEST_HEADER = 60
 
 
-def header_of(segment: ParsedSegment) -> bytes:
-    """The TCP header."""
-    packet = segment.packet
-    at = _tcp_offset(segment, packet)
-    return packet[at : at + segment.header_length]
-
-
-def _tcp_offset(segment: ParsedSegment, packet: bytes) -> int:
-    """Where TCP begins in a raw IP packet."""
-    if segment.version == 4:
-        return 4 * (packet[0] & 15)
-    total = 40 + int.from_bytes(packet[4:6], "big")
-    return total - segment.header_length - segment.payload_length
-
-
-def payload_of(segment: ParsedSegment) -> bytes:
-    """What follows the TCP header."""
-    packet = segment.packet
-    at = _tcp_offset(segment, packet) + segment.header_length
-    return packet[at : at + segment.payload_length]
-
-
-def options_of(header: bytes) -> list[tuple[int, bytes]]:
-    """The options of a TCP header, whole, NOPs and what ends the list with them."""
-    found = []
-    at = 20
-    while at < len(header):
-        kind = header[at]
-        length = 1 if kind in (0, 1) else header[at + 1] if at + 1 < len(header) else 0
-        if length < 1 or (kind > 1 and length < 2) or at + length > len(header):
-            found.append((-1, header[at:]))
-            break
-        found.append((kind, header[at : at + length]))
-        at += length
-    return found
-
-
-def mss_of(header: bytes) -> int | None:
-    """What the MSS option of a TCP header says."""
-    for kind, option in options_of(header):
-        if kind == 2 and len(option) == 4:
-            return int.from_bytes(option[2:], "big")
-    return None
-
-
 def with_ends(
     segment: ParsedSegment,
     source: bytes,
@@ -70,7 +25,7 @@ def with_ends(
     changed = bytearray(segment.packet)
     at = 8 if size == 16 else 12
     changed[at : at + 2 * size] = source + destination
-    at = _tcp_offset(segment, segment.packet)
+    at = segment.tcp_offset
     changed[at : at + 4] = source_port.to_bytes(2, "big") + destination_port.to_bytes(2, "big")
     return ParsedSegment(bytes(changed), _RAW_IP)
 
@@ -78,7 +33,7 @@ def with_ends(
 def with_header_bytes(segment: ParsedSegment, at: int, data: bytes) -> ParsedSegment:
     """The packet with other bytes at a place of its TCP header."""
     changed = bytearray(segment.packet)
-    start = _tcp_offset(segment, segment.packet) + at
+    start = segment.tcp_offset + at
     changed[start : start + len(data)] = data
     return ParsedSegment(bytes(changed), _RAW_IP)
 
@@ -86,7 +41,7 @@ def with_header_bytes(segment: ParsedSegment, at: int, data: bytes) -> ParsedSeg
 def with_payload(segment: ParsedSegment, size: int) -> ParsedSegment:
     """The packet with no more than the first bytes of its payload."""
     packet = segment.packet
-    end = _tcp_offset(segment, packet) + segment.header_length + size
+    end = segment.tcp_offset + segment.header_length + size
     changed = bytearray(packet[:end])
     place = 4 if segment.version == 6 else 2
     length = end - (40 if segment.version == 6 else 0)
@@ -97,7 +52,7 @@ def with_payload(segment: ParsedSegment, size: int) -> ParsedSegment:
 def with_options(segment: ParsedSegment, options: list[tuple[int, bytes]]) -> ParsedSegment | None:
     """The packet with other TCP options; None where they do not fit, or are as they were."""
     packet = segment.packet
-    at = _tcp_offset(segment, packet)
+    at = segment.tcp_offset
     end = at + segment.header_length
     text = b"".join(option for _, option in options)
     if len(text) % 4 or 20 + len(text) > _LARGEST_HEADER or text == packet[at + 20 : end]:

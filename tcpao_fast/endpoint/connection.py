@@ -8,6 +8,7 @@ from ipaddress import ip_address
 
 from tcpao_fast.core.batch.one import ParsedSegment
 from tcpao_fast.core.flow.sne import extend_position
+from tcpao_fast.core.wire.options import window_scale_of
 from tcpao_fast.endpoint.calls import Ao
 from tcpao_fast.endpoint.inbound import Arrival, Endpoint
 from tcpao_fast.endpoint.keyring import End, SocketKey, traffic_keys
@@ -18,7 +19,7 @@ from tcpao_fast.endpoint.option import (
     signed_ao,
     signed_md5,
 )
-from tcpao_fast.endpoint.receive import LARGEST_SHIFT, Received, window_scale
+from tcpao_fast.endpoint.receive import LARGEST_SHIFT, Received
 from tcpao_fast.endpoint.uapi import ACK, FIN, RST, SYN, SYN_ACK, DropReason, Outcome, State
 from tcpao_fast.engine.events import Tracer
 from tcpao_fast.engine.policy import Policy
@@ -453,7 +454,7 @@ class Connection(Endpoint):
         if not segment.flags & SYN or self._snt_isn is None:
             return
         self._learned_isn(segment.seq)
-        self._is_scaled &= window_scale(segment) is not None
+        self._is_scaled &= window_scale_of(segment.header) is not None
         self._advance_received(segment)
         self._derive_all()
         self._state = State.ESTABLISHED if segment.flags & ACK else State.SYN_RECEIVED
@@ -590,9 +591,9 @@ class Connection(Endpoint):
             self._state = State.CLOSED
             return
         if segment.flags & SYN:
-            self._rcv.offers_scale(segment)
-            offers = window_scale(segment) is not None
-            self._is_scaled = offers and (self._is_scaled or not segment.flags & ACK)
+            shift = window_scale_of(segment.header)
+            self._rcv.shift = min(shift or 0, LARGEST_SHIFT)
+            self._is_scaled = shift is not None and (self._is_scaled or not segment.flags & ACK)
         if segment.flags & ACK and self._rcv_isn is not None:
             self._rcv.offered(segment, self._is_scaled)
         flags = bool(segment.flags & SYN) + bool(segment.flags & FIN)

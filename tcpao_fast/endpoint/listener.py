@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from tcpao_fast.core.batch.one import ParsedSegment
 from tcpao_fast.core.flow.sne import extend_position
+from tcpao_fast.core.wire.options import window_scale_of
 from tcpao_fast.endpoint.connection import Connection, Request
 from tcpao_fast.endpoint.inbound import Arrival, Endpoint
 from tcpao_fast.endpoint.keyring import SocketKey, traffic_keys
@@ -20,7 +21,7 @@ from tcpao_fast.endpoint.option import (
     signed_ao,
     signed_md5,
 )
-from tcpao_fast.endpoint.receive import offered_window, window_scale
+from tcpao_fast.endpoint.receive import offered_window
 from tcpao_fast.endpoint.uapi import ACK, FIN, RST, SYN, SYN_ACK, DropReason, Outcome, State
 from tcpao_fast.engine.counters import Counters
 from tcpao_fast.engine.events import Tracer
@@ -323,7 +324,7 @@ class Listener(Endpoint):
         if is_syn_ack:
             request.snt_isn = snt_isn
             request.sent_length = segment.payload_length + 1
-            request.shift = window_scale(segment) or 0
+            request.shift = window_scale_of(segment.header) or 0
             request.window = offered_window(segment)
         elif segment.flags & RST:
             self._end(peer)

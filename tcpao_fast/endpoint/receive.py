@@ -12,7 +12,6 @@ from tcpao_fast.endpoint.uapi import FIN, SYN
 MOST_AHEAD = 4096
 #: The largest window scale (RFC 7323 section 2.3): taken where it is not known.
 LARGEST_SHIFT = 14
-_WINDOW_SCALE = 3
 
 
 class Received:
@@ -105,42 +104,7 @@ class Received:
             window <<= self.shift
         self._edge = max(self._edge or 0, acknowledged + window)
 
-    def offers_scale(self, segment: ParsedSegment) -> None:
-        """Note the window scale of a SYN that goes out."""
-        self.shift = min(window_scale(segment) or 0, LARGEST_SHIFT)
-
-
-def tcp_header(segment: ParsedSegment) -> bytes:
-    """The TCP header of a segment that is whole."""
-    packet = segment.packet
-    if segment.version == 4:
-        at = 4 * (packet[0] & 15)
-    else:
-        at = 40 + int.from_bytes(packet[4:6], "big")
-        at -= segment.header_length + segment.payload_length
-    return packet[at : at + segment.header_length]
-
 
 def offered_window(segment: ParsedSegment) -> int:
     """The window field, not scaled."""
-    return int.from_bytes(tcp_header(segment)[14:16], "big")
-
-
-def window_scale(segment: ParsedSegment) -> int | None:
-    """The shift of the window scale option (RFC 7323 section 2.2); None without one."""
-    header = tcp_header(segment)
-    at = 20
-    while at + 1 < len(header):
-        kind = header[at]
-        if kind == 0:
-            return None
-        if kind == 1:
-            at += 1
-            continue
-        length = header[at + 1]
-        if length < 2 or at + length > len(header):
-            return None
-        if kind == _WINDOW_SCALE and length == 3:
-            return header[at + 2]
-        at += length
-    return None
+    return int.from_bytes(segment.header[14:16], "big")

@@ -17,7 +17,7 @@ from tcpao_fast.core.batch.one import ParsedSegment, context_between
 from tcpao_fast.core.flow.traffic_keys import derive_traffic_keys
 from tcpao_fast.core.mac.algorithms import find
 from tcpao_fast.core.mac.mac import TrafficKeys, mac_batch
-from tcpao_fast.engine.secrets import Secrets
+from tcpao_fast.engine.secrets import Bytes2, Secrets
 from tcpao_fast.errors import InvalidArgumentError, TcpAoError
 from tcpao_fast.keys import MasterKey
 from tcpao_fast.keys.master_key import MAX_TCP_MD5_SECRET
@@ -193,9 +193,7 @@ def search_port(statement: Statement, side: str, mac: bytes) -> list[int]:
     return _search_ends(statement, in_context, in_message, WORDS, mac)
 
 
-def search_address(
-    statement: Statement, side: str, addresses: npt.NDArray[np.uint8], mac: bytes
-) -> list[int]:
+def search_address(statement: Statement, side: str, addresses: Bytes2, mac: bytes) -> list[int]:
     """Under which addresses of one side a statement gives the MAC: indices of `addresses`.
 
     Parameters
@@ -217,34 +215,16 @@ def _search_ends(
     statement: Statement,
     in_context: int,
     in_message: int,
-    patterns: npt.NDArray[np.uint8],
+    patterns: Bytes2,
     mac: bytes,
 ) -> list[int]:
     """With which bytes at a place of the KDF's context and one of the message the MAC comes out.
 
     The place in the message is that of TCP-AO, which has the SNE before it.
     """
-    count, width = patterns.shape
-    text = np.frombuffer(statement.message(), np.uint8)
-    messages = np.tile(text, (count, 1))
-    index = np.zeros(count, np.int32)
-    if statement.algorithm == "tcp-md5":
-        raw = np.frombuffer(statement.secret, np.uint8)[None, :]
-        in_message -= 4
-    else:
-        contexts = np.tile(np.frombuffer(statement.context(), np.uint8), (count, 1))
-        contexts[:, in_context : in_context + width] = patterns
-        raw = derive_traffic_keys(statement.algorithm, statement.secret, contexts)
-        index[:] = np.arange(count)
-    messages[:, in_message : in_message + width] = patterns
-    macs = mac_batch(
-        TrafficKeys(statement.algorithm, raw),
-        index,
-        messages,
-        np.arange(count) * len(text),
-        np.full(count, len(text)),
-    )
-    return _beginning_with(mac, macs)
+    keys = _keys_with(statement, in_context, patterns)
+    messages = _varied(statement.message(), in_message - _no_sne(statement), patterns)
+    return _giving(mac, keys, messages)
 
 
 def search_isn(
@@ -261,20 +241,11 @@ def search_isn(
     mac : bytes
         The leftmost bytes, as the option has them.
     """
-    context = np.frombuffer(statement.context(), np.uint8)
-    contexts = np.tile(context, (len(isns), 1))
-    at = len(context) - (4 if (side == "destination") != statement.other_end else 8)
-    contexts[:, at : at + 4] = isns.astype(">u4").view(np.uint8).reshape(-1, 4)
-    raw = derive_traffic_keys(statement.algorithm, statement.secret, contexts)
-    text = statement.message()
-    macs = mac_batch(
-        TrafficKeys(statement.algorithm, raw),
-        np.arange(len(isns), dtype=np.int32),
-        text,
-        np.zeros(len(isns), np.int64),
-        np.full(len(isns), len(text)),
-    )
-    return _beginning_with(mac, macs)
+    back = 4 if (side == "destination") != statement.other_end else 8
+    patterns = isns.astype(">u4").view(np.uint8).reshape(-1, 4)
+    keys = _keys_with(statement, len(statement.context()) - back, patterns)
+    text = np.frombuffer(statement.message(), np.uint8)
+    return _giving(mac, keys, np.tile(text, (len(isns), 1)))
 
 
 def search_payload(statement: Statement, sizes: npt.NDArray[np.int64], mac: bytes) -> list[int]:
@@ -288,9 +259,8 @@ def search_payload(statement: Statement, sizes: npt.NDArray[np.int64], mac: byte
     mac : bytes
         The leftmost bytes, as the option has them.
     """
-    text = statement.message()
-    segment, is_md5 = statement.segment, statement.algorithm == "tcp-md5"
-    prefix = PREFIX[segment.version] - 4 * is_md5  # no SNE
+    text, segment = statement.message(), statement.segment
+    prefix = PREFIX[segment.version] - _no_sne(statement)
     at, width = (prefix - 2, 2) if segment.version == 4 else (prefix - 8, 4)
     headers = len(text) - segment.payload_length
     own = int.from_bytes(text[at : at + width], "big") - segment.payload_length
@@ -299,24 +269,13 @@ def search_payload(statement: Statement, sizes: npt.NDArray[np.int64], mac: byte
         for size in sizes.tolist()
     ]
     lengths = headers + sizes
-    if is_md5:
-        raw = np.frombuffer(statement.secret, np.uint8)[None, :]
-    else:
-        context = np.frombuffer(statement.context(), np.uint8)[None, :]
-        raw = derive_traffic_keys(statement.algorithm, statement.secret, context)
-    macs = mac_batch(
-        TrafficKeys(statement.algorithm, raw),
-        np.zeros(len(sizes), np.int32),
-        b"".join(messages),
-        np.cumsum(lengths) - lengths,
-        lengths,
-    )
+    index = np.zeros(len(sizes), np.int32)
+    keys = _keys_of(statement)
+    macs = mac_batch(keys, index, b"".join(messages), np.cumsum(lengths) - lengths, lengths)
     return _beginning_with(mac, macs)
 
 
-def search_header(
-    statement: Statement, at: int, patterns: npt.NDArray[np.uint8], mac: bytes
-) -> list[int]:
+def search_header(statement: Statement, at: int, patterns: Bytes2, mac: bytes) -> list[int]:
     """With which bytes at a place of the TCP header a statement gives the MAC.
 
     Parameters
@@ -334,23 +293,46 @@ def search_header(
     list of int
         Indices of the patterns that give it.
     """
-    text = np.frombuffer(statement.message(), np.uint8)
-    messages = np.tile(text, (len(patterns), 1))
-    place = PREFIX[statement.segment.version] + at
-    if statement.algorithm == "tcp-md5":  # no SNE
-        place -= 4
-        raw = np.frombuffer(statement.secret, np.uint8)[None, :]
-    else:
-        context = np.frombuffer(statement.context(), np.uint8)[None, :]
-        raw = derive_traffic_keys(statement.algorithm, statement.secret, context)
-    messages[:, place : place + patterns.shape[1]] = patterns
-    macs = mac_batch(
-        TrafficKeys(statement.algorithm, raw),
-        np.zeros(len(patterns), np.int32),
-        messages,
-        np.arange(len(patterns)) * len(text),
-        np.full(len(patterns), len(text)),
-    )
+    place = PREFIX[statement.segment.version] + at - _no_sne(statement)
+    return _giving(mac, _keys_of(statement), _varied(statement.message(), place, patterns))
+
+
+def _no_sne(statement: Statement) -> int:
+    """How many bytes earlier everything stands in the message of TCP-MD5."""
+    return 4 if statement.algorithm == "tcp-md5" else 0
+
+
+def _varied(data: bytes, at: int, patterns: Bytes2) -> Bytes2:
+    """The data with each of the patterns at a place, a row each."""
+    rows = np.tile(np.frombuffer(data, np.uint8), (len(patterns), 1))
+    rows[:, at : at + patterns.shape[1]] = patterns
+    return rows
+
+
+def _keys_of(statement: Statement) -> TrafficKeys:
+    """The traffic key of a statement; of TCP-MD5 its secret."""
+    if statement.algorithm == "tcp-md5":
+        return TrafficKeys("tcp-md5", np.frombuffer(statement.secret, np.uint8)[None, :])
+    context = np.frombuffer(statement.context(), np.uint8)[None, :]
+    raw = derive_traffic_keys(statement.algorithm, statement.secret, context)
+    return TrafficKeys(statement.algorithm, raw)
+
+
+def _keys_with(statement: Statement, at: int, patterns: Bytes2) -> TrafficKeys:
+    """Its traffic keys with each of the patterns at a place of the context; of TCP-MD5 the one."""
+    if statement.algorithm == "tcp-md5":
+        return _keys_of(statement)
+    contexts = _varied(statement.context(), at, patterns)
+    raw = derive_traffic_keys(statement.algorithm, statement.secret, contexts)
+    return TrafficKeys(statement.algorithm, raw)
+
+
+def _giving(mac: bytes, keys: TrafficKeys, messages: Bytes2) -> list[int]:
+    """Which messages have the MAC, under the key of their number or under the only one."""
+    count, length = messages.shape
+    index = np.zeros(count, np.int32) if len(keys) == 1 else np.arange(count, dtype=np.int32)
+    offsets = np.arange(count) * length
+    macs = mac_batch(keys, index, messages, offsets, np.full(count, length))
     return _beginning_with(mac, macs)
 
 

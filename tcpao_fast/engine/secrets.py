@@ -16,6 +16,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from tcpao_fast.core.flow.traffic_keys import run_kdf
 from tcpao_fast.core.mac.algorithms import Algorithm, find
 from tcpao_fast.core.mac.mac import TrafficKeys, mac_batch
 from tcpao_fast.core.mac.messages import LIBRARY
@@ -126,17 +127,7 @@ class Secrets:
                 for at, context in zip(which, contexts, strict=True)
             ]
             return np.frombuffer(b"".join(derived), np.uint8).reshape(len(which), -1)
-        prefix = np.frombuffer(known.kdf_prefix, np.uint8)
-        suffix = np.frombuffer(known.kdf_suffix, np.uint8)
-        count = len(which)
-        tiled = [np.tile(part, (count, 1)) for part in (prefix, suffix)]
-        inputs = np.concatenate((tiled[0], contexts, tiled[1]), axis=1)
-        size = inputs.shape[1]
-        macs = mac_batch(
-            self._prf(known), which.astype(np.int32), inputs, np.arange(count) * size,
-            np.full(count, size),
-        )  # fmt: skip
-        return np.ascontiguousarray(macs[:, : known.traffic_key_length])
+        return run_kdf(self._prf(known), known, which.astype(np.int32), contexts)
 
     def digests(self, which: npt.NDArray[np.int64], messages: Sequence[bytes]) -> Bytes2:
         """TCP-MD5 digests (RFC 2385) of messages, each under one of the secrets.

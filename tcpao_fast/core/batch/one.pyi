@@ -32,6 +32,9 @@ class ParsedSegment:
     key_id: int
     rnext_key_id: int
     mac: bytes
+    tcp_offset: int
+    header: bytes
+    payload: bytes
     def __init__(self, frame: Any, linktype: int = 101, least_options: int = 1) -> None: ...
     def message(self, sne: int = 0, exclude_options: bool = False, nat: int = 0) -> bytes: ...
     def verify(

@@ -88,6 +88,10 @@ cdef class ParsedSegment:
         4 or 6; 0 where there is no IP packet.
     packet : bytes
         From the innermost IP header on, as far as it was captured.
+    tcp_offset : int
+        Where in `packet` TCP begins; -1 where there is none.
+    header, payload : bytes
+        Of TCP, as far as they were captured; empty where `kind` is not 1.
     source, destination : bytes
         Addresses as the MAC has them, 4 or 16 bytes, network order.
     source_port, destination_port, flags, seq, ack, vlan : int
@@ -155,6 +159,22 @@ cdef class ParsedSegment:
         if self.segment.ip == NULL:
             return b""
         return self.segment.ip[:end - self.segment.ip]
+
+    @property
+    def tcp_offset(self):
+        return self.segment.tcp - self.segment.ip if self.segment.tcp != NULL else -1
+
+    @property
+    def header(self):
+        if self.segment.kind != KIND_SEGMENT:
+            return b""
+        return self.segment.tcp[:self.segment.header_length]
+
+    @property
+    def payload(self):
+        if self.segment.kind != KIND_SEGMENT:
+            return b""
+        return self.segment.tcp[self.segment.header_length:self.segment.captured]
 
     @property
     def source(self):

@@ -4,6 +4,7 @@ import numpy.typing as npt
 from tcpao_fast.core.flow.connections import ConnectionTable
 from tcpao_fast.core.keys.mkt import Side
 from tcpao_fast.core.mac.algorithms import Algorithm
+from tcpao_fast.core.mac.mac import TrafficKeys
 
 class KeyTable:
     count: int
@@ -30,4 +31,10 @@ class KeyTable:
 def condition(algorithm: Algorithm, secret: bytes) -> bytes: ...
 def derive_traffic_keys(
     algorithm: str, secret: bytes, contexts: npt.ArrayLike
+) -> npt.NDArray[np.uint8]: ...
+def run_kdf(
+    prf: TrafficKeys,
+    known: Algorithm,
+    which: npt.NDArray[np.int32],
+    contexts: npt.NDArray[np.uint8],
 ) -> npt.NDArray[np.uint8]: ...

@@ -606,19 +606,37 @@ def derive_traffic_keys(algorithm, secret, contexts):
         for i in range(rows.shape[0]):
             keys[i] = np.frombuffer(known.derive(bytes(secret), bytes(rows[i])), np.uint8)
         return keys
-    # the KDF is the algorithm's MAC over prefix | context | suffix
-    prefix = np.frombuffer(known.kdf_prefix, np.uint8)
-    suffix = np.frombuffer(known.kdf_suffix, np.uint8)
-    count = rows.shape[0]
-    inputs = np.empty((count, len(prefix) + rows.shape[1] + len(suffix)), np.uint8)
-    inputs[:, :len(prefix)] = prefix
-    inputs[:, len(prefix):len(prefix) + rows.shape[1]] = array
-    inputs[:, len(prefix) + rows.shape[1]:] = suffix
     prf = TrafficKeys(
         algorithm,
         np.frombuffer(condition(known, bytes(secret)), np.uint8)[None, :],
     )
+    return run_kdf(prf, known, np.zeros(rows.shape[0], np.int32), array)
+
+
+def run_kdf(prf, known, which, contexts):
+    """The KDF of an algorithm that is compiled: its MAC over prefix | context | suffix.
+
+    Parameters
+    ----------
+    prf : TrafficKeys
+        Master keys, as `condition` gives them.
+    known : Algorithm
+    which : int32[n]
+        The master key of each context.
+    contexts : uint8[n, context_length]
+        As for `derive_traffic_keys`.
+
+    Returns
+    -------
+    uint8[n, key_length]
+    """
+    prefix = np.frombuffer(known.kdf_prefix, np.uint8)
+    suffix = np.frombuffer(known.kdf_suffix, np.uint8)
+    count, length = contexts.shape
+    inputs = np.empty((count, len(prefix) + length + len(suffix)), np.uint8)
+    inputs[:, :len(prefix)] = prefix
+    inputs[:, len(prefix):len(prefix) + length] = contexts
+    inputs[:, len(prefix) + length:] = suffix
     size = inputs.shape[1]
-    macs = mac_batch(prf, np.zeros(count, np.int32), inputs, np.arange(count) * size,
-                     np.full(count, size))
+    macs = mac_batch(prf, which, inputs, np.arange(count) * size, np.full(count, size))
     return np.ascontiguousarray(macs[:, :known.traffic_key_length])

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from tcpao_fast.diagnose.cases import Case, Variant
-from tcpao_fast.diagnose.packets import header_of, with_header_bytes
+from tcpao_fast.diagnose.packets import with_header_bytes
 from tcpao_fast.engine.candidates import WORDS, Statement, search_header
 from tcpao_fast.errors import TcpAoError
 
@@ -20,7 +20,7 @@ _ADVICE = (
 
 def rewritten_header(case: Case, statement: Statement) -> Iterator[Variant]:
     """Every window and urgent pointer, and every combination of ECN and reserved bits."""
-    header = header_of(statement.segment)
+    header = statement.segment.header
     offset, flags = header[12], header[13]
     # the data offset, and the flags that TCP itself knows, stay
     bits = np.array(

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from tcpao_fast.diagnose.cases import Case, Variant, macs_of
-from tcpao_fast.diagnose.packets import header_of, with_header_bytes, with_payload
+from tcpao_fast.diagnose.packets import with_header_bytes, with_payload
 from tcpao_fast.engine.candidates import Statement, search_payload
 from tcpao_fast.errors import TcpAoError
 
@@ -26,7 +26,7 @@ def merged(case: Case, statement: Statement) -> Iterator[Variant]:
     sizes = np.array(
         [*range(1, min(size, _ETHERNET)), *range(_JUMBO, min(size, _LARGEST))], np.int64
     )
-    flags = header_of(segment)[13]
+    flags = segment.header[13]
     for cleared in dict.fromkeys((flags, flags & ~_PSH, flags & ~_PSH & ~_FIN)):
         first = replace(statement, segment=with_header_bytes(segment, 13, bytes([cleared])))
         try:

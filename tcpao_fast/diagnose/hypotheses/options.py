@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import permutations
 
+from tcpao_fast.core.wire.options import options_of
 from tcpao_fast.diagnose.cases import Case, Variant
-from tcpao_fast.diagnose.packets import header_of, options_of, with_options
+from tcpao_fast.diagnose.packets import with_options
 from tcpao_fast.engine.candidates import Statement
 
 _END, _NOP, _MSS, _SCALE, _SACK_PERMITTED = 0, 1, 2, 3, 4
@@ -18,7 +19,7 @@ Options = list[tuple[int, bytes]]
 
 def trailing_nops(case: Case, statement: Statement) -> Iterator[Variant]:
     """Cisco IOS XE leaves the NOPs behind the last option out of a SYN's MAC (CSCvx41293)."""
-    options = options_of(header_of(statement.segment))
+    options = options_of(statement.segment.header)
     count = 0
     while count < len(options) and options[-1 - count][0] in (_NOP, _END):
         count += 1
@@ -35,7 +36,7 @@ def trailing_nops(case: Case, statement: Statement) -> Iterator[Variant]:
 
 def clamped_mss(case: Case, statement: Statement) -> Iterator[Variant]:
     """A smaller MSS was written into the SYN on the way."""
-    options = options_of(header_of(statement.segment))
+    options = options_of(statement.segment.header)
     place = next((n for n, (kind, o) in enumerate(options) if (kind, len(o)) == (_MSS, 4)), None)
     if place is None or not case.sample.segment.flags & 2:
         return
@@ -55,7 +56,7 @@ def clamped_mss(case: Case, statement: Statement) -> Iterator[Variant]:
 
 def rewritten_options(case: Case, statement: Statement) -> Iterator[Variant]:
     """Padding, order, and options that were taken out or put in."""
-    options = options_of(header_of(statement.segment))
+    options = options_of(statement.segment.header)
     if any(kind == -1 for kind, _ in options):
         return
     real = [one for one in options if one[0] not in (_NOP, _END)]
