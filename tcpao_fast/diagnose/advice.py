@@ -13,12 +13,12 @@ class Dialect:
 
     Attributes
     ----------
+    secret : str
+        Where the secret stands.
     send_id, recv_id, algorithm, mac_length : str
         Commands with ``{}`` where the value goes; empty where there is none.
     covered, excluded : str
-        How options are covered by the MAC, and left out.
-    secret : str
-        Where the secret stands.
+        How options are covered by the MAC, and left out; empty where that is fixed.
     nat : str
         How RFC 6978's flags are set; empty where they cannot be.
     accept : str
@@ -27,13 +27,13 @@ class Dialect:
         Other names of algorithms than ours.
     """
 
-    send_id: str
-    recv_id: str
-    algorithm: str
-    mac_length: str
-    covered: str
-    excluded: str
     secret: str
+    send_id: str = ""
+    recv_id: str = ""
+    algorithm: str = ""
+    mac_length: str = ""
+    covered: str = ""
+    excluded: str = ""
     nat: str = ""
     accept: str = "`accept-lifetime`"
     algorithms: dict[str, str] = field(default_factory=dict)
@@ -79,7 +79,6 @@ _DIALECTS = {
         send_id="`send-id {}` in the key chain",
         recv_id="`recv-id {}` in the key chain",
         algorithm="`cryptographic-algorithm {}` in the key chain",
-        mac_length="",
         covered="`include-tcp-options` in the key chain and on `neighbor ... ao`",
         excluded="`no include-tcp-options` in the key chain and on `neighbor ... ao`",
         secret="`key-string` of the key chain, or `neighbor ... password`",
@@ -93,7 +92,6 @@ _DIALECTS = {
         send_id="`SendID {}` under `tcp ao keychain`",
         recv_id="`ReceiveID {}` under `tcp ao keychain`",
         algorithm="`cryptographic-algorithm {}` in the key chain",
-        mac_length="",
         covered="`ao ... include-tcp-options enable` on the neighbor",
         excluded="`ao ... include-tcp-options disable` on the neighbor",
         secret="`key-string password` of the key chain, or `password` of the neighbor",
@@ -103,7 +101,6 @@ _DIALECTS = {
         send_id="`ao-attribute send-id {}` in the key chain",
         recv_id="`ao-attribute recv-id {}` in the key chain",
         algorithm="`ao-attribute cryptographic-algorithm {}` in the key chain",
-        mac_length="",
         covered="`ao-attribute tcp-ao-option enabled` in the key chain",
         excluded="`ao-attribute tcp-ao-option disabled` in the key chain",
         secret="`secret` of the key chain, or `authentication-key`",
@@ -112,9 +109,6 @@ _DIALECTS = {
         send_id="`send id {}`",
         recv_id="`recv id {}`",
         algorithm="`algorithm {}`",
-        mac_length="",
-        covered="",
-        excluded="",
         secret="`secret` of the key, or `password`",
         algorithms={"hmac-sha-1-96": "hmac sha1", "aes-128-cmac-96": "cmac aes128"},
     ),
@@ -122,25 +116,18 @@ _DIALECTS = {
         send_id='"send-id": {}',
         recv_id='"recv-id": {}',
         algorithm='"crypto-algorithm": "{}"',
-        mac_length="",
         covered='"include-tcp-options": true',
         excluded='"include-tcp-options": false',
         secret='"keystring" or "hexadecimal-string"',
     ),
-    "gobgp": Dialect(
-        send_id="", recv_id="", algorithm="", mac_length="", covered="", excluded="",
-        secret="`auth-password`",
-    ),
+    "gobgp": Dialect(secret="`auth-password`"),
     "frr": Dialect(
         send_id="`send-id {}` in the key chain",
         recv_id="`recv-id {}` in the key chain",
         algorithm="`cryptographic-algorithm {}` in the key chain",
-        mac_length="",
-        covered="",
-        excluded="",
         secret="`key-string`, or `neighbor ... password`",
     ),
-}  # fmt: skip
+}
 
 
 def dialect_of(key: MasterKey) -> Dialect:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from tcpao_fast.core.batch.one import ParsedSegment
-from tcpao_fast.diagnose.evidence import ConnectionEvidence, Endpoint, Sample
+from tcpao_fast.diagnose.evidence import ConnectionEvidence, Sample
+from tcpao_fast.diagnose.rows import Endpoint
 from tcpao_fast.engine.candidates import Statement
 from tcpao_fast.keys import MasterKey
 

@@ -18,10 +18,10 @@ from tcpao_fast.core.batch.one import ParsedSegment
 from tcpao_fast.core.wire.options import mss_of
 from tcpao_fast.diagnose.copies import Copy, CopyFinder
 from tcpao_fast.diagnose.fragments import FragmentCollector, Fragments
-from tcpao_fast.diagnose.rows import Rows
+from tcpao_fast.diagnose.rows import Endpoint, Rows, ends_of
 from tcpao_fast.engine import VerifyResult
 from tcpao_fast.engine.verdicts import BAD, GOOD, UNDECIDED, Verdict
-from tcpao_fast.text import address_text, endpoint_text
+from tcpao_fast.text import endpoint_text
 
 #: Connections of which segments are kept; of the others there are the counts.
 MAX_CONNECTIONS = 2000
@@ -54,8 +54,6 @@ _EMPTY = {
     "_first_bad": _NEVER,
     "_wanted": True,
 }
-
-Endpoint = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,13 +334,9 @@ class EvidenceCollector:
         if known is None:
             if len(self._known) >= MAX_CONNECTIONS:
                 return None
-            ends = sorted(((_packed(row, "source")), (_packed(row, "destination"))))
             known = self._known[connection] = ConnectionEvidence(
                 connection,
-                (
-                    (address_text(ends[0][0]), ends[0][1]),
-                    (address_text(ends[1][0]), ends[1][1]),
-                ),
+                ends_of(row),
                 int(row["vlan"]),
                 self._counts[connection],
                 self._options[connection],
@@ -438,8 +432,3 @@ class EvidenceCollector:
         trouble = np.asarray(self._counts[:, :, _TROUBLE[:_COUNTED]].any(axis=(1, 2)))
         kept = sum(bool(trouble[number]) for number in self._known if number < len(trouble))
         return int(trouble.sum()) - kept + self._beyond
-
-
-def _packed(row: Any, side: str) -> tuple[bytes, int]:
-    size = 16 if row["version"] == 6 else 4
-    return row[side][:size].tobytes(), int(row[f"{side}_port"])

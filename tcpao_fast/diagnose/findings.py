@@ -265,18 +265,20 @@ def _sides(told: _Explained, solver: Solver) -> Iterator[OpenSide]:
 
 def _use(told: _Explained, search: SecretSearch) -> None:
     """Take what a search found for explained."""
-    for name in ("unsolved", "unchecked"):
-        left: list[tuple[int, list[Sample]]] = []
-        for side, of in getattr(told, name):
-            rest = of
-            for match in search.found.get((told.connection.id, side), ()):
-                fits = [one for one in rest if one.number in match.packets]
-                rest = [one for one in rest if one.number not in match.packets]
-                if fits:
-                    told.solve(side, _by_line(match, search), fits)
-            if rest:
-                left.append((side, rest))
-        setattr(told, name, left)
+    told.unsolved = [rest for one in told.unsolved if (rest := _rest(told, *one, search))[1]]
+    told.unchecked = [rest for one in told.unchecked if (rest := _rest(told, *one, search))[1]]
+
+
+def _rest(
+    told: _Explained, side: int, of: list[Sample], search: SecretSearch
+) -> tuple[int, list[Sample]]:
+    """The segments of a side whose secret was not found; the others are noted."""
+    for match in search.found.get((told.connection.id, side), ()):
+        fits = [one for one in of if one.number in match.packets]
+        of = [one for one in of if one.number not in match.packets]
+        if fits:
+            told.solve(side, _by_line(match, search), fits)
+    return side, of
 
 
 def _by_line(match: SecretMatch, search: SecretSearch) -> Solution:

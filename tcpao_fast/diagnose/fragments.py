@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tcpao_fast.diagnose.rows import packed_address
 from tcpao_fast.engine import VerifyResult
 from tcpao_fast.engine.verdicts import Verdict
 from tcpao_fast.text import address_text
@@ -49,8 +50,7 @@ class FragmentCollector:
         self._explained += int(known.sum())
         for at in np.flatnonzero(result.segments["kind"] == _FRAGMENT).tolist():
             row = result.segments[at]
-            size = 16 if row["version"] == 6 else 4
-            pair = row["source"][:size].tobytes(), row["destination"][:size].tobytes()
+            pair = packed_address(row, "source"), packed_address(row, "destination")
             if pair not in self._counts and len(self._counts) >= _PAIRS:
                 continue
             self._counts[pair] += 1

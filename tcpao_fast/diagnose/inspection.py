@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tcpao_fast.core.wire.options import mss_of, options_of
-from tcpao_fast.diagnose.rows import Rows
+from tcpao_fast.diagnose.rows import Endpoint, Rows, ends_of
 from tcpao_fast.engine import VerifyResult
 from tcpao_fast.engine.verdicts import Verdict
 from tcpao_fast.keys.outline import KeyOutline
-from tcpao_fast.text import address_text, endpoint_text
+from tcpao_fast.text import endpoint_text
 
 #: Connections of which details are kept; the others are counted.
 MAX_CONNECTIONS = 20_000
@@ -27,8 +27,6 @@ MAX_OPTIONS = 16
 _NONE, _AO, _MD5 = 0, 1, 2
 _SYN, _ACK, _RST = 2, 16, 4
 _SEGMENT, _CUT, _MALFORMED = 1, 2, 3
-
-Endpoint = tuple[str, int]
 
 
 @dataclass(slots=True)
@@ -219,12 +217,7 @@ class InspectionCollector:
         if number in self._by_id:
             return self._by_id[number]
         row = rows.segments[i]
-        ends = sorted((_packed(row, "source"), _packed(row, "destination")))
-        place = (
-            (address_text(ends[0][0]), ends[0][1]),
-            (address_text(ends[1][0]), ends[1][1]),
-            int(row["vlan"]),
-        )
+        place = (*ends_of(row), int(row["vlan"]))
         known = self.conversations.get(place)
         if known is None and len(self.conversations) >= MAX_CONNECTIONS:
             self.left_out += 1
@@ -305,11 +298,6 @@ class InspectionCollector:
         header = rows.header(i)
         side.syn_options |= {kind for kind, _ in options_of(header) if kind > 1}
         side.mss = mss_of(header) or side.mss
-
-
-def _packed(row: Any, side: str) -> tuple[bytes, int]:
-    size = 16 if row["version"] == 6 else 4
-    return row[side][:size].tobytes(), int(row[f"{side}_port"])
 
 
 def needed_keys(conversations: dict[Any, Conversation]) -> list[KeyOutline]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tcpao_fast.engine import VerifyResult
+from tcpao_fast.text import address_text
+
+Endpoint = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +92,20 @@ def directions(rows: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
         larger |= same & (mine > other)
         same &= mine == other
     return larger.astype(np.int64)
+
+
+def ends_of(row: Any) -> tuple[Endpoint, Endpoint]:
+    """Address and port of both ends of a segment, the smaller first, as `directions` counts."""
+    low, high = sorted((_packed_end(row, "source"), _packed_end(row, "destination")))
+    return (address_text(low[0]), low[1]), (address_text(high[0]), high[1])
+
+
+def _packed_end(row: Any, side: str) -> tuple[bytes, int]:
+    return packed_address(row, side), int(row[f"{side}_port"])
+
+
+def packed_address(row: Any, side: str) -> bytes:
+    """The address of ``source`` or ``destination``: 4 or 16 bytes, network order."""
+    size = 16 if row["version"] == 6 else 4
+    packed: bytes = row[side][:size].tobytes()
+    return packed

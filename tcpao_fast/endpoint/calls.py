@@ -30,6 +30,7 @@ from tcpao_fast.keys.addresses import (
     endpoint,
     networks_overlap,
 )
+from tcpao_fast.keys.master_key import has_algorithm_of
 
 
 class _Unset(Enum):
@@ -38,6 +39,10 @@ class _Unset(Enum):
 
 #: An argument that was not given, where None means something.
 UNSET = _Unset.UNSET
+
+
+#: A listener has no ISNs.
+NO_REPAIR = "a listener cannot be repaired; a connection can"
 
 
 @dataclass(slots=True)
@@ -227,9 +232,7 @@ class KeyedEndpoint:
 
     def _check_algorithm(self, key: MasterKey) -> None:
         known = self.policy.algorithms
-        if known is None:
-            return
-        if key.algorithm not in known or (key.algorithm == "cmac(aes)" and len(key.secret) != 16):
+        if known is not None and not has_algorithm_of(key, known):
             raise UnknownAlgorithmError(
                 f"key {key.label} has {key.algorithm}, which Linux does not take from 7.2 on "
                 "(only HMAC-SHA-1, HMAC-SHA-256, AES-128-CMAC, and cmac(aes) with 16 bytes); "
@@ -522,7 +525,7 @@ class KeyedEndpoint:
     @repair_mode.setter
     def repair_mode(self, on: bool) -> None:
         if self._is_listening and on:
-            raise RepairModeError("a listener cannot be repaired; a connection can")
+            raise RepairModeError(NO_REPAIR)
         self._repair_mode = bool(on)
 
 

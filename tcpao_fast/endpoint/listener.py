@@ -11,6 +11,7 @@ from typing import NoReturn
 from tcpao_fast.core.batch.one import ParsedSegment
 from tcpao_fast.core.flow.sne import extend_position
 from tcpao_fast.core.wire.options import window_scale_of
+from tcpao_fast.endpoint.calls import NO_REPAIR
 from tcpao_fast.endpoint.connection import Connection, Request
 from tcpao_fast.endpoint.inbound import Arrival, Endpoint
 from tcpao_fast.endpoint.keyring import SocketKey, traffic_keys
@@ -147,7 +148,7 @@ class Listener(Endpoint):
             if (
                 request is not None
                 and _completes(segment, request)
-                and (_is_in_window(segment, request))
+                and _is_in_window(segment, request)
             ):
                 if len(self._queue) >= self._backlog:
                     return Outcome(False, outcome.verdict, DropReason.LISTEN_OVERFLOW)
@@ -200,7 +201,7 @@ class Listener(Endpoint):
         RepairModeError (EPERM)
             Always: a listener cannot be in repair mode.
         """
-        raise RepairModeError("a listener cannot be repaired; a connection can")
+        raise RepairModeError(NO_REPAIR)
 
     def repair(self, state: RepairState) -> NoReturn:
         """Take over ISNs and SNEs, which a listener cannot.
@@ -214,7 +215,7 @@ class Listener(Endpoint):
         RepairModeError (EPERM)
             Always: a listener cannot be in repair mode.
         """
-        raise RepairModeError("a listener cannot be repaired; a connection can")
+        raise RepairModeError(NO_REPAIR)
 
     def forget(self, remote: AddressAndPort) -> None:
         """Give up the handshakes in progress with a peer, as when a SYN-ACK timed out.

@@ -30,8 +30,8 @@ class Policy:
         Whether `Connection.connect` goes on unsigned when there are keys but none matches the
         peer. RFC 5925 section 7.4: yes. Linux: EKEYREJECTED.
     rnext_on_syn_ack : bool
-        Whether current_key follows the RNextKeyID of a SYN-ACK too. RFC 5925 section 7.5 step e:
-        yes. Linux: only on segments without SYN.
+        Whether current_key follows the RNextKeyID of the handshake's SYN-ACK. RFC 5925 section 7.5
+        step e: yes. Linux: no, only that of one that comes again on an established connection.
     rnext_before_established : bool
         Whether current_key follows the RNextKeyID of segments that end a simultaneous open. RFC
         5925 section 7.5 step e: yes. Linux: only once the connection is established.

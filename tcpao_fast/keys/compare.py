@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address, ip_network
@@ -13,6 +14,9 @@ from tcpao_fast.keys.addresses import side_text
 from tcpao_fast.keys.key_chain import KeyChain
 from tcpao_fast.keys.lifetimes import lifetime_ns
 from tcpao_fast.keys.master_key import UNKNOWN_SECRET, MasterKey
+
+#: What an address that both files say, and an equal secret, count when ends are looked for.
+_SAME_ADDRESS, _SAME_SECRET = 100, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,33 +191,23 @@ def compare_chains(
     mine = _groups(_placed(a, address_a))
     placed = _placed(b, address_b)
     theirs = _groups(placed if same_end else [key.mirrored() for key in placed])
-    sessions: list[Session] = []
-    doubtful: list[str] = []
-    used: set[int] = set()
-    alone: list[_Group] = []
-    for group, candidates in _by_certainty(mine, theirs):
-        free = [other for other in candidates if id(other) not in used]
-        if not free:
-            alone.append(group)
-            continue
-        best = _best(group, free)
-        if best is None:
-            doubtful += [_called(key) for key in group.keys]
-            continue
-        used.add(id(best))
-        sessions.append(_session(group, best, same_end))
-    sessions.sort(key=lambda one: one.ends)
-    unsure = bool(doubtful)
-    rest = [other for other in theirs if id(other) not in used]
-    back = [key if same_end else key.mirrored() for other in rest for key in other.keys]
-    if unsure:
-        doubtful += [_called(key) for key in back]
-        back = []
+    pairs, doubtful = _paired(mine, theirs)
+    sessions = [_session(group, other, same_end) for group, other in pairs]
+    met = {id(one) for pair in pairs for one in pair}
+    only: tuple[list[str], list[str]] = ([], [])
+    unsure: list[str] = []
+    for groups, names in zip((mine, theirs), only, strict=True):
+        for group in groups:
+            if id(group) in met:
+                continue
+            as_written = same_end or groups is mine
+            into = unsure if id(group) in doubtful else names
+            into += [_called(key if as_written else key.mirrored()) for key in group.keys]
     return Comparison(
-        tuple(sessions),
-        tuple(_called(key) for group in alone for key in group.keys),
-        tuple(_called(key) for key in back),
-        tuple(doubtful),
+        tuple(sorted(sessions, key=lambda one: one.ends)),
+        tuple(only[0]),
+        tuple(only[1]),
+        tuple(unsure),
     )
 
 
@@ -239,26 +233,33 @@ def _groups(keys: Iterable[MasterKey]) -> list[_Group]:
     return list(found.values())
 
 
-def _by_certainty(
+def _paired(
     mine: Sequence[_Group], theirs: Sequence[_Group]
-) -> Iterator[tuple[_Group, list[_Group]]]:
-    """Each group with those that may be its other end; those with fewest choices first."""
-    found: list[tuple[int, int, int, _Group, list[_Group]]] = []
-    for group in mine:
-        candidates = [other for other in theirs if group.first.overlaps(other.first)]
-        score = max((_likeness(group, other) for other in candidates), default=0)
-        found.append((-score, len(candidates), len(found), group, candidates))
-    for _, _, _, group, candidates in sorted(found, key=lambda one: one[:3]):
-        yield group, candidates
-
-
-def _best(group: _Group, candidates: list[_Group]) -> _Group | None:
-    """The most alike; None where two are equally so and nothing is in common."""
-    scores = sorted(((_likeness(group, other), n) for n, other in enumerate(candidates)),
-                    key=lambda one: (-one[0], one[1]))  # fmt: skip
-    if len(scores) > 1 and scores[0][0] == scores[1][0]:
-        return None
-    return candidates[scores[0][1]]
+) -> tuple[list[tuple[_Group, _Group]], set[int]]:
+    """Groups that are the two ends of one session, the most alike first; and the ids of those for
+    which there is more than one choice and nothing that tells: an address, or a secret.
+    """
+    choices = [
+        (_likeness(group, other), group, other)
+        for group in mine
+        for other in theirs
+        if group.first.overlaps(other.first)
+    ]
+    pairs: list[tuple[_Group, _Group]] = []
+    doubtful: set[int] = set()
+    while choices:
+        best = max(score for score, _, _ in choices)
+        certain = best >= _SAME_SECRET
+        top = [one for one in choices if one[0] == best] if certain else choices
+        uses = Counter(id(one) for _, *pair in top for one in pair)
+        for _, group, other in top:
+            if uses[id(group)] == uses[id(other)] == 1:
+                pairs.append((group, other))
+            else:
+                doubtful |= {id(group), id(other)}
+        done = {id(one) for _, *pair in top for one in pair}
+        choices = [one for one in choices if not done & {id(one[1]), id(one[2])}]
+    return pairs, doubtful
 
 
 def _likeness(group: _Group, other: _Group) -> int:
@@ -271,7 +272,7 @@ def _likeness(group: _Group, other: _Group) -> int:
         )
     ]
     keys = max(_key_likeness(one, two) for one in group.keys for two in other.keys)
-    return 100 * sum(known) + keys
+    return _SAME_ADDRESS * sum(known) + keys
 
 
 def _key_likeness(one: MasterKey, two: MasterKey) -> int:
@@ -281,7 +282,7 @@ def _key_likeness(one: MasterKey, two: MasterKey) -> int:
     straight = (one.send_id, one.recv_id) == (two.recv_id, two.send_id)
     half = one.send_id == two.send_id or one.recv_id == two.recv_id
     return (
-        8 * (_secret(one, two) == "equal")
+        _SAME_SECRET * (_secret(one, two) == "equal")
         + (0 if one.is_tcp_md5 else 4 * ids or 3 * straight or 2 * half)
         + (one.algorithm == two.algorithm)
     )

@@ -16,7 +16,7 @@ from enum import Enum
 from tcpao_fast.keys import KeyChain, MasterKey
 from tcpao_fast.keys.addresses import Network
 from tcpao_fast.keys.lifetimes import lifetime_ns, moment_ns
-from tcpao_fast.keys.master_key import LINUX_ALGORITHMS
+from tcpao_fast.keys.master_key import LINUX_ALGORITHMS, has_algorithm_of
 
 #: Bytes of a secret below which it is short: RFC 3562 asks TCP-MD5 keys for 12 and more.
 SHORT_SECRET = 12
@@ -322,13 +322,13 @@ def kdf_by_name(chain: KeyChain, now: int) -> Iterator[Found]:
 def linux_algorithms(chain: KeyChain, now: int) -> Iterator[Found]:
     """What kernels from 7.2 on no longer take."""
     for at, key in _each(chain):
-        fixed = key.algorithm in (*LINUX_ALGORITHMS, "tcp-md5")
-        if not fixed or (key.algorithm == "cmac(aes)" and len(key.secret) != 16):
+        if not key.is_tcp_md5 and not has_algorithm_of(key, LINUX_ALGORITHMS):
+            of_length = f" with a secret of {len(key.secret)} bytes"
             yield (
                 Severity.note,
                 at,
                 f"Linux does not take {key.algorithm} from 7.2 on"
-                + (f" with a secret of {len(key.secret)} bytes" if fixed else ""),
+                + (of_length if key.algorithm in LINUX_ALGORITHMS else ""),
                 "it takes hmac-sha-1-96, hmac(sha256), aes-128-cmac-96, cmac(aes) with 16 bytes",
             )
 

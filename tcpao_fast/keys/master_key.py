@@ -28,7 +28,7 @@ from tcpao_fast.keys.lifetimes import Lifetime, lifetime_problem
 MAX_MAC_LENGTH = 40 - 4
 #: Linux's limit for a TCP-MD5 key.
 MAX_TCP_MD5_SECRET = 80
-#: The algorithms that Linux takes from 7.2 on (``tcp_ao_find_algo``), ``cmac(aes)`` with 16 bytes.
+#: The algorithms that Linux takes from 7.2 on (``tcp_ao_find_algo``): see `has_algorithm_of`.
 LINUX_ALGORITHMS = ("hmac-sha-1-96", "hmac(sha256)", "aes-128-cmac-96", "cmac(aes)")
 #: This very object stands for a secret that a file holds encrypted: all else can be checked.
 UNKNOWN_SECRET = b"(encrypted)"
@@ -313,3 +313,10 @@ class MasterKey:
             and ports_overlap(self.local_port, other.local_port)
             and ports_overlap(self.remote_port, other.remote_port)
         )
+
+
+def has_algorithm_of(key: MasterKey, algorithms: tuple[str, ...]) -> bool:
+    """Whether a key has one of these algorithms; ``cmac(aes)`` counts with 16 bytes alone, as where
+    a stack has AES-128 and no other.
+    """
+    return key.algorithm in algorithms and (key.algorithm != "cmac(aes)" or len(key.secret) == 16)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.text import Text
 
 from tcpao_fast.diagnose.inspection import Conversation, KeyIdRun, Side
 from tcpao_fast.keys.outline import KeyOutline
+from tcpao_fast.report.console import counted, print_indented, print_line, print_unread
 from tcpao_fast.report.results import CaptureReport
 from tcpao_fast.text import endpoint_text
 
@@ -92,13 +92,12 @@ def print_inspection(console: Console, found: Inspection, most: int | None = Non
     }
     what = ", ".join(f"{count} with {name}" for name, count in counts.items())
     total = len(found.conversations) + found.left_out
-    _line(
+    print_line(
         console,
-        f"{', '.join(found.report.captures)}: {_count(found.report.segments, 'TCP segment')}, "
-        f"{_count(total, 'connection')}: {what}",
+        f"{', '.join(found.report.captures)}: {counted(found.report.segments, 'TCP segment')}, "
+        f"{counted(total, 'connection')}: {what}",
     )
-    for line in found.report.unread_texts():
-        console.print(Text(line, "yellow"), soft_wrap=True)
+    print_unread(console, found.report)
     groups: dict[tuple[Any, ...], list[Conversation]] = {}
     for one in found.conversations:
         groups.setdefault(_alike(one), []).append(one)
@@ -106,9 +105,9 @@ def print_inspection(console: Console, found: Inspection, most: int | None = Non
     for group in shown:
         _print_group(console, group)
     if len(shown) < len(groups):
-        _line(console, f"\n... and {len(groups) - len(shown)} more (use --all or --json)")
+        print_line(console, f"\n... and {len(groups) - len(shown)} more (use --all or --json)")
     if found.left_out:
-        _line(console, f"\n{found.left_out} more connections were not looked at: use --filter")
+        print_line(console, f"\n{found.left_out} more connections were not looked at: use --filter")
     _print_keys(console, found.keys, most)
 
 
@@ -140,10 +139,7 @@ def _print_group(console: Console, group: list[Conversation]) -> None:
     )
     for name, side, other in (("client", here, there), ("server", there, here)):
         for text in _side_texts(name, side, other):
-            if console.is_terminal:
-                console.print(Padding(Text(text), (0, 0, 0, 2)))
-            else:
-                console.print(Text(f"  {text}"), soft_wrap=True)
+            print_indented(console, text)
 
 
 def _side_texts(name: str, side: Side, other: Side) -> list[str]:
@@ -163,7 +159,7 @@ def _side_texts(name: str, side: Side, other: Side) -> list[str]:
     lengths = ", ".join(map(str, sorted(side.mac_lengths)))
     macs = f"; MACs of {lengths} bytes" if lengths else ""
     resets = f" ({side.resets} of them RST)" if side.resets else ""
-    texts = [f"{name} sends {_count(side.segments, 'segment')}: {', '.join(parts)}{resets}{macs}"]
+    texts = [f"{name} sends {counted(side.segments, 'segment')}: {', '.join(parts)}{resets}{macs}"]
     texts += [f"  {_run_text(run)}" for run in side.runs[:SHOWN_RUNS]]
     hidden = len(side.runs) - SHOWN_RUNS + side.more_runs
     if hidden > 0:
@@ -177,7 +173,7 @@ def _side_texts(name: str, side: Side, other: Side) -> list[str]:
         texts.append(f"  options: {_options_text(side.other_options)}")
     again = side.retransmitted_syns
     if again:
-        texts.append(f"  SYN retransmitted {again} time{'s' if again > 1 else ''}")
+        texts.append(f"  SYN retransmitted {counted(again, 'time')}")
     if len(side.syns) > 1:
         texts.append(f"  SYNs with {len(side.syns)} different ISNs (the ports were used again)")
     return texts
@@ -188,7 +184,7 @@ def _run_text(run: KeyIdRun) -> str:
     where = f"#{run.first}" if run.first == run.last else f"#{run.first} to #{run.last}"
     return (
         f"KeyID {run.key_id}, RNextKeyID {run.rnext_key_id}: {where} "
-        f"({_count(run.count, 'segment')})"
+        f"({counted(run.count, 'segment')})"
     )
 
 
@@ -199,12 +195,12 @@ def _options_text(kinds: set[int]) -> str:
 
 def _print_keys(console: Console, keys: list[KeyOutline], most: int | None) -> None:
     if not keys:
-        _line(console, "\nNothing is signed: no key file is needed.")
+        print_line(console, "\nNothing is signed: no key file is needed.")
         return
-    _line(console, "\nA key file for this must contain:")
+    print_line(console, "\nA key file for this must contain:")
     for one in keys[:most]:
         ends = f"{one.local} and {endpoint_text(one.remote, one.remote_port)}"
-        used = f"{_count(one.connections, 'connection')}"
+        used = counted(one.connections, "connection")
         if one.is_tcp_md5:
             text = f"TCP-MD5 between {ends} ({used})"
         else:
@@ -213,14 +209,6 @@ def _print_keys(console: Console, keys: list[KeyOutline], most: int | None) -> N
                 f"KeyIDs {one.send_id}/{one.recv_id}{unsure} between {ends}: MAC of "
                 f"{one.mac_length} bytes, {' or '.join(one.algorithms)} ({used})"
             )
-        _line(console, f"  {text}")
+        print_line(console, f"  {text}")
     if most is not None and len(keys) > most:
-        _line(console, f"  ... and {len(keys) - most} more (use --all or --json)")
-
-
-def _line(console: Console, text: str) -> None:
-    console.print(text, soft_wrap=True, markup=False, highlight=False)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+        print_line(console, f"  ... and {len(keys) - most} more (use --all or --json)")

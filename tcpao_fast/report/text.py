@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -18,6 +17,7 @@ from tcpao_fast.keys import KeyChain, MasterKey
 from tcpao_fast.keys.addresses import side_text
 from tcpao_fast.keys.compare import Comparison
 from tcpao_fast.keys.lint import LintFinding
+from tcpao_fast.report.console import counted, print_indented, print_line, print_unread
 from tcpao_fast.report.results import CaptureReport, ConnectionReport, Diagnosis, RewriteReport
 from tcpao_fast.text import endpoint_text
 
@@ -48,14 +48,12 @@ def style(verdict: Verdict) -> str:
 
 def print_capture(console: Console, report: CaptureReport, most: int | None = None) -> None:
     """A `CaptureReport`: verdicts, then connections, those with bad segments first."""
-    console.print(
+    print_line(
+        console,
         f"{', '.join(report.captures)}: {report.segments} TCP segments, "
         f"{report.signed} signed with TCP-AO",
-        soft_wrap=True,
-        markup=False,
-        highlight=False,
     )
-    _print_unread(console, report)
+    print_unread(console, report)
     verdicts = Table(box=None, show_header=False, pad_edge=False)
     verdicts.add_column(no_wrap=True)
     verdicts.add_column(justify="right", no_wrap=True)
@@ -100,7 +98,7 @@ def _print_search(console: Console, search: SearchReport) -> None:
             if one.isns is None
             else f"{one.isns[0]} and {one.isns[1]}, after {one.tried:,} pairs"
         )
-        console.print(f"  {ends}: {what}", soft_wrap=True, markup=False, highlight=False)
+        print_line(console, f"  {ends}: {what}")
 
 
 def print_diagnosis(console: Console, diagnosis: Diagnosis, most: int | None = None) -> None:
@@ -108,29 +106,24 @@ def print_diagnosis(console: Console, diagnosis: Diagnosis, most: int | None = N
     colours = {Rank.bad: "red", Rank.undecided: "yellow", Rank.remark: ""}
     report = diagnosis.report
     counts = ", ".join(f"{count} {name}" for name, count in report.counts.items() if count)
-    console.print(
+    print_line(
+        console,
         f"{', '.join(report.captures)}: {counts or 'no TCP segments'}",
-        soft_wrap=True,
-        markup=False,
-        highlight=False,
     )
-    _print_unread(console, report)
+    print_unread(console, report)
     if not diagnosis.findings:
         console.print(f"No findings: {_why_none(report)}.", highlight=False)
     for one in diagnosis.findings[:most]:
         packets = ", ".join(f"#{number}" for number in one.packets)
         vlan = f" vlan {one.vrf}" if one.vrf else ""
-        counted = ", ".join(f"{count} {name}" for name, count in one.counts.items())
+        seen = ", ".join(f"{count} {name}" for name, count in one.counts.items())
         client = one.client[0] if one.connections > 1 else endpoint_text(*one.client)
         many = f" ({one.connections} connections)" if one.connections > 1 else ""
         head = f"{client} - {endpoint_text(*one.server)}{vlan}{many}: {one.reason}"
         console.print()
         console.print(Text(head, colours[one.rank]), soft_wrap=True)
-        for line in (one.sentence, f"Seen: {counted}; packets {packets}", f"Fix: {one.advice}"):
-            if console.is_terminal:
-                console.print(Padding(Text(line), (0, 0, 0, 2)))
-            else:
-                console.print(Text(f"  {line}"), soft_wrap=True)
+        for line in (one.sentence, f"Seen: {seen}; packets {packets}", f"Fix: {one.advice}"):
+            print_indented(console, line)
     if diagnosis.secrets is not None:
         _print_secret_search(console, diagnosis.secrets)
     hidden = 0 if most is None else max(0, len(diagnosis.findings) - most)
@@ -150,15 +143,10 @@ def _print_secret_search(console: Console, search: SecretSearch) -> None:
         text = f"{search.name} was not read: there is no side whose secret is not known"
     else:
         text = (
-            f"{search.lines:,} lines of {search.name} tried in {search.seconds:.1f} s: the secrets "
-            f"of {len(search.found)} of {search.sides} sides of connections are there"
+            f"{counted(search.lines, 'line')} of {search.name} tried in {search.seconds:.1f} s: "
+            f"the secrets of {len(search.found)} of {search.sides} sides of connections are there"
         )
-    console.print(f"\n{text}.", soft_wrap=True, highlight=False)
-
-
-def _print_unread(console: Console, report: CaptureReport) -> None:
-    for line in report.unread_texts():
-        console.print(Text(line, "yellow"), soft_wrap=True)
+    print_line(console, f"\n{text}.")
 
 
 def _why_none(report: CaptureReport) -> str:
@@ -204,11 +192,9 @@ def _rank(one: ConnectionReport) -> int:
 
 def print_rewrite(console: Console, report: RewriteReport) -> None:
     """A `RewriteReport`: how many segments were signed or stripped, and why others were not."""
-    console.print(
+    print_line(
+        console,
         f"{report.output}: {report.done} of {report.segments} TCP segments {report.action}",
-        soft_wrap=True,
-        markup=False,
-        highlight=False,
     )
     for reason, count in report.left.items():
         console.print(f"  left unchanged: {count}, {reason}: {LEFT.get(reason, '')}")
@@ -320,7 +306,7 @@ def print_comparison(console: Console, found: Comparison, a: str, b: str) -> Non
         "differs": "does not match",
         "partly": "matches with some keys only",
     }
-    _plain(console, f"A is {a}, B is {b}")
+    print_line(console, f"A is {a}, B is {b}")
     for one in sorted(found.sessions, key=lambda one: one.verdict == "matches"):
         console.print()
         head = Text(f"{one.ends}: ")
@@ -329,22 +315,20 @@ def print_comparison(console: Console, found: Comparison, a: str, b: str) -> Non
         for pair in one.keys:
             if pair.a is None or pair.b is None:
                 name, other = (pair.a, "B") if pair.b is None else (pair.b, "A")
-                _plain(console, f"  {name}: {other} has no such key")
+                print_line(console, f"  {name}: {other} has no such key")
                 continue
             same = "; ".join(d.what for d in pair.differences) or "no differences"
-            _plain(console, f"  A: {pair.a}, B: {pair.b}: {same}")
+            print_line(console, f"  A: {pair.a}, B: {pair.b}: {same}")
     for name, keys in (("A", found.only_a), ("B", found.only_b)):
         if keys:
-            _plain(console, f"\nOnly in {name}: {', '.join(keys)}")
+            print_line(console, f"\nOnly in {name}: {', '.join(keys)}")
     if found.doubtful:
-        _plain(
+        print_line(
             console,
             f"\nNot compared: {', '.join(found.doubtful)}: the files do not say which of these "
             "are the two ends of one session; give --address-a and --address-b",
         )
     if not found.sessions and not found.doubtful:
-        _plain(console, "\nNo session is in both files: see --address-a, --address-b, --same-end")
-
-
-def _plain(console: Console, text: str) -> None:
-    console.print(text, soft_wrap=True, markup=False, highlight=False)
+        print_line(
+            console, "\nNo session is in both files: see --address-a, --address-b, --same-end"
+        )

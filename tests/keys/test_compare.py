@@ -107,17 +107,26 @@ def test_many_neighbors():
     mine = [key(remote=f"10.0.0.{n}", secret=b"s%d" % n) for n in range(2, 9)]
     theirs = [other(mine[3]), other(key(), remote="10.9.9.9", secret=b"elsewhere")]
     found = compared(mine, theirs)
-    assert [(one.ends, one.verdict) for one in found.sessions][:1] == [
-        ("10.0.0.1 - 10.0.0.5", "matches")
-    ]
+    matching = ("10.0.0.1 - 10.0.0.5", "matches")
+    assert [(one.ends, one.verdict) for one in found.sessions] == [matching]
+    # which of the others 10.9.9.9 may be, nothing tells: nothing is claimed of them
+    assert len(found.doubtful) == 7 and not found.only_a and not found.only_b
     told = compared(mine, theirs, address_a=A, address_b="10.0.0.5")
-    assert [(one.ends, one.verdict) for one in told.sessions] == [
-        ("10.0.0.1 - 10.0.0.5", "matches")
-    ]
+    assert [(one.ends, one.verdict) for one in told.sessions] == [matching]
     assert len(told.only_a) == 6 and len(told.only_b) == 1 and told.exit_status == 0
-    # nothing in common: nothing is claimed
+    # nothing in common
     strange = compared(mine[:3], [other(key(), secret=b"q1", remote=f"10.9.9.{n}") for n in (1, 2)])
-    assert strange.doubtful or not strange.sessions
+    assert not strange.sessions and len(strange.doubtful) == 5 and strange.exit_status == 3
+
+
+def test_one_secret_for_all_neighbors():
+    """It tells nothing: addresses have to."""
+    mine = [key(remote=f"10.0.0.{n}") for n in (2, 3)]
+    theirs = [other(key()), other(key(), remote="10.9.9.9")]
+    found = compared(mine, theirs)
+    assert not found.sessions and len(found.doubtful) == 4
+    told = compared(mine, theirs, address_a=A, address_b=B)
+    assert [(one.ends, one.verdict) for one in told.sessions] == [(f"{A} - {B}", "matches")]
 
 
 def test_nothing_in_common():
