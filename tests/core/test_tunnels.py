@@ -77,6 +77,12 @@ TUNNELS = [
     ("NFLOG of a big-endian host", 239,
      lambda p: b"\2\0\0\x01" + b"\0\x08\0\1\x08\0\1\0" + struct.pack(">HH", 4 + len(p), 9) + p,
      False),
+    ("NFLOG of a bridge, its VLAN a nested attribute", 239,
+     lambda p: b"\7\0\0\x01" + b"\x14\0\x14\x80\6\0\1\0\0\x2a\0\0\6\0\2\0\x81\0\0\0"
+     + struct.pack("<HH", 4 + len(p), 9) + p, False),
+    ("NFLOG of a bridge of a big-endian host", 239,
+     lambda p: b"\7\0\0\x01" + b"\0\x14\x80\x14\0\6\0\1\0\x2a\0\0\0\6\0\2\x81\0\0\0"
+     + struct.pack(">HH", 4 + len(p), 9) + p, False),
     ("L2TPv3", RAW_IP, lambda p: ip(b"\0\0\0\7" + inner(p), 115), True),
     ("L2TPv3 with a cookie", RAW_IP,
      lambda p: ip(b"\0\0\0\7" + b"cookie!!" + inner(p), 115), True),

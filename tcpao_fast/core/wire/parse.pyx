@@ -594,17 +594,15 @@ cdef void parse_frame_relay(const uint8_t *at, const uint8_t *end, size_t missin
 cdef void parse_nflog(const uint8_t *at, const uint8_t *end, size_t missing, Segment *out,
                       Noted *noted) noexcept nogil:
     """Linux's NFLOG: attributes, of which one is the IP packet; lengths in the host's byte order,
-    which for the attributes before it is told by the type: it is small."""
-    cdef uint32_t size, kind, one, two
+    which the type of an attribute tells: it is small, but for the flags on top."""
+    cdef uint32_t size, kind
     at += 4
     while end - at >= 4:
-        one = at[0] | at[1] << 8
-        two = at[2] | at[3] << 8
-        if two > 0xFF:                      # big endian
-            one = be16(at)
-            two = be16(at + 2)
-        size = one
-        kind = two & 0x7FFF
+        size = at[0] | at[1] << 8
+        kind = (at[2] | at[3] << 8) & 0x3FFF
+        if kind > 0xFF:                     # big endian
+            size = be16(at)
+            kind = be16(at + 2) & 0x3FFF
         if size < 4:
             return
         if kind == 9:                       # NFULA_PAYLOAD
