@@ -1,4 +1,4 @@
-"""Addresses and endpoints as text."""
+"""Addresses, endpoints and numbers of things as text."""
 
 from __future__ import annotations
 
@@ -17,3 +17,8 @@ def endpoint_text(address: str, port: int) -> str:
     if not port:
         return address
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """``1 segment``, ``1,200 segments``; `many` is for what an s at the end is not enough for."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -27,6 +27,7 @@ from tcpao_fast.report.text import (
     print_findings,
     print_keys,
 )
+from tcpao_fast.text import counted
 
 
 @click.group("keys", short_help="Check, show, compare or convert key files.")
@@ -133,8 +134,7 @@ def convert_command(source: str, target: str, form: str | None, to: str) -> None
         output.commit()
     finally:
         output.discard()
-    plural = "s" if conversion.keys != 1 else ""
-    click.echo(f"{source}: {conversion.keys} key{plural}, {conversion.form} to {to}", err=True)
+    click.echo(f"{source}: {counted(conversion.keys, 'key')}, {conversion.form} to {to}", err=True)
     for note in conversion.notes:
         click.echo(f"note: {note}", err=True)
     for lost in conversion.lost:

@@ -27,7 +27,7 @@ from tcpao_fast.diagnose.unexplained import (
 )
 from tcpao_fast.engine.verdicts import BAD, GOOD, Verdict
 from tcpao_fast.keys import MasterKey
-from tcpao_fast.text import endpoint_text
+from tcpao_fast.text import counted, endpoint_text
 
 #: Packet numbers that a finding names.
 PACKETS = 8
@@ -148,7 +148,8 @@ def findings_of(
 #: What differs from one connection to the next though the reason is the same.
 _HOW_FAR = re.compile(
     r"none of \d+ interpretations of the key file produces them|#\d+"
-    r"|\b\d+ (?=segments|signed segments|times|before have)|up to \d+ bytes|" + NOT_DEEP
+    r"|\b[\d,]+ (?:signed )?segments?(?: stands?| was| were| from there (?:is|are) good)?"
+    r"|\b[\d,]+ (?:times?|before ha(?:s|ve))|up to \d+ bytes|" + NOT_DEEP
 )
 
 
@@ -333,15 +334,15 @@ def _of_fragments(fragments: Fragments) -> Finding:
     """Datagrams whose ports are not known, as parts of them are missing."""
     (source, destination), *others = fragments.hosts
     count = fragments.incomplete
-    datagrams = "1 IP datagram" if count == 1 else f"{count} IP datagrams"
-    more = f" and between {len(others)} other pairs of hosts" if others else ""
+    pairs = counted(len(others), "other pair of hosts", "other pairs of hosts")
+    more = f" and between {pairs}" if others else ""
     return Finding(
         (source, 0),
         (destination, 0),
         0,
         "truncated",
-        f"{datagrams} with TCP could not be reassembled, as fragments are missing: fragments were "
-        f"captured from {source} to {destination}{more}.",
+        f"{counted(count, 'IP datagram')} with TCP could not be reassembled, as fragments are "
+        f"missing: fragments were captured from {source} to {destination}{more}.",
         "capture all fragments (a filter on ports matches only the first of each datagram), or "
         "avoid fragmentation",
         {Verdict.truncated.name: count},

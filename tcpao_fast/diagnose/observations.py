@@ -11,6 +11,7 @@ from tcpao_fast.diagnose.copies import Copy
 from tcpao_fast.diagnose.evidence import ConnectionEvidence, Sample
 from tcpao_fast.engine.verdicts import GOOD, UNSIGNED, Verdict
 from tcpao_fast.keys import MasterKey
+from tcpao_fast.text import counted
 
 _NONE, _AO, _MD5 = 0, 1, 2
 _RST = 4
@@ -271,7 +272,8 @@ def truncated(connection: ConnectionEvidence, keys: tuple[MasterKey, ...]) -> It
     if total:
         yield Observation(
             "truncated",
-            f"{total} segments were not captured completely, but the MAC covers all of their bytes",
+            counted(total, "segment was", "segments were")
+            + " not captured completely, but the MAC covers every byte",
             "capture complete packets (tcpdump -s 0) and all fragments",
             {Verdict.truncated.name: total},
             _packets(connection, 0, Verdict.truncated)[:4]
@@ -305,7 +307,10 @@ def missing_handshake(
     if len(unknown) < len(kept):  # the others are tried
         total = len(unknown)
     if total:
-        what = f"the handshake was not captured, so {total} signed segments cannot be checked"
+        what = (
+            f"the handshake was not captured, so {counted(total, 'signed segment')} cannot be "
+            "checked"
+        )
         advice = (
             "capture from the SYN on, or provide the ISNs: --isn (from TCP_AO_REPAIR), --state "
             "from an earlier capture, or --search-isn N for a connection that has sent little"
@@ -314,9 +319,10 @@ def missing_handshake(
         unchecked = [s.number for s in connection.samples if s.verdict is Verdict.missing_isn]
         if answers and unchecked and max(unchecked) < max(answers):
             what = (
-                f"{total} signed segments stand before the handshake that was captured, so they "
-                "cannot be checked: they are of an earlier connection between the same ports, or "
-                "the packets are not in the order of time"
+                counted(total, "signed segment stands", "signed segments stand")
+                + " before the handshake that was captured, and cannot be checked: either an "
+                "earlier connection used the same ports, or the packets are not in the order of "
+                "time"
             )
             advice = (
                 "sort the capture by time (reordercap), if it is out of order; for an earlier "
@@ -459,8 +465,8 @@ def dropped_by_linux(
             yield Observation(
                 "rewritten_address",
                 f"a good segment of {sender} has checksum 0x0000 and was retransmitted "
-                f"{one.repeats} times: Linux mistakes it for an outgoing segment, swaps the "
-                "addresses in its MAC and drops it",
+                f"{counted(one.repeats, 'time')}: Linux mistakes it for an outgoing segment, swaps "
+                "the addresses in its MAC and drops it",
                 "a known bug in Linux with one segment in 65,536; a retransmission gets through "
                 "as soon as its timestamp or window changes",
                 {Verdict.good.name: one.repeats + 1},
@@ -470,7 +476,7 @@ def dropped_by_linux(
             yield Observation(
                 "sne",
                 f"good segments of {sender}, whose ISN is 0xFFFFFFFF, were retransmitted "
-                f"{one.repeats} times: Linux uses SNE 0 instead of 1 and drops them",
+                f"{counted(one.repeats, 'time')}: Linux uses SNE 0 instead of 1 and drops them",
                 "a known bug in Linux with this one ISN in 2^32: reopen the connection",
                 {Verdict.good.name: one.repeats + 1},
                 (one.number,),

@@ -9,6 +9,7 @@ from tcpao_fast.diagnose.evidence import ConnectionEvidence, Sample
 from tcpao_fast.diagnose.solve import Solver
 from tcpao_fast.engine.verdicts import GOOD, Verdict
 from tcpao_fast.keys import MasterKey
+from tcpao_fast.text import counted
 
 NOT_DEEP = "not tried in depth, because many other connections failed in the same way"
 _GOOD = sorted(GOOD)
@@ -86,8 +87,9 @@ def no_secret(case: Unexplained) -> tuple[str, str, str]:
         )
         return (
             "secret_changed",
-            f"{since[:1].upper()}{since[1:]} has a {macs[:-1]} of key {labels}, but {good} before "
-            f"have: a secret was most likely changed in the live session ({case.depth})",
+            f"{since[:1].upper()}{since[1:]} has a {macs[:-1]} of key {labels}, but "
+            f"{counted(good, 'before has', 'before have')}: a secret was most likely changed in "
+            f"the live session ({case.depth})",
             "add the new secret as another key, or use the same one on both sides; otherwise find "
             "out what modifies the segments from there on",
         )
@@ -95,7 +97,8 @@ def no_secret(case: Unexplained) -> tuple[str, str, str]:
     if good:
         return (
             "wrong_secret",
-            f"{sentence}; yet {good} segments from there are good",
+            f"{sentence}; yet "
+            + counted(good, "segment from there is good", "segments from there are good"),
             "as other segments are good, the secret is most likely correct: these were sent by "
             "somebody else, modified in transit (sequence numbers, window, options), or merged by "
             "offloading",

@@ -26,8 +26,3 @@ def print_unread(console: Console, report: CaptureReport) -> None:
     """Records of link types that cannot be read."""
     for line in report.unread_texts():
         console.print(Text(line, "yellow"), soft_wrap=True)
-
-
-def counted(number: int, what: str) -> str:
-    """``1 segment``, ``1,200 segments``."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -10,9 +10,9 @@ from rich.text import Text
 
 from tcpao_fast.diagnose.inspection import Conversation, KeyIdRun, Side
 from tcpao_fast.keys.outline import KeyOutline
-from tcpao_fast.report.console import counted, print_indented, print_line, print_unread
+from tcpao_fast.report.console import print_indented, print_line, print_unread
 from tcpao_fast.report.results import CaptureReport
-from tcpao_fast.text import endpoint_text
+from tcpao_fast.text import counted, endpoint_text
 
 #: Changes of KeyIDs that are shown of a side.
 SHOWN_RUNS = 8
@@ -107,7 +107,8 @@ def print_inspection(console: Console, found: Inspection, most: int | None = Non
     if len(shown) < len(groups):
         print_line(console, f"\n... and {len(groups) - len(shown)} more (use --all or --json)")
     if found.left_out:
-        print_line(console, f"\n{found.left_out} more connections were not looked at: use --filter")
+        more = counted(found.left_out, "more connection was", "more connections were")
+        print_line(console, f"\n{more} not looked at: use --filter")
     _print_keys(console, found.keys, most)
 
 
@@ -163,7 +164,7 @@ def _side_texts(name: str, side: Side, other: Side) -> list[str]:
     texts += [f"  {_run_text(run)}" for run in side.runs[:SHOWN_RUNS]]
     hidden = len(side.runs) - SHOWN_RUNS + side.more_runs
     if hidden > 0:
-        texts.append(f"  and {hidden} more changes of KeyID or RNextKeyID")
+        texts.append(f"  and {counted(hidden, 'more change')} of KeyID or RNextKeyID")
     syn = _options_text(side.syn_options)
     if side.syns:
         mss = f" {side.mss}" if side.mss else ""

@@ -17,9 +17,9 @@ from tcpao_fast.keys import KeyChain, MasterKey
 from tcpao_fast.keys.addresses import side_text
 from tcpao_fast.keys.compare import Comparison
 from tcpao_fast.keys.lint import LintFinding
-from tcpao_fast.report.console import counted, print_indented, print_line, print_unread
+from tcpao_fast.report.console import print_indented, print_line, print_unread
 from tcpao_fast.report.results import CaptureReport, ConnectionReport, Diagnosis, RewriteReport
-from tcpao_fast.text import endpoint_text
+from tcpao_fast.text import counted, endpoint_text
 
 LEFT = {
     "no_key": "no key matches the connection",
@@ -50,8 +50,8 @@ def print_capture(console: Console, report: CaptureReport, most: int | None = No
     """A `CaptureReport`: verdicts, then connections, those with bad segments first."""
     print_line(
         console,
-        f"{', '.join(report.captures)}: {report.segments} TCP segments, "
-        f"{report.signed} signed with TCP-AO",
+        f"{', '.join(report.captures)}: {counted(report.segments, 'TCP segment')}, "
+        f"{report.signed:,} signed with TCP-AO",
     )
     print_unread(console, report)
     verdicts = Table(box=None, show_header=False, pad_edge=False)
@@ -75,7 +75,7 @@ def print_capture(console: Console, report: CaptureReport, most: int | None = No
         verdicts_of = ", ".join(f"{count} {name}" for name, count in others.counts.items())
         first = f", first bad #{others.first_bad}" if others.first_bad is not None else ""
         console.print(
-            f"\n{others.connections:,} more connections, together: {verdicts_of}{first}",
+            f"\n{counted(others.connections, 'more connection')}, together: {verdicts_of}{first}",
             highlight=False,
             soft_wrap=True,
         )
@@ -130,11 +130,11 @@ def print_diagnosis(console: Console, diagnosis: Diagnosis, most: int | None = N
     if hidden:
         console.print(f"\n... and {hidden} more (use --all or --json to see them)")
     if diagnosis.left_out:
-        console.print(
-            f"\n{diagnosis.left_out} more connections have segments that are not good but were "
-            "not examined: use --filter to select them",
-            highlight=False,
+        what = " segments that are not good but "
+        more = counted(
+            diagnosis.left_out, f"more connection has{what}was", f"more connections have{what}were"
         )
+        print_line(console, f"\n{more} not examined: use --filter to select them")
 
 
 def _print_secret_search(console: Console, search: SecretSearch) -> None:
@@ -265,7 +265,7 @@ def print_kernels(console: Console, timings: dict[str, list[dict[str, Any]]]) ->
 
 def print_findings(chain: KeyChain, findings: list[LintFinding]) -> None:
     """What the linter found, key by key; nothing of a secret."""
-    click.echo(f"{len(chain)} key{'s' if len(chain) != 1 else ''}, no mistakes")
+    click.echo(f"{counted(len(chain), 'key')}, no mistakes")
     for one in findings:
         names = ", ".join(f"{number + 1} ({chain[number].label})" for number in one.keys)
         click.echo(f"{one.severity.value}: key {names}: {one.what}: {one.advice}")
