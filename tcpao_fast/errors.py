@@ -108,13 +108,16 @@ class CaptureError(TcpAoError, ValueError):
     offset : int or None
         Where in the file the damage begins, in bytes; of a compressed file in what it holds.
     report : CaptureReport or None
-        From `verify_capture`: what was found before the damage.
+        What was read before the damage.
+    found : Diagnosis, Inspection or None
+        What `diagnose_capture` or `inspect_capture` found before it.
     """
 
     def __init__(self, path: str, what: str, offset: int | None = None) -> None:
         self.path = path
         self.offset = offset
         self.report: Any = None
+        self.found: Any = None
         at = "" if offset is None else f" at byte {offset}"
         super().__init__(f"{path}: {what}{at}")
 

@@ -26,14 +26,16 @@ from rich.progress import (
 
 from tcpao_fast.capture.output import require_distinct
 from tcpao_fast.capture.reader import STANDARD_STREAM
-from tcpao_fast.errors import KeyFileError
+from tcpao_fast.errors import CaptureError, KeyFileError
 from tcpao_fast.keys import KeyChain
 from tcpao_fast.keys.files import load_keys
 from tcpao_fast.keys.join import join_chains
-from tcpao_fast.report.results import RewriteReport
+from tcpao_fast.report.inspection import Inspection
+from tcpao_fast.report.results import Diagnosis, RewriteReport
 from tcpao_fast.report.text import print_rewrite
 
 F = TypeVar("F", bound=Callable[..., Any])
+Found = TypeVar("Found", Diagnosis, Inspection)
 
 
 if TYPE_CHECKING:
@@ -180,6 +182,17 @@ def console(stderr: bool = False) -> Console:
 def print_json(value: Any) -> None:
     """One JSON object on standard output."""
     click.echo(json.dumps(value, indent=2))
+
+
+@contextmanager
+def shown_before_damage(show: Callable[[Found], None]) -> Iterator[None]:
+    """Show what was found before the damage of a capture; the damage is told after it."""
+    try:
+        yield
+    except CaptureError as error:
+        if error.found is not None and error.found.report.records:
+            show(error.found)
+        raise
 
 
 @contextmanager

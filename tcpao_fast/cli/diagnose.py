@@ -18,10 +18,12 @@ from tcpao_fast.cli.common import (
     keys_option,
     progress_bar,
     quiet_option,
+    shown_before_damage,
     threads_option,
 )
 from tcpao_fast.jobs.diagnose import diagnose_capture
 from tcpao_fast.keys import KeyChain
+from tcpao_fast.report.results import Diagnosis
 from tcpao_fast.report.text import print_diagnosis
 
 SHOWN_FINDINGS = 20
@@ -83,7 +85,14 @@ def diagnose_command(
       2  wrong usage, an unreadable file or a bad key file
       3  nothing is bad, but something could not be decided, or nothing was signed
     """
-    with progress_bar() as progress:
+
+    def show(diagnosis: Diagnosis) -> None:
+        if as_json and not quiet:
+            click.echo(json.dumps(diagnosis.as_list(), indent=2))
+        elif not quiet:
+            print_diagnosis(console(), diagnosis, None if show_all else SHOWN_FINDINGS)
+
+    with shown_before_damage(show), progress_bar() as progress:
         diagnosis = diagnose_capture(
             captures,
             chain,
@@ -94,8 +103,5 @@ def diagnose_command(
             try_secrets=_secrets(secret_file, captures),
             show_secrets=show_secrets,
         )
-    if as_json and not quiet:
-        click.echo(json.dumps(diagnosis.as_list(), indent=2))
-    elif not quiet:
-        print_diagnosis(console(), diagnosis, None if show_all else SHOWN_FINDINGS)
+    show(diagnosis)
     raise SystemExit(diagnosis.exit_status)

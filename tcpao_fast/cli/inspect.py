@@ -13,9 +13,9 @@ from tcpao_fast.cli.common import (
     json_option,
     progress_bar,
     quiet_option,
+    shown_before_damage,
     threads_option,
 )
-from tcpao_fast.errors import CaptureError
 from tcpao_fast.jobs.inspect import inspect_capture
 from tcpao_fast.report.inspection import Inspection, print_inspection
 
@@ -57,19 +57,13 @@ def inspect_command(
         elif not quiet:
             print_inspection(console(), found, None if show_all else SHOWN_CONNECTIONS)
 
-    try:
-        with progress_bar() as progress:
-            found = inspect_capture(
-                captures,
-                keys=keys,
-                threads=threads,
-                progress=progress,
-                packet_filter=packet_filter,
-            )
-    except CaptureError as error:
-        found = error.report
-        if isinstance(found, Inspection) and found.report.records:
-            show(found)
-        raise
+    with shown_before_damage(show), progress_bar() as progress:
+        found = inspect_capture(
+            captures,
+            keys=keys,
+            threads=threads,
+            progress=progress,
+            packet_filter=packet_filter,
+        )
     show(found)
     raise SystemExit(found.exit_status)

@@ -26,7 +26,7 @@ MAX_OPTIONS = 16
 
 _NONE, _AO, _MD5 = 0, 1, 2
 _SYN, _ACK, _RST = 2, 16, 4
-_SEGMENT, _CUT, _MALFORMED = 1, 2, 3
+_SEGMENT = 1
 
 
 @dataclass(slots=True)
@@ -71,7 +71,7 @@ class Side:
     ao, md5, unsigned : int
         Segments with TCP-AO, with TCP-MD5, with neither.
     damaged : int
-        Segments with a broken header or options, or cut by the snap length before them.
+        Segments with a broken header or options, or cut within them by the snap length.
     resets : int
         Segments with RST that are not signed.
     macs : Counter of (int, int)
@@ -238,9 +238,7 @@ class InspectionCollector:
         numbers = rows.numbers[group]
         conversation.first = min(conversation.first, int(numbers[0]))
         conversation.last = max(conversation.last, int(numbers[-1]))
-        sound = (segments["kind"] == _SEGMENT) | (
-            (segments["kind"] == _CUT) & (segments["header_length"] >= 20)
-        )
+        sound = segments["kind"] == _SEGMENT
         auth = segments["auth"]
         signed = sound & (auth == _AO)
         side.ao += int(signed.sum())

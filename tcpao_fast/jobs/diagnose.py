@@ -19,7 +19,7 @@ from tcpao_fast.engine.secrets import read_secrets
 from tcpao_fast.errors import KeyFileError
 from tcpao_fast.jobs.stream import PathLike, Progress, Sink, as_paths, verify_into
 from tcpao_fast.keys import MasterKey
-from tcpao_fast.report.results import Diagnosis
+from tcpao_fast.report.results import Diagnosis, Interrupted
 
 
 def diagnose_capture(
@@ -56,8 +56,8 @@ def diagnose_capture(
     Raises
     ------
     CaptureError
-        A file cannot be read or is damaged. The attribute ``report`` is the `CaptureReport` of
-        everything before the damage.
+        A file cannot be read or is damaged. The attributes ``report`` and ``found`` are the
+        `CaptureReport` and the `Diagnosis` of everything before the damage.
     InvalidArgumentError, MissingExtraError, StateError
         As for `verify_capture`.
     KeyFileError
@@ -104,6 +104,7 @@ def diagnose_with(
     )
     if damage is not None:
         damage.report = report
+    if isinstance(damage, Interrupted):
         raise damage
     search = None
     if try_secrets is not None:
@@ -115,7 +116,11 @@ def diagnose_with(
         search,
     )
     result = None if search is None else search.result
-    return engine, Diagnosis(found, report, collector.left_out, result)
+    diagnosis = Diagnosis(found, report, collector.left_out, result)
+    if damage is not None:
+        damage.found = diagnosis
+        raise damage
+    return engine, diagnosis
 
 
 class _LineSearch:

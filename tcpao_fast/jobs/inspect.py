@@ -9,6 +9,7 @@ from tcpao_fast.capture.output import OutputFile, require_distinct
 from tcpao_fast.capture.reader import in_time_order
 from tcpao_fast.diagnose.inspection import InspectionCollector, needed_keys
 from tcpao_fast.engine import Engine
+from tcpao_fast.errors import CaptureError
 from tcpao_fast.jobs.stream import PathLike, Progress, as_paths, verify_into
 from tcpao_fast.keys.outline import template
 from tcpao_fast.report.inspection import Inspection
@@ -39,8 +40,9 @@ def inspect_capture(
     Raises
     ------
     CaptureError
-        A file cannot be read or is damaged, or `keys` cannot be written. The attribute ``report``
-        is the `Inspection` of everything before the damage.
+        A file cannot be read or is damaged, or `keys` cannot be written. The attributes
+        ``report`` and ``found`` are the `CaptureReport` and the `Inspection` of everything before
+        the damage.
     InvalidArgumentError, MissingExtraError
         As for `verify_capture`.
     """
@@ -58,7 +60,9 @@ def inspect_capture(
     outlines = needed_keys(collector.conversations)
     found = Inspection(report, conversations, outlines, collector.left_out)
     if damage is not None:
-        damage.report = found
+        damage.report = report
+        if isinstance(damage, CaptureError):
+            damage.found = found
         raise damage
     if keys is not None:
         output = OutputFile(keys, private=True)

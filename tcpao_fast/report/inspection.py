@@ -91,6 +91,9 @@ def print_inspection(console: Console, found: Inspection, most: int | None = Non
         "neither": sum(side.unsigned for side in sides),
     }
     what = ", ".join(f"{count} with {name}" for name, count in counts.items())
+    others = found.report.segments - sum(counts.values())
+    if others:
+        what += f", {others} damaged or cut" + (" or not looked at" if found.left_out else "")
     total = len(found.conversations) + found.left_out
     print_line(
         console,
@@ -109,7 +112,12 @@ def print_inspection(console: Console, found: Inspection, most: int | None = Non
     if found.left_out:
         more = counted(found.left_out, "more connection was", "more connections were")
         print_line(console, f"\n{more} not looked at: use --filter")
-    _print_keys(console, found.keys, most)
+    if found.keys:
+        known = ", as far as could be read" if others else ""
+        print_line(console, f"\nA key file for this must contain{known}:")
+        _print_keys(console, found.keys, most)
+    else:
+        print_line(console, f"\n{_no_keys(found, others)}.")
 
 
 def _alike(one: Conversation) -> tuple[Any, ...]:
@@ -121,7 +129,7 @@ def _alike(one: Conversation) -> tuple[Any, ...]:
             tuple(sorted(side.mac_lengths)),
             side.md5 > 0,
             side.unsigned > 0,
-            side.segments > 0,
+            side.damaged > 0,
         )
         for side in (here, there)
     )
@@ -138,15 +146,15 @@ def _print_group(console: Console, group: list[Conversation]) -> None:
         Text(f"{endpoint_text(*client)} - {endpoint_text(*server)}{vlan}{many}", "bold"),
         soft_wrap=True,
     )
-    for name, side, other in (("client", here, there), ("server", there, here)):
-        for text in _side_texts(name, side, other):
+    for name, side in (("client", here), ("server", there)):
+        for text in _side_texts(name, side):
             print_indented(console, text)
 
 
-def _side_texts(name: str, side: Side, other: Side) -> list[str]:
+def _side_texts(name: str, side: Side) -> list[str]:
     """Lines on what one side sends."""
     if not side.segments:
-        return [f"{name} sends nothing" + (", or only one direction was captured" if other else "")]
+        return [f"{name} sends nothing, or only one direction was captured"]
     parts = [
         f"{count} {what}"
         for count, what in (
@@ -170,7 +178,7 @@ def _side_texts(name: str, side: Side, other: Side) -> list[str]:
         mss = f" {side.mss}" if side.mss else ""
         syn = syn.replace("MSS", f"MSS{mss}")
         texts.append(f"  options in SYN: {syn}; otherwise: {_options_text(side.other_options)}")
-    else:
+    elif side.segments > side.damaged:
         texts.append(f"  options: {_options_text(side.other_options)}")
     again = side.retransmitted_syns
     if again:
@@ -194,11 +202,21 @@ def _options_text(kinds: set[int]) -> str:
     return ", ".join(dict.fromkeys(names)) or "none"
 
 
+def _no_keys(found: Inspection, others: int) -> str:
+    """What it means that no key was seen; `others` are the segments that nothing is known of."""
+    if not found.report.segments:
+        return "No TCP segments were read"
+    if found.left_out:
+        return "Nothing is signed in the connections that were looked at"
+    if others:
+        return (
+            f"Nothing is signed in the segments that could be read: {counted(others, 'is', 'are')} "
+            "damaged or cut (tcpdump -s 0 captures complete packets)"
+        )
+    return "Nothing is signed: no key file is needed"
+
+
 def _print_keys(console: Console, keys: list[KeyOutline], most: int | None) -> None:
-    if not keys:
-        print_line(console, "\nNothing is signed: no key file is needed.")
-        return
-    print_line(console, "\nA key file for this must contain:")
     for one in keys[:most]:
         ends = f"{one.local} and {endpoint_text(one.remote, one.remote_port)}"
         used = counted(one.connections, "connection")

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from samples import CAPTURES
 
+import tcpao_fast as ao
+
 SECRET = "hello-tcp-ao-secret"
 
 
@@ -278,6 +280,24 @@ class TestRewrite:
         tcpao("strip", out, again)
         assert out.read_bytes() == again.read_bytes()
         assert out.read_bytes()[:24] == head
+
+
+def test_diagnosis_of_a_damaged_capture(mixed, tmp_path):
+    """What is wrong before the damage, then one line with the offset, and status 2."""
+    path = tmp_path / "cut.pcap"
+    path.write_bytes(mixed.read_bytes()[:-10])
+    keys = CAPTURES / "bad-and-unsigned.toml"
+    whole = json.loads(tcpao("diagnose", mixed, "-k", keys, "--json").stdout)
+    done = tcpao("diagnose", path, "-k", keys, "--json", text=True)
+    assert done.returncode == 2
+    found = [(one["reason"], one["connection"]) for one in json.loads(done.stdout)]
+    assert found == [(one["reason"], one["connection"]) for one in whole] and found
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"tcpao: {path}: the file ends inside a record at byte ")
+    with pytest.raises(ao.CaptureError) as caught:
+        ao.diagnose_capture(path, ao.load_keys(keys))
+    assert len(caught.value.found.findings) == len(found)
+    assert tcpao("diagnose", path, "-k", keys, "-q").stdout == b""
 
 
 def current_umask():

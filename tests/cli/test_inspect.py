@@ -1,5 +1,6 @@
 """`tcpao inspect`: who signs what, and the key file that it leaves to be filled in."""
 
+import io
 import json
 import re
 import stat
@@ -9,10 +10,12 @@ import sys
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 from samples import CAPTURES, HERE
 from wire import ACK, PSH, SYN, ao_option, handshake, pair, pcap, tcp_packet
 
 import tcpao_fast as ao
+from tcpao_fast.report.inspection import print_inspection
 
 FIELD = HERE / "field"
 TCPAO = [sys.executable, "-c", "from tcpao_fast.cli import main; main()"]
@@ -128,6 +131,38 @@ def test_damage_and_mistakes(tmp_path):
     assert inspect(tmp_path / "none").returncode == 2
     assert inspect(cut, "--keys", cut).returncode == 2
     assert cut.read_bytes() == data[:-7]
+
+
+@pytest.mark.parametrize("source", ["aook", "md5ok", "plainonly"])
+def test_any_snap_length(source, tmp_path):
+    """Nothing is said of a header that was not captured to its end."""
+    whole = ao.inspect_capture(FIELD / f"{source}.pcap")
+    data = (FIELD / f"{source}.pcap").read_bytes()
+    records, at = [], 24
+    while at < len(data):
+        size = int.from_bytes(data[at + 8 : at + 12], "little")
+        records.append((data[at : at + 16], data[at + 16 : at + 16 + size]))
+        at += 16 + size
+
+    def counts(found):
+        sides = [side for one in found.conversations for side in one.sides]
+        return [sum(getattr(s, of) for s in sides) for of in ("ao", "md5", "unsigned", "damaged")]
+
+    for snap in range(14, max(len(frame) for _, frame in records) + 1):
+        path = tmp_path / "snap.pcap"
+        path.write_bytes(data[:24] + b"".join(
+            head[:8] + min(snap, len(frame)).to_bytes(4, "little") + head[12:] + frame[:snap]
+            for head, frame in records
+        ))  # fmt: skip
+        found = ao.inspect_capture(path)
+        *seen, damaged = counts(found)
+        assert all(some <= every for some, every in zip(seen, counts(whole), strict=False)), snap
+        if any(seen) or damaged:  # the ports were captured
+            assert sum(seen) + damaged == whole.report.segments
+        out = io.StringIO()
+        print_inspection(Console(file=out), found)
+        if sum(seen) < whole.report.segments:
+            assert "no key file is needed" not in out.getvalue(), snap
 
 
 SIDES = st.lists(
