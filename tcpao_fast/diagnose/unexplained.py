@@ -26,7 +26,7 @@ def depth_of(
     if not any(one.segment.whole for _, of in parts for one in of):
         return "they were not captured completely, so nothing could be tried"
     if not tried:
-        return "the key file has no key that could be tried"
+        return "there is no key that could be tried"
     if solver.was_tried(connection):
         return f"none of {tried} interpretations of the key file produces them"
     return NOT_DEEP
