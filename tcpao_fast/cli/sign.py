@@ -22,11 +22,23 @@ from tcpao_fast.keys import KeyChain
 @click.argument("source", metavar="IN", type=FILE)
 @click.argument("target", metavar="OUT", type=FILE)
 @keys_option
+@click.option(
+    "--make-room",
+    is_flag=True,
+    help="Where a TCP header has no room for the option, drop others as Linux does: SACK blocks; "
+    "of a SYN or SYN-ACK the Fast Open cookie, then timestamps where SACK is offered.",
+)
 @json_option
 @threads_option
 @quiet_option
 def sign_command(
-    source: str, target: str, chain: KeyChain, as_json: bool, threads: int, quiet: bool
+    source: str,
+    target: str,
+    chain: KeyChain,
+    make_room: bool,
+    as_json: bool,
+    threads: int,
+    quiet: bool,
 ) -> None:
     """Sign the segments of IN that match a key with TCP-AO or TCP-MD5, and write OUT.
 
@@ -41,6 +53,8 @@ def sign_command(
     """
     refuse_key_file_as(target)
     with progress_bar() as progress:
-        report = sign_capture(source, target, chain, threads=threads, progress=progress)
+        report = sign_capture(
+            source, target, chain, threads=threads, progress=progress, make_room=make_room
+        )
     show_rewrite(report, as_json, quiet)
     raise SystemExit(report.exit_status)

@@ -493,7 +493,7 @@ class Connection(Endpoint):
 
     # -- what is sent -------------------------------------------------------------------------
 
-    def sign(self, packet: bytes, *, now: datetime | None = None) -> bytes:
+    def sign(self, packet: bytes, *, now: datetime | None = None, make_room: bool = False) -> bytes:
         """A packet as it goes out: with the option in it, lengths and checksums right.
 
         An unsigned connection's packets come back as they are.
@@ -504,6 +504,9 @@ class Connection(Endpoint):
             A raw IP packet from `local` to `remote`, without TCP-AO and TCP-MD5.
         now : datetime, optional
             With it the send lifetime of current_key counts.
+        make_room : bool
+            Where the TCP header has no room for the option, drop SACK blocks; of a SYN or SYN-ACK
+            what Linux leaves out there: see `Engine.sign`.
 
         Returns
         -------
@@ -524,7 +527,7 @@ class Connection(Endpoint):
             raise NotConnectedError("the connection is closed: there is nothing to sign with")
         self._check_ours(segment)
         isns, sne = self._sending_isns(segment)
-        signed = self._signed(packet, isns, sne, segment, now)
+        signed = self._signed(packet, isns, sne, segment, now, make_room)
         self._sent(segment)
         return signed
 
@@ -535,11 +538,12 @@ class Connection(Endpoint):
         sne: int,
         segment: ParsedSegment,
         now: datetime | None,
+        make_room: bool,
     ) -> bytes:
         assert self._remote is not None
         if self._signed_with == TCP_MD5:
             entry = self._keys.matching(self._local, self._remote, self.vrf or 0, tcp_md5=True)
-            return signed_md5(segment, entry[0]) if entry else packet
+            return signed_md5(segment, entry[0], make_room) if entry else packet
         if self._ao is None or self._ao.current is None or self._ao.rnext is None:
             return packet
         current, rnext = self._ao.current, self._ao.rnext
@@ -548,7 +552,7 @@ class Connection(Endpoint):
         if keys is None or segment.flags & SYN_ACK == SYN:
             keys = traffic_keys(current.key, self._local, self._remote, isns, outbound=True)
         return signed_ao(
-            segment, keys, current, sne, current.key.send_id or 0, rnext.key.recv_id or 0
+            segment, keys, current, sne, current.key.send_id or 0, rnext.key.recv_id or 0, make_room
         )
 
     def _check_ours(self, segment: ParsedSegment) -> None:

@@ -274,7 +274,9 @@ class Listener(Endpoint):
 
     # -- what is sent -------------------------------------------------------------------------
 
-    def sign(self, packet: bytes, *, vrf: int = 0, now: datetime | None = None) -> bytes:
+    def sign(
+        self, packet: bytes, *, vrf: int = 0, now: datetime | None = None, make_room: bool = False
+    ) -> bytes:
         """A packet as it goes out: a SYN-ACK, with the key that the SYN asked for, or what else
         belongs to a handshake.
 
@@ -286,6 +288,9 @@ class Listener(Endpoint):
             The VRF it goes out in.
         now : datetime, optional
             With it send lifetimes count.
+        make_room : bool
+            Where the TCP header has no room for the option, drop SACK blocks; of a SYN or SYN-ACK
+            what Linux leaves out there: see `Engine.sign`.
 
         Returns
         -------
@@ -321,7 +326,7 @@ class Listener(Endpoint):
         if not is_syn_ack and request.snt_isn is None:
             raise NotConnectedError("there was no SYN-ACK yet, so the own ISN is not known")
         snt_isn = segment.seq if request.snt_isn is None or is_syn_ack else request.snt_isn
-        signed = self._signed(packet, request, snt_isn, segment, now)
+        signed = self._signed(packet, request, snt_isn, segment, now, make_room)
         if is_syn_ack:
             request.snt_isn = snt_isn
             request.sent_length = segment.payload_length + 1
@@ -338,13 +343,14 @@ class Listener(Endpoint):
         snt_isn: int,
         segment: ParsedSegment,
         now: datetime | None,
+        make_room: bool,
     ) -> bytes:
         ends = request.local, request.remote
         if request.auth == TCP_MD5:
             found = self._keys.matching(*ends, request.vrf, tcp_md5=True)
             if not found:
                 raise KeyRejectedError(f"no TCP-MD5 key is left for {request.remote[0]}")
-            return signed_md5(segment, found[0])
+            return signed_md5(segment, found[0], make_room)
         if request.auth != TCP_AO:
             return packet
         key_id, asked = request.key_id, request.rnext_key_id
@@ -370,7 +376,7 @@ class Listener(Endpoint):
         self._check_lifetime(key, now)
         keys = traffic_keys(key, *ends, (snt_isn, request.rcv_isn), outbound=True)
         sne = extend_position(snt_isn, segment.seq) >> 32
-        return signed_ao(segment, keys, found[0], max(sne, 0), key.send_id or 0, key_id)
+        return signed_ao(segment, keys, found[0], max(sne, 0), key.send_id or 0, key_id, make_room)
 
 
 def _request_of(arrival: Arrival, auth: int, rcv_isn: int) -> Request:

@@ -19,20 +19,28 @@ def signed_ao(
     sne: int,
     key_id: int,
     rnext_key_id: int,
+    make_room: bool,
 ) -> bytes:
     """The packet of a segment with its TCP-AO option, signed."""
     key = entry.key
     nat = nat_of(key, outbound=True)
     return _packet(
         *segment.sign(
-            keys, key.mac_length or 0, key_id, rnext_key_id, sne, key.exclude_options, nat
+            keys,
+            key.mac_length or 0,
+            key_id,
+            rnext_key_id,
+            sne,
+            key.exclude_options,
+            nat,
+            make_room,
         )
     )
 
 
-def signed_md5(segment: ParsedSegment, entry: SocketKey) -> bytes:
+def signed_md5(segment: ParsedSegment, entry: SocketKey, make_room: bool) -> bytes:
     """The packet of a segment with its TCP-MD5 option, signed."""
-    return _packet(*segment.sign(entry.md5_keys(), 16))
+    return _packet(*segment.sign(entry.md5_keys(), 16, make_room=make_room))
 
 
 def is_good_ao(segment: ParsedSegment, keys: TrafficKeys, entry: SocketKey, sne: int) -> bool:

@@ -229,6 +229,7 @@ class Engine:
         timestamps: Integers | None = None,
         *,
         wire_lengths: Integers | None = None,
+        make_room: bool = False,
     ) -> Rewritten:
         """Insert a TCP-AO (or TCP-MD5) option into every unsigned segment that a key matches.
 
@@ -244,6 +245,11 @@ class Engine:
         ----------
         buffer, offsets, lengths, linktype, timestamps, wire_lengths
             As for `verify`.
+        make_room : bool
+            Where a TCP header has no room for the option, drop other options, as Linux does: SACK
+            blocks, the last first; of a SYN or SYN-ACK the Fast Open cookie, then timestamps where
+            SACK is offered. `Rewritten.dropped` tells. Without it, and where that is not enough,
+            the outcome is `no_option_space`.
 
         Returns
         -------
@@ -258,7 +264,7 @@ class Engine:
         records = _records(buffer, offsets, lengths, linktype, timestamps, wire_lengths)
         with self.lock:
             self._begin()
-            return Rewritten(*sign(self._pipeline, records))
+            return Rewritten(*sign(self._pipeline, records, make_room))
 
     def sign_inplace(
         self,

@@ -95,6 +95,8 @@ class Rewritten:
         `SignOutcome` of each record.
     key, connection : int64[n] or None
         Index into `Engine.keys` and the connection's number, -1 without; None from `strip`.
+    dropped : uint8[n] or None
+        Bytes of other TCP options that were given up to make room; None from `strip`.
     """
 
     buffer: npt.NDArray[np.uint8]
@@ -103,6 +105,7 @@ class Rewritten:
     outcome: npt.NDArray[np.uint8]
     key: npt.NDArray[np.int32] | None = None
     connection: npt.NDArray[np.int64] | None = None
+    dropped: npt.NDArray[np.uint8] | None = None
 
     def __iter__(self) -> Iterator[npt.NDArray[Any]]:
         return iter((self.buffer, self.offsets, self.lengths))

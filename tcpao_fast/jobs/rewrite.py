@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import partial
+
+import numpy as np
 
 from tcpao_fast.capture.output import require_distinct
 from tcpao_fast.capture.reader import CaptureReader
@@ -23,13 +26,17 @@ def _rewrite(
     action: str,
     work: Callable[[Records], Rewritten],
     progress: Progress | None,
+    make_room: bool = False,
 ) -> RewriteReport:
     counts: Counter[str] = Counter()
+    shortened = 0
     require_distinct([target], [source])
     with CaptureReader(source) as reader, PcapWriter(target) as writer:
         for records in reader:
             rewritten = work(records)
             counts.update(rewritten.counts)
+            if rewritten.dropped is not None:
+                shortened += int(np.count_nonzero(rewritten.dropped))
             writer.write(reader.scanner, records, rewritten)
             if progress is not None:
                 progress(reader.path, reader.read, reader.size)
@@ -45,6 +52,7 @@ def _rewrite(
         done=done,
         left=dict(counts),
         action=action,
+        shortened=shortened if make_room else None,
     )
 
 
@@ -56,6 +64,7 @@ def sign_capture(
     policy: Policy | None = None,
     threads: int = 1,
     progress: Progress | None = None,
+    make_room: bool = False,
 ) -> RewriteReport:
     """Sign every segment of an unsigned capture for which there is a key; see `Engine.sign`.
 
@@ -67,6 +76,8 @@ def sign_capture(
     chain : KeyChain, or iterable of MasterKey
     policy, threads, progress
         As for `verify_capture`.
+    make_room : bool
+        Drop other options where a TCP header has no room; see `Engine.sign`.
 
     Returns
     -------
@@ -80,7 +91,8 @@ def sign_capture(
         `path_out` ends in .pcapng, .gz or .zst: pcap is written, not compressed.
     """
     engine = Engine(chain, policy, threads)
-    return _rewrite(path_in, path_out, "signed", engine.sign, progress)
+    sign = partial(engine.sign, make_room=make_room)
+    return _rewrite(path_in, path_out, "signed", sign, progress, make_room)
 
 
 def strip_capture(

@@ -338,6 +338,8 @@ class RewriteReport:
         Why other segments were left as they were (`SignOutcome` names), and how many.
     action : str
         ``"signed"`` or ``"stripped"``.
+    shortened : int or None
+        Signed segments that lost other TCP options to make room; None where that was not asked for.
     """
 
     capture: str
@@ -347,6 +349,7 @@ class RewriteReport:
     done: int
     left: dict[str, int]
     action: str
+    shortened: int | None = None
 
     @property
     def exit_status(self) -> int:
@@ -364,6 +367,7 @@ class RewriteReport:
         dict
             Of plain JSON types.
         """
+        shortened = {} if self.shortened is None else {"shortened": self.shortened}
         return {
             "capture": self.capture,
             "output": self.output,
@@ -371,6 +375,7 @@ class RewriteReport:
             "segments": self.segments,
             self.action: self.done,
             "left": self.left,
+            **shortened,
         }
 
 

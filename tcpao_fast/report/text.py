@@ -196,8 +196,15 @@ def print_rewrite(console: Console, report: RewriteReport) -> None:
         console,
         f"{report.output}: {report.done} of {report.segments} TCP segments {report.action}",
     )
+    if report.shortened:
+        print_line(
+            console,
+            f"  other TCP options dropped to make room: {counted(report.shortened, 'segment')}",
+        )
     for reason, count in report.left.items():
         console.print(f"  left unchanged: {count}, {reason}: {LEFT.get(reason, '')}")
+    if "no_option_space" in report.left and report.shortened is None:
+        print_line(console, "  --make-room drops SACK blocks, and options of SYNs, to make room")
 
 
 def print_keys(console: Console, chain: KeyChain) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from samples import CAPTURES
+from wire import pcap, tcp_packet
 
 import tcpao_fast as ao
 
@@ -196,6 +197,34 @@ class TestErrors:
 
 
 class TestRewrite:
+    def test_sign_makes_room_where_it_is_asked_to(self, tmp_path):
+        """SACK blocks that leave no room: said what would help, then dropped and counted."""
+        client, server = ("10.0.0.1", 40000), ("10.0.0.2", 179)
+        chain = tmp_path / "keys.toml"
+        chain.write_text(
+            '[[key]]\nalgorithm = "hmac-sha-1-96"\nsecret = "x"\nsend_id = 1\nrecv_id = 2\n'
+            "mac_length = 16\n"
+        )
+        source, target = tmp_path / "in.pcap", tmp_path / "out.pcap"
+        blocks = bytes([1, 1, 5, 34]) + bytes(32)
+        pcap(source, [
+            tcp_packet(client, server, 2, 1),
+            tcp_packet(server, client, 18, 9, 2),
+            tcp_packet(client, server, 16, 2, 10, b"", blocks),
+        ])  # fmt: skip
+        done = tcpao("sign", source, target, "-k", chain, text=True)
+        assert done.returncode == 3
+        assert "left unchanged: 1, no_option_space" in done.stdout
+        assert "--make-room" in done.stdout
+        done = tcpao("sign", source, target, "-k", chain, "--make-room", text=True)
+        assert done.returncode == 0
+        assert "other TCP options dropped to make room: 1 segment\n" in done.stdout
+        found = json.loads(
+            tcpao("sign", source, target, "-k", chain, "--make-room", "--json").stdout
+        )
+        assert (found["signed"], found["shortened"], found["left"]) == (3, 1, {})
+        assert tcpao("verify", target, "-k", chain, "-q").returncode == 0
+
     def test_sign_verify_strip(self, wrap, keys, tmp_path):
         bare, signed, back = (tmp_path / name for name in ("bare.pcap", "signed.pcap", "back.pcap"))
         assert tcpao("strip", wrap, bare).returncode == 0

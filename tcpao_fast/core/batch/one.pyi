@@ -53,5 +53,6 @@ class ParsedSegment:
         sne: int = 0,
         exclude_options: bool = False,
         nat: int = 0,
+        make_room: bool = False,
     ) -> tuple[int, bytes | None]: ...
     def strip(self) -> bytes: ...

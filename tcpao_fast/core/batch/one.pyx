@@ -14,6 +14,7 @@ from tcpao_fast.core.wire.rewrite cimport (
     OPTION_MD5,
     POSSIBLE,
     SIGNED,
+    Kept,
     Outcome,
     aligned,
     check_room,
@@ -322,7 +323,8 @@ cdef class ParsedSegment:
         return bool(tcpao_equal(mac, self.segment.tcp + self.segment.auth_offset + skip, length))
 
     def sign(self, TrafficKeys traffic_keys not None, int mac_length, uint8_t key_id=0,
-             uint8_t rnext_key_id=0, uint32_t sne=0, bint exclude_options=False, uint8_t nat=0):
+             uint8_t rnext_key_id=0, uint32_t sne=0, bint exclude_options=False, uint8_t nat=0,
+             bint make_room=False):
         """The packet with a TCP-AO or TCP-MD5 option first among its options, signed with the first of
         `traffic_keys`; data offset, lengths and checksums around it are right.
 
@@ -336,6 +338,8 @@ cdef class ParsedSegment:
             TCP-MD5 has none.
         sne, exclude_options, nat
             As for `message`.
+        make_room : bool
+            Give up other options where there is no room, as `Engine.sign` does.
 
         Returns
         -------
@@ -352,6 +356,7 @@ cdef class ParsedSegment:
         cdef int skip = 2 if is_md5 else 4
         cdef uint8_t mac[DIGEST]
         cdef Outcome outcome
+        cdef Kept kept
         cdef uint8_t *to
         cdef const uint8_t *frame = self.frame
         cdef size_t length = self.size
@@ -362,13 +367,15 @@ cdef class ParsedSegment:
         if outcome == POSSIBLE and self.segment.auth != AUTH_NONE:
             outcome = ALREADY_SIGNED
         if outcome == POSSIBLE:
-            outcome = check_room(frame, &self.segment, &self.layers, aligned(skip + mac_length))
+            outcome = check_room(frame, &self.segment, &self.layers, skip + mac_length, make_room,
+                                 &kept)
         if outcome != POSSIBLE:
             return outcome, None
-        packet = PyBytes_FromStringAndSize(NULL, length + aligned(skip + mac_length))
+        length += aligned(skip + mac_length) + kept.length - (self.segment.header_length - 20)
+        packet = PyBytes_FromStringAndSize(NULL, length)
         to = <uint8_t *>PyBytes_AS_STRING(packet)
-        insert_option(frame, length, &self.layers, OPTION_MD5 if is_md5 else OPTION_AO,
-                      skip + mac_length, key_id, rnext_key_id, to, &signed)
+        insert_option(frame, self.size, &self.layers, OPTION_MD5 if is_md5 else OPTION_AO,
+                      skip + mac_length, key_id, rnext_key_id, &kept, to, &signed)
         self.mac_into(&signed, traffic_keys, sne, exclude_options, nat, mac)
         memcpy(<uint8_t *>signed.tcp + signed.auth_offset + skip, mac, mac_length)
         set_checksums(to, &self.layers, &signed, True)

@@ -26,8 +26,8 @@ from tcpao_fast.core.wire.rewrite cimport (
     TOO_MANY_HEADERS,
     UNSIGNED_HANDSHAKE,
     WRONG_MAC_LENGTH,
+    Kept,
     Outcome,
-    aligned,
     check_room,
     check_segment,
     insert_option,
@@ -148,17 +148,20 @@ cdef void note_initiator(Shard shard, Attempt *row, const Segment *segment) noex
 cdef struct Plan:
     bint forward              # the key is used from its local side to its remote one
     bint keep_ids             # the option's KeyIDs stay as they are
+    Kept kept                 # the other options
 
 
 cdef struct Output:
     # a shard's rewritten records, an entry a row; `buffer` is NULL where they are signed in place
     uint8_t *buffer
+    bint make_room            # give up other options where there is no room
     int64_t used              # bytes of it
     Py_ssize_t rows
     int64_t *origin           # the record that each row is
     int64_t *offset
     int64_t *length
     uint8_t *outcome
+    uint8_t *dropped          # bytes of options that were given up
     int32_t *mkt
     int64_t *connection
 
@@ -193,7 +196,8 @@ cdef Outcome with_handshake(Shard shard, const Attempt *row, const Segment *segm
     return found
 
 
-cdef Outcome plan_new(Shard shard, Records records, Py_ssize_t i, Plan *plan) noexcept nogil:
+cdef Outcome plan_new(Shard shard, Records records, Py_ssize_t i, bint make_room,
+                      Plan *plan) noexcept nogil:
     """Decide for row i of the batch whether an option is inserted, and with which key."""
     cdef const Segment *segment = &shard.segments[i]
     cdef Attempt *row = &shard.rows[i]
@@ -206,7 +210,7 @@ cdef Outcome plan_new(Shard shard, Records records, Py_ssize_t i, Plan *plan) no
         return NO_KEY
     mkt = &shard.keys.mkts[row.mkt]
     found = check_room(records.start(shard.origins[i]), segment, &shard.layers[i],
-                       aligned(option_length(mkt)))
+                       option_length(mkt), make_room, &plan.kept)
     # the ISNs are learned even from a segment that has no room for the option
     if mkt.primitive != TCPAO_MD5 and not expects(shard, row, segment):
         return MISSING_ISN if found == POSSIBLE else found
@@ -255,6 +259,7 @@ cdef void write_row(Shard shard, Records records, Py_ssize_t i, const Plan *plan
         mkt = &shard.keys.mkts[row.mkt]
         key_id = mkt.send_id if plan.forward else mkt.recv_id
         rnext_key_id = mkt.recv_id if plan.forward else mkt.send_id
+    out.dropped[to] = 0
     if out.buffer != NULL:
         out.offset[to] = out.used
         if row.check == CHECK_NOTHING:
@@ -265,8 +270,9 @@ cdef void write_row(Shard shard, Records records, Py_ssize_t i, const Plan *plan
             out.length[to] = insert_option(
                 records.start(at), records.length(at), &shard.layers[i],
                 OPTION_AO if row.check == CHECK_AO else OPTION_MD5,
-                option_length(&shard.keys.mkts[row.mkt]), key_id, rnext_key_id,
+                option_length(&shard.keys.mkts[row.mkt]), key_id, rnext_key_id, &plan.kept,
                 out.buffer + out.used, segment)
+            out.dropped[to] = <uint8_t>plan.kept.dropped
         out.used += out.length[to]
     elif row.check == CHECK_AO and not plan.keep_ids:
         option = <uint8_t *>segment.tcp + segment.auth_offset
@@ -302,7 +308,7 @@ cdef int sign_batch(Shard shard, Records records, Py_ssize_t count, Output *out)
             note_initiator(shard, &shard.rows[i], &shard.segments[i])
         if found == POSSIBLE:
             found = (plan_inplace(shard, records, i, &plan) if out.buffer == NULL
-                     else plan_new(shard, records, i, &plan))
+                     else plan_new(shard, records, i, out.make_room, &plan))
         elif shard.segments[i].flags & FLAG_SYN and shard.rows[i].connection != NONE and (
                 out.buffer != NULL):
             with_handshake(shard, &shard.rows[i], &shard.segments[i], found)
@@ -338,19 +344,21 @@ cdef class Results:
     cdef object offset        # int64[n]
     cdef object length        # int64[n]
     cdef object outcome       # uint8[n]
+    cdef object dropped       # uint8[n]
     cdef object mkt           # int32[n]
     cdef object connection    # int64[n]
     cdef Output out
 
-    def __cinit__(self, Py_ssize_t n, Py_ssize_t room=0):
+    def __cinit__(self, Py_ssize_t n, Py_ssize_t room=0, bint make_room=False):
         cdef int64_t[::1] origin, offset, length, connection
-        cdef uint8_t[::1] buffer, outcome
+        cdef uint8_t[::1] buffer, outcome, dropped
         cdef int32_t[::1] mkt
         # of all this no more is paged in than is written
         self.origin = origin = np.empty(n, np.int64)
         self.offset = offset = np.empty(n, np.int64)
         self.length = length = np.empty(n, np.int64)
         self.outcome = outcome = np.empty(n, np.uint8)
+        self.dropped = dropped = np.empty(n, np.uint8)
         self.mkt = mkt = np.empty(n, np.int32)
         self.connection = connection = np.empty(n, np.int64)
         if n:
@@ -358,8 +366,10 @@ cdef class Results:
             self.out.offset = &offset[0]
             self.out.length = &length[0]
             self.out.outcome = &outcome[0]
+            self.out.dropped = &dropped[0]
             self.out.mkt = &mkt[0]
             self.out.connection = &connection[0]
+        self.out.make_room = make_room
         if room:
             self.buffer = buffer = np.empty(room, np.uint8)
             self.out.buffer = &buffer[0]
@@ -390,10 +400,10 @@ cdef Py_ssize_t room_for(Records records) noexcept:
     return total
 
 
-cdef Results run(Pipeline pipeline, Records records, Py_ssize_t room):
+cdef Results run(Pipeline pipeline, Records records, Py_ssize_t room, bint make_room=False):
     """Sign in all threads; the results in the order of the records."""
     cdef Py_ssize_t n = records.count
-    parts = [Results(n, room) for _ in pipeline.shards]
+    parts = [Results(n, room, make_room) for _ in pipeline.shards]
     pipeline.all_threads(lambda thread: sign_part(pipeline.shards[thread], records, parts[thread]))
     if pipeline.threads == 1:            # its rows are the records
         return parts[0]
@@ -416,6 +426,7 @@ cdef Results gather(Pipeline pipeline, Records records, list parts, Py_ssize_t r
             start[i] = records.start(i)
             out.length[i] = records.length(i)
             out.outcome[i] = NOT_TCP
+            out.dropped[i] = 0
             out.mkt[i] = out.connection[i] = NONE
         for shard, part in zip(pipeline.shards, parts):
             rows = &part.out
@@ -425,6 +436,7 @@ cdef Results gather(Pipeline pipeline, Records records, list parts, Py_ssize_t r
                     start[i] = rows.buffer + rows.offset[k]
                     out.length[i] = rows.length[k]
                 out.outcome[i] = rows.outcome[k]
+                out.dropped[i] = rows.dropped[k]
                 out.mkt[i] = rows.mkt[k]
                 out.connection[i] = (shard.connections.unnumbered[-2 - rows.connection[k]].number
                                      if rows.connection[k] < -1 else rows.connection[k])
@@ -441,17 +453,17 @@ cdef Results gather(Pipeline pipeline, Records records, list parts, Py_ssize_t r
     return all_rows
 
 
-def sign(Pipeline pipeline not None, Records records not None):
+def sign(Pipeline pipeline not None, Records records not None, bint make_room=False):
     """Insert options; see `Engine.sign`.
 
     Returns
     -------
-    tuple of (uint8[m], int64[n], int64[n], uint8[n], int32[n], int64[n])
-        Buffer, offsets, lengths, outcomes, MKT indices, connection ids.
+    tuple of (uint8[m], int64[n], int64[n], uint8[n], int32[n], int64[n], uint8[n])
+        Buffer, offsets, lengths, outcomes, MKT indices, connection ids, bytes of options given up.
     """
-    cdef Results done = run(pipeline, records, room_for(records))
+    cdef Results done = run(pipeline, records, room_for(records), make_room)
     return (done.buffer[:done.out.used], done.offset, done.length, done.outcome, done.mkt,
-            done.connection)
+            done.connection, done.dropped)
 
 
 def sign_inplace(Pipeline pipeline not None, Records records not None):

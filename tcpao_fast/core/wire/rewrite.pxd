@@ -29,16 +29,23 @@ cdef enum Outcome:
     UNSIGNED_HANDSHAKE = 15
     POSSIBLE = 255            # nothing found so far that forbids it
 
+# The options that a segment keeps when it gets one more.
+cdef struct Kept:
+    const uint8_t *options
+    int length                # a multiple of 4
+    int dropped               # bytes of the options that were given up
+    uint8_t bytes[40]         # what `options` refers to where some were
+
 cdef inline int aligned(int length) noexcept nogil:
     """The bytes of an option with the NOPs that align it."""
     return (length + 3) // 4 * 4
 
 cdef Outcome check_segment(const Segment *segment) noexcept nogil
 cdef Outcome check_room(const uint8_t *frame, const Segment *segment, const Layers *layers,
-                        int growth) noexcept nogil
+                        int option, bint make_room, Kept *kept) noexcept nogil
 cdef size_t insert_option(const uint8_t *frame, size_t length, const Layers *layers, uint8_t kind,
-                          int option, uint8_t key_id, uint8_t rnext_key_id, uint8_t *to,
-                          Segment *segment) noexcept nogil
+                          int option, uint8_t key_id, uint8_t rnext_key_id, const Kept *kept,
+                          uint8_t *to, Segment *segment) noexcept nogil
 cdef size_t remove_option(const uint8_t *frame, size_t length, const Layers *layers, uint8_t *to,
                           Segment *segment, Outcome *outcome) noexcept nogil
 cdef void set_checksums(uint8_t *frame, const Layers *layers, const Segment *segment,

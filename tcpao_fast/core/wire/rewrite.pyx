@@ -27,6 +27,7 @@ from tcpao_fast.core.wire.segment cimport (
     AUTH_AO,
     AUTH_MD5,
     AUTH_NONE,
+    FLAG_SYN,
     KIND_CUT,
     KIND_FRAGMENT,
     KIND_MALFORMED,
@@ -38,7 +39,12 @@ from tcpao_fast.core.wire.segment cimport (
 from tcpao_fast.errors import InvalidArgumentError
 
 cdef enum:
-    MAX_HEADER = 60           # of TCP
+    MAX_OPTIONS = 40          # bytes of TCP options
+    KIND_SACK_PERMITTED = 4
+    KIND_SACK = 5
+    SACK_BLOCK = 8            # bytes of one
+    KIND_TIMESTAMPS = 8
+    KIND_FAST_OPEN = 34
     MAX_8023 = 1500           # what is more is an EtherType
 
 
@@ -159,30 +165,121 @@ cdef void write_option(uint8_t *to, uint8_t kind, int length, uint8_t key_id,
         to[3] = rnext_key_id
 
 
+cdef int nops_before(const uint8_t *options, int start) noexcept nogil:
+    """How many NOPs stand right before an option: the last byte of another may look like one."""
+    cdef int at = 0, nops = 0
+    while at < start:
+        if options[at] == 1:
+            at += 1
+            nops += 1
+        else:
+            at += max(<int>options[at + 1], 1)
+            nops = 0
+    return nops
+
+
+cdef int find_option(const Kept *kept, uint8_t kind) noexcept nogil:
+    """Where an option of a kind begins among those that are kept; -1 where there is none."""
+    cdef int at = 0, size
+    while at < kept.length and kept.options[at] != 0:
+        if kept.options[at] == kind:
+            return at
+        size = 1 if kept.options[at] == 1 or at + 1 == kept.length else kept.options[at + 1]
+        at += max(size, 1)
+    return -1
+
+
+cdef void drop_bytes(Kept *kept, int start, int size) noexcept nogil:
+    """Give up so many bytes of the options, and NOPs before them that only aligned them."""
+    cdef int end = start + size, i, length
+    cdef int nops = nops_before(kept.options, start)
+    while (start + kept.length - end) % 4 and nops:
+        start -= 1
+        nops -= 1
+    length = start
+    for i in range(start):
+        kept.bytes[i] = kept.options[i]
+    for i in range(end, kept.length):
+        kept.bytes[length] = kept.options[i]
+        length += 1
+    while length % 4:
+        kept.bytes[length] = 0
+        length += 1
+    kept.options = kept.bytes
+    kept.length = length
+
+
+cdef void drop_option(Kept *kept, uint8_t kind) noexcept nogil:
+    cdef int at = find_option(kept, kind)
+    if at >= 0:
+        kept.dropped += kept.options[at + 1]
+        drop_bytes(kept, at, kept.options[at + 1])
+
+
+cdef void drop_sack_blocks(Kept *kept, int room) noexcept nogil:
+    """Give up blocks of the SACK option, the last first, until the options fit; with the last block
+    goes the option (Linux's ``tcp_established_options``)."""
+    cdef int at = find_option(kept, KIND_SACK)
+    cdef int size = kept.options[at + 1]
+    cdef int excess = (kept.length - room + SACK_BLOCK - 1) // SACK_BLOCK * SACK_BLOCK
+    if size - excess < 2 + SACK_BLOCK:
+        drop_option(kept, KIND_SACK)
+        return
+    kept.dropped += excess
+    drop_bytes(kept, at + size - excess, excess)
+    kept.bytes[at + 1] = <uint8_t>(size - excess)
+
+
+cdef void drop_options(const Segment *segment, int room, Kept *kept) noexcept nogil:
+    """Give up what Linux gives up where TCP-AO or TCP-MD5 leaves so little room: SACK blocks; in a
+    handshake the Fast Open cookie, then timestamps where SACK is offered (``tcp_syn_options``,
+    ``tcp_synack_options``)."""
+    if not segment.flags & FLAG_SYN:
+        while kept.length > room and find_option(kept, KIND_SACK) >= 0:
+            drop_sack_blocks(kept, room)
+        return
+    if kept.length > room:
+        drop_option(kept, KIND_FAST_OPEN)
+    if kept.length > room and find_option(kept, KIND_SACK_PERMITTED) >= 0:
+        drop_option(kept, KIND_TIMESTAMPS)
+
+
 cdef Outcome check_room(const uint8_t *frame, const Segment *segment, const Layers *layers,
-                        int growth) noexcept nogil:
-    """Why a header cannot grow by so many bytes, or POSSIBLE."""
-    if segment.header_length + growth > MAX_HEADER:
+                        int option, bint make_room, Kept *kept) noexcept nogil:
+    """Why a segment cannot have an option of so many bytes, or POSSIBLE; and which of its own it
+    keeps: all, unless there has to be room."""
+    cdef int room = MAX_OPTIONS - aligned(option)
+    kept.options = segment.tcp + 20
+    kept.length = segment.header_length - 20
+    kept.dropped = 0
+    if make_room and kept.length > room:
+        drop_options(segment, room, kept)
+    if kept.length > room:
         return NO_OPTION_SPACE
-    return resizable(frame, layers, segment, growth)
+    return resizable(frame, layers, segment,
+                     aligned(option) + kept.length - (segment.header_length - 20))
 
 
 cdef size_t insert_option(const uint8_t *frame, size_t length, const Layers *layers, uint8_t kind,
-                          int option, uint8_t key_id, uint8_t rnext_key_id, uint8_t *to,
-                          Segment *segment) noexcept nogil:
-    """Write a frame with an option of so many bytes to `to`, where `segment`, which was in the frame,
-    then lies.  Returns the bytes.  The copy is not parsed: where everything is follows."""
+                          int option, uint8_t key_id, uint8_t rnext_key_id, const Kept *kept,
+                          uint8_t *to, Segment *segment) noexcept nogil:
+    """Write a frame with an option of so many bytes, and those that are kept, to `to`, where
+    `segment`, which was in the frame, then lies.  Returns the bytes.  The copy is not parsed: where
+    everything is follows."""
     cdef size_t before = segment.tcp - frame + 20
-    cdef int growth = aligned(option)
+    cdef size_t options = before + segment.header_length - 20      # where they end in the frame
+    cdef int size = aligned(option)
+    cdef int growth = size + kept.length - (segment.header_length - 20)
     memcpy(to, frame, before)
     write_option(to + before, kind, option, key_id, rnext_key_id)
-    memcpy(to + before + growth, frame + before, length - before)
+    memcpy(to + before + size, kept.options, kept.length)
+    memcpy(to + before + size + kept.length, frame + options, length - options)
     move(segment, to - frame)
     segment.header_length = <uint8_t>(segment.header_length + growth)
     segment.length += growth
     segment.captured += growth
     segment.auth = AUTH_MD5 if kind == OPTION_MD5 else AUTH_AO
-    segment.auth_offset = 20 + (growth - option if kind == OPTION_MD5 else 0)
+    segment.auth_offset = 20 + (size - option if kind == OPTION_MD5 else 0)
     segment.auth_length = <uint8_t>option
     segment.key_id = key_id
     segment.rnext_key_id = rnext_key_id
@@ -196,7 +293,7 @@ cdef size_t remove_option(const uint8_t *frame, size_t length, const Layers *lay
     """Write a frame without its option to `to`; returns the bytes (as many where it was left as it is).
     `segment` is in the frame, and in the copy then."""
     cdef const uint8_t *options           # where they begin in the frame
-    cdef uint32_t start, end, size, kept, padded
+    cdef uint32_t start, end, size, kept, padded, nops
     cdef size_t before
     cdef int growth
     outcome[0] = check_segment(segment)
@@ -210,8 +307,10 @@ cdef size_t remove_option(const uint8_t *frame, size_t length, const Layers *lay
         # with the option go the NOPs that aligned it, behind it first
         while (start + size - end) % 4 and end < size and options[end] == 1:
             end += 1
-        while (start + size - end) % 4 and start > 0 and options[start - 1] == 1:
+        nops = nops_before(options, start)
+        while (start + size - end) % 4 and nops:
             start -= 1
+            nops -= 1
         kept = start + size - end
         padded = (kept + 3) // 4 * 4
         growth = <int>padded - <int>size
