@@ -8,6 +8,8 @@ import select
 import socket
 import struct
 import threading
+import time
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +29,7 @@ def keep(thing):
 
 #: The kernel's address on the TUN device, and the test's.
 KERNEL, OURS = "198.18.0.1", "198.18.0.2"
+KERNEL6, OURS6 = "fd00:198::1", "fd00:198::2"
 
 
 def in_namespace(work):
@@ -75,8 +78,29 @@ def set_address(name, address, peer=None):
         fcntl.ioctl(control, SIOCSIFFLAGS, _ifreq(name.split(":")[0], struct.pack("=H", IFF_UP)))
 
 
+def set_address6(name, address, prefix=64):
+    """Give an interface an IPv6 address."""
+    index = socket.if_nametoindex(name)
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as control:
+        packed = socket.inet_pton(socket.AF_INET6, address)
+        fcntl.ioctl(control, SIOCSIFADDR, struct.pack("=16sIi", packed, prefix, index))
+
+
+def wait_for_address6(address):
+    """Until the kernel lets it be used: even without duplicate address detection that takes a
+    moment."""
+    for _ in range(200):
+        with socket.socket(socket.AF_INET6) as probe:
+            try:
+                probe.bind((address, 0))
+            except OSError:
+                time.sleep(0.01)
+            else:
+                return
+
+
 class Tun:
-    """A TUN device between the kernel (`KERNEL`) and the test (`OURS`)."""
+    """A TUN device between the kernel (`KERNEL`, `KERNEL6`) and the test (`OURS`, `OURS6`)."""
 
     def __init__(self):
         try:
@@ -86,6 +110,10 @@ class Tun:
         keep(self)
         fcntl.ioctl(self.fd, TUNSETIFF, struct.pack("16sH22x", b"tun0", IFF_TUN | IFF_NO_PI))
         set_address("tun0", KERNEL, OURS)
+        if Path("/proc/net/if_inet6").exists():
+            Path("/proc/sys/net/ipv6/conf/tun0/accept_dad").write_text("0")
+            set_address6("tun0", KERNEL6)
+            wait_for_address6(KERNEL6)
 
     def write(self, packet):
         os.write(self.fd, packet)
@@ -94,7 +122,7 @@ class Tun:
         """The next TCP packet that the kernel sends; None when there is none in time."""
         while select.select([self.fd], [], [], timeout)[0]:
             packet = os.read(self.fd, 65536)
-            if packet[0] >> 4 == 4 and packet[9] == 6:
+            if packet[9 if packet[0] >> 4 == 4 else 6] == 6:
                 return packet
         return None
 

@@ -66,7 +66,8 @@ class Request:
 
     `auth` is how its SYN was signed (`ParsedSegment.auth`; 0 also where it was passed unverified),
     `option` what it had; `key_id` and `rnext_key_id` are the SYN's; `sent_length` is how many
-    numbers the SYN-ACK takes, `window` what it offers, `shift` its window scale (None: not known);
+    numbers the SYN-ACK takes, `received` how many it acknowledges, `window` what it offers, `shift`
+    its window scale (None: not known);
     `at_hand` are KeyID and RNextKeyID of the segment that was verified last.
     """
 
@@ -80,6 +81,7 @@ class Request:
     rnext_key_id: int = 0
     snt_isn: int | None = None
     sent_length: int = 0
+    received: int = 1
     window: int = 0xFFFF
     shift: int | None = None
     at_hand: tuple[int, int] | None = None
@@ -131,6 +133,7 @@ class Connection(Endpoint):
         self._snd_nxt = SequenceExtender()
         self._rcv = Received()
         self._is_scaled = False  # whether both ends offered window scaling
+        self._is_opener = False  # whether this end sent the first SYN, or both did
         self._fin_position: int | None = None
 
     def __repr__(self) -> str:
@@ -197,6 +200,7 @@ class Connection(Endpoint):
             raise InvalidArgumentError(f"isn is {isn!r}; it must be 0 to 4294967295")
         signed_with = self._choose_keys(peer)
         self._remote = peer
+        self._is_opener = True
         self._signed_with = signed_with
         if isn is not None:
             self._sent_isn(isn)
@@ -249,22 +253,19 @@ class Connection(Endpoint):
             entry.key, self._remote, self._local, (received, sent), outbound=False
         )
 
-    def _adopt(
-        self, request: Request, entries: list[SocketKey], ao: Ao | None, segment: ParsedSegment
-    ) -> None:
-        """Become the connection that a handshake made, with copies of these keys, the preferred
-        one first; `segment` is the handshake's last.
+    def _adopt(self, request: Request, entries: list[SocketKey], ao: Ao | None) -> None:
+        """Become the connection of a handshake whose SYN-ACK was sent, with copies of these keys,
+        the preferred one first.
         """
         self._remote = request.remote
         self._signed_with = request.auth
         self._sent_isn(request.snt_isn or 0)
         self._learned_isn(request.rcv_isn)
-        # the SYN, and what it may have carried, has come
-        self._rcv.accept(request.rcv_isn, max(1, (segment.seq - request.rcv_isn) & 0xFFFFFFFF))
+        self._rcv.accept(request.rcv_isn, request.received)
         self._is_scaled = True
         self._rcv.shift = LARGEST_SHIFT if request.shift is None else request.shift
         self._snd_nxt.accept(request.snt_isn or 0, request.sent_length)
-        self._state = State.ESTABLISHED
+        self._state = State.SYN_RECEIVED
         self._ao = ao
         # Linux copies its list head to head, which turns it round
         for entry in entries if self.policy.newest_key_first else entries[::-1]:
@@ -274,8 +275,6 @@ class Connection(Endpoint):
             first = self._keys.first()
             ao.current = self._keys.first(send_id=request.rnext_key_id) or first
             ao.rnext = self._keys.first(recv_id=request.key_id) or first
-        self._acknowledge(segment)
-        self._advance_received(segment)
 
     # -- repair -------------------------------------------------------------------------------
 
@@ -405,17 +404,22 @@ class Connection(Endpoint):
         follows = verified and segment.auth == TCP_AO and segment.flags & SYN_ACK != SYN
         if follows and (self._state.synchronized or self.policy.rnext_before_established):
             self._follow_rnext(segment)
+        self._move(segment, verified)
+
+    def _move(self, segment: ParsedSegment, verified: bool) -> None:
+        """Move the state of TCP; current_key is another matter."""
         if self._state is State.SYN_SENT:
             self._received_in_syn_sent(segment, verified)
             return
         if segment.flags & SYN:
             if (
                 self._state is State.SYN_RECEIVED
-                and segment.flags & ACK
+                and segment.flags & (ACK | RST | FIN) == ACK
                 and self._rcv_isn == segment.seq
+                and not segment.payload_length
                 and self._acknowledge(segment)
             ):
-                self._state = State.ESTABLISHED
+                self._state = State.ESTABLISHED  # both sides opened
             return  # else a challenge ACK is the answer
         if segment.flags & RST:
             # elsewhere in the window a challenge ACK is the answer (RFC 5961 section 3.2)
@@ -445,7 +449,7 @@ class Connection(Endpoint):
         return back == 0 or (back == 1 and self._state in _FIN_CAME)
 
     def _received_in_syn_sent(self, segment: ParsedSegment, verified: bool) -> None:
-        if segment.flags & ACK and not self._acknowledge(segment):
+        if segment.flags & ACK and self._acknowledged(segment) is None:
             return
         if segment.flags & RST:
             if verified and segment.flags & ACK:
@@ -453,25 +457,42 @@ class Connection(Endpoint):
             return
         if not segment.flags & SYN or self._snt_isn is None:
             return
+        if segment.flags & ACK:
+            self._acknowledge(segment)
         self._learned_isn(segment.seq)
         self._is_scaled &= window_scale_of(segment.header) is not None
-        self._advance_received(segment)
+        # its data come again; where the TCP above takes them, its ACK says so
+        self._advance_received(segment, syn_alone=True)
         self._derive_all()
         self._state = State.ESTABLISHED if segment.flags & ACK else State.SYN_RECEIVED
         if segment.flags & ACK and self.policy.rnext_on_syn_ack and segment.auth == TCP_AO:
             self._follow_rnext(segment)
 
-    def _advance_received(self, segment: ParsedSegment) -> None:
+    def _advance_received(self, segment: ParsedSegment, syn_alone: bool = False) -> None:
         before = self._rcv.position >> 32
-        self._rcv.take(segment)
+        if syn_alone:
+            self._rcv.accept(self._rcv.position, 1)
+        else:
+            self._rcv.take(segment)
         after = self._rcv.position >> 32
         if after != before and self._ao is not None:
             self._emit("tcp_ao_rcv_sne_update", segment, self.vrf or 0, sne=after)
 
-    def _acknowledge(self, segment: ParsedSegment) -> bool:
-        """Whether a segment acknowledges what was sent, no more; snd_una then moves up to there."""
+    def _acknowledged(self, segment: ParsedSegment) -> int | None:
+        """Up to where a segment acknowledges what was sent; None where it is anything else.
+
+        An ACK that is late may acknowledge nothing new: of what was acknowledged before, which is
+        the SYN where this side opened (Linux's ``tcp_ack``).
+        """
         position = extend_position(self._snd_una.position, segment.ack)
-        if not (self._snt_isn or 0) < position <= self._snd_nxt.position:
+        isn = self._snt_isn or 0
+        least = isn if self._is_opener and self._snd_una.position > isn else isn + 1
+        return position if least <= position <= self._snd_nxt.position else None
+
+    def _acknowledge(self, segment: ParsedSegment) -> bool:
+        """Move snd_una up to what a segment acknowledges; whether that is what was sent."""
+        position = self._acknowledged(segment)
+        if position is None:
             return False
         before = self._snd_una.position >> 32
         self._snd_una.position = max(position, self._snd_una.position)
@@ -592,7 +613,10 @@ class Connection(Endpoint):
 
     def _sent(self, segment: ParsedSegment) -> None:
         if segment.flags & RST:
-            self._state = State.CLOSED
+            # before both are synchronized, a RST without ACK answers a wrong ACK (RFC 9293 section
+            # 3.10.7.3), and the connection goes on
+            if segment.flags & ACK or self._state.synchronized:
+                self._state = State.CLOSED
             return
         if segment.flags & SYN:
             shift = window_scale_of(segment.header)

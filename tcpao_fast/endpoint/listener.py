@@ -135,26 +135,36 @@ class Listener(Endpoint):
         auth = segment.auth if verified else NO_AUTH
         if request is not None and auth == TCP_AO:
             request.at_hand = segment.key_id, segment.rnext_key_id
-        if segment.flags & SYN_ACK == SYN:
-            if request is None:
-                self._begin(peer, _request_of(arrival, auth, segment.seq))
-        elif segment.flags & RST:
-            if auth and request is not None:
-                self._end(peer)
-        elif segment.flags & SYN_ACK == ACK:
-            if request is None and self._syn_cookies:
-                request = _request_of(arrival, auth, _minus(segment.seq, 1))
-                request.snt_isn, request.sent_length = _minus(segment.ack, 1), 1
-            if (
-                request is not None
-                and _completes(segment, request)
-                and _is_in_window(segment, request)
-            ):
-                if len(self._queue) >= self._backlog:
-                    return Outcome(False, outcome.verdict, DropReason.LISTEN_OVERFLOW)
-                self._end(peer)
-                self._complete(peer, request, segment)
+        flags = segment.flags & (SYN_ACK | RST)
+        if request is None and flags == SYN:
+            self._begin(peer, _request_of(arrival, auth, segment.seq))
+        elif request is None and flags == ACK and self._syn_cookies:
+            request = _request_of(arrival, auth, _minus(segment.seq, 1))
+            request.snt_isn, request.sent_length = _minus(segment.ack, 1), 1
+        if request is not None and not self._progress(peer, request, segment, auth):
+            return Outcome(False, outcome.verdict, DropReason.LISTEN_OVERFLOW)
         return outcome.with_packet(segment.strip() if segment.auth else packet)
+
+    def _progress(self, peer: Peer, request: Request, segment: ParsedSegment, auth: int) -> bool:
+        """Move a handshake on by a segment (Linux's ``tcp_check_req``): its ACK completes it, and a
+        RST, or a SYN of another ISN, in its window ends it. Whether there was room for it.
+        """
+        flags = segment.flags & (SYN_ACK | RST)
+        is_again = segment.seq == request.rcv_isn
+        if (is_again and flags == SYN) or not _is_in_window(segment, request):
+            return True  # the SYN-ACK again, or a challenge ACK, is the answer
+        if is_again:  # what follows the SYN's own number counts
+            flags &= ~SYN
+        if flags & (SYN | RST):
+            # a RST elsewhere in the window is answered by a challenge ACK (RFC 5961 section 3.2)
+            is_next = segment.seq == _minus(request.rcv_isn, -1)
+            if auth and (is_next or not flags & RST):
+                self._end(peer)
+        elif flags & ACK and _completes(segment, request):
+            if len(self._queue) >= self._backlog:
+                return False
+            self._connection_of(peer, request)._move(segment, bool(auth))
+        return True
 
     def _arrival(
         self, segment: ParsedSegment, vrf: int, now: datetime | None, request: Request | None
@@ -238,8 +248,11 @@ class Listener(Endpoint):
             is_here = segment.destination == address.packed
         return is_here and segment.destination_port == port and self.vrf in (None, vrf)
 
-    def _complete(self, peer: Peer, request: Request, segment: ParsedSegment) -> None:
-        """Make the connection: it copies the keys for its peer, and its counters begin at 0."""
+    def _connection_of(self, peer: Peer, request: Request) -> Connection:
+        """Make the connection of a handshake, which ends here: it copies the keys for its peer, its
+        counters begin at 0, and it waits to be accepted.
+        """
+        self._end(peer)
         connection = Connection(
             (request.local[0], request.local[1]),
             policy=self.policy,
@@ -256,14 +269,17 @@ class Listener(Endpoint):
         ao = None
         if request.auth == TCP_AO and self._ao is not None:
             ao = replace(self._ao, counters=Counters(), current=None, rnext=None)
-        connection._adopt(request, entries, ao, segment)
+        connection._adopt(request, entries, ao)
         self._waiting[peer] = connection
         self._queue.append(peer)
+        return connection
 
     def accept(self) -> Connection | None:
         """The connection that has waited longest; None if none waits.
 
-        It has copies of the listener's keys for its peer as they were when the handshake ended.
+        It has copies of the listener's keys for its peer as they were when the handshake ended: for
+        Fast Open (RFC 7413), where the SYN-ACK acknowledges data of the SYN, when the SYN-ACK was
+        sent; that connection is in SYN-RECEIVED, and processes the handshake's last ACK itself.
         Keys that were added or deleted since are not mirrored: compare `get_keys` of both.
 
         Returns
@@ -332,8 +348,12 @@ class Listener(Endpoint):
             request.sent_length = segment.payload_length + 1
             request.shift = window_scale_of(segment.header) or 0
             request.window = offered_window(segment)
-        elif segment.flags & RST:
-            self._end(peer)
+            request.received = (segment.ack - request.rcv_isn) & 0xFFFFFFFF
+            if request.received > 1 and len(self._queue) < self._backlog:
+                # Fast Open: the data of the SYN was taken, and the connection is there at once
+                self._connection_of(peer, request)._sent(segment)
+        elif segment.flags & RST and (segment.flags & ACK or segment.seq == _minus(snt_isn, -1)):
+            self._end(peer)  # another SEQ answers an ACK of something else
         return signed
 
     def _signed(
@@ -404,7 +424,7 @@ def _is_in_window(segment: ParsedSegment, request: Request) -> bool:
     begin = _minus(segment.seq, request.rcv_isn + 1)
     if begin >= 1 << 31:
         begin -= 1 << 32
-    end = begin + segment.payload_length + bool(segment.flags & FIN)
+    end = begin + segment.payload_length + bool(segment.flags & FIN) + bool(segment.flags & SYN)
     return begin == 0 or (end > 0 and begin < request.window) or begin == end == request.window
 
 

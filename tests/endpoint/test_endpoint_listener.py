@@ -184,6 +184,94 @@ class TestHandshakeInProgress:
         assert b.receive(a.send(SYN, position=1000)).verdict is Verdict.good
         assert b.receive(a.send(ACK, position=1001)).accepted and listener.accept()
 
+    def test_a_rst_elsewhere_in_the_window_ends_nothing(self):
+        """A challenge ACK is the answer (``tcp_check_req``)."""
+        listener, a, b = self.begun()
+        for away in (1, 100, -1, 1 << 20):
+            rst = client_end(key=make_key())
+            rst.send(SYN)
+            rst.receive(b.send(SYN | ACK, position=5000))
+            assert b.receive(rst.send(RST, position=1001 + away)).verdict is Verdict.good
+        assert b.receive(a.send(ACK, position=1001)).accepted and listener.accept()
+
+    @pytest.mark.parametrize(("isn", "ends"), [(1000, False), (1001, True), (1050, True),
+                                               (999, False), (1 << 20, False)])  # fmt: skip
+    def test_a_syn_of_another_isn_ends_it_in_the_window(self, isn, ends):
+        listener, _, b = self.begun()
+        again = client_end(key=make_key(), isn=isn)
+        assert b.receive(again.send(SYN)).verdict is Verdict.good
+        assert (listener._request((*self.client(), *self.server(), 0)) is None) == ends
+
+    @staticmethod
+    def client():
+        return bytes([10, 0, 0, 1]), CLIENT[1]
+
+    @staticmethod
+    def server():
+        return bytes([10, 0, 0, 2]), SERVER[1]
+
+    def test_a_rst_that_answers_an_ack_of_something_else_ends_nothing(self):
+        listener, a, b = self.begun()
+        b.endpoint.sign(b.packet(RST, position=7777))
+        assert b.receive(a.send(ACK, position=1001)).accepted and listener.accept()
+
+    def test_the_last_ack_with_a_fin(self):
+        """The connection is made of it, and takes it as any other."""
+        listener, a, b = self.begun()
+        assert b.receive(a.send(1 | ACK, b"bye")).accepted
+        assert listener.accept().state is State.CLOSE_WAIT
+
+    def test_data_behind_a_gap(self):
+        """The ACK was lost: what comes next makes the connection, and waits for what is missing."""
+        listener, a, b = self.begun()
+        assert b.receive(a.send(ACK, b"later", position=1011)).accepted
+        accepted = listener.accept()
+        assert accepted.state is State.ESTABLISHED
+        assert accepted._rcv.position == 1001
+
+
+class TestFastOpen:
+    """RFC 7413: ``tcp_fastopen_create_child``."""
+
+    def begun(self, taken=5):
+        listener = listening(make_key().mirrored())
+        a = client_end(key=make_key())
+        b = End(listener, SERVER, CLIENT, 5000)
+        b.receive(a.send(SYN, b"early"))
+        a.receive(b.endpoint.sign(b.packet(SYN | ACK, ack=1001 + taken)))
+        return listener, a, b
+
+    def test_the_connection_is_there_with_the_syn_ack_and_counts_the_last_ack(self):
+        listener, a, b = self.begun()
+        b.endpoint = listener.accept()
+        assert b.endpoint.state is State.SYN_RECEIVED
+        assert b.endpoint.info().counters.good == 0
+        assert b.receive(a.send(ACK)).verdict is Verdict.good
+        assert b.endpoint.state is State.ESTABLISHED
+        assert b.endpoint.info().counters.good == 1
+        assert listener.info().counters.good == 1  # the SYN alone
+        assert exchange(a, b).accepted and exchange(b, a).accepted
+
+    def test_it_may_send_before_the_last_ack(self):
+        listener, a, b = self.begun()
+        b.endpoint = listener.accept()
+        assert exchange(b, a).accepted
+        assert b.endpoint.state is State.SYN_RECEIVED
+
+    def test_syn_and_syn_ack_again(self):
+        listener, a, b = self.begun()
+        again = a.endpoint.sign(a.packet(SYN, b"early", position=1000))
+        assert listener.process(again).verdict is Verdict.good
+        assert a.receive(listener.sign(b.packet(SYN | ACK, position=5000))).accepted
+        assert listener.accept().state is State.SYN_RECEIVED
+        assert listener.accept() is None
+
+    def test_where_the_data_was_not_taken_the_handshake_goes_on(self):
+        listener, a, b = self.begun(taken=0)
+        assert listener.accept() is None
+        assert b.receive(a.send(ACK, b"early", position=1001)).accepted
+        assert listener.accept().state is State.ESTABLISHED
+
 
 def test_forget():
     listener = listening(make_key().mirrored())

@@ -1,7 +1,7 @@
 """State follows what TCP accepts, not whatever verifies (`tcp_validate_incoming`, `tcp_ack`)."""
 
 import pytest
-from ends import ACK, FIN, PSH, RST, SYN, End, connected, exchange, make_key
+from ends import ACK, CLIENT, FIN, PSH, RST, SERVER, SYN, End, connected, exchange, make_key
 
 import tcpao_fast as ao
 from tcpao_fast import State, Verdict
@@ -118,6 +118,44 @@ class TestAcknowledgments:
         a, b = connected()
         assert b.receive(a.send(FIN | ACK, ack=b.next + 1000)).accepted
         assert b.endpoint.state is State.ESTABLISHED
+
+    def test_late_by_the_syn_alone(self):
+        """``tcp_ack``: only the side that opened has had an ACK of its SYN's number."""
+        a, b = connected()
+        for sender, receiver, closes in ((b, a, True), (a, b, False)):
+            fin = sender.send(FIN | ACK, ack=sender.expected - 1)
+            assert receiver.receive(fin).accepted
+            assert (receiver.endpoint.state is State.CLOSE_WAIT) == closes
+
+    def test_a_rst_that_answers_a_wrong_one_ends_no_opening(self):
+        """RFC 9293 section 3.10.7.3: the connection stays SYN-RECEIVED."""
+        a = ao.Connection(CLIENT)
+        a.add_key(make_key())
+        a.connect(SERVER, isn=1000)
+        end = End(a, CLIENT, SERVER, 1000)
+        end.send(SYN)
+        other = ao.Connection(SERVER)
+        other.add_key(make_key().mirrored())
+        other.connect(CLIENT, isn=5000)
+        end.receive(End(other, SERVER, CLIENT, 5000).send(SYN))
+        assert a.state is State.SYN_RECEIVED
+        end.send(RST, position=1 << 20)
+        assert a.state is State.SYN_RECEIVED
+        end.send(RST | ACK)
+        assert a.state is State.CLOSED
+
+    def test_data_of_a_syn_ack_comes_again(self):
+        """``tcp_rcv_synsent_state_process`` takes the SYN alone, until TCP acknowledges more."""
+        listener, a = ao.Listener(SERVER), ao.Connection(CLIENT)
+        a.add_key(make_key())
+        listener.add_key(make_key().mirrored())
+        a.connect(SERVER, isn=1000)
+        client, server = End(a, CLIENT, SERVER, 1000), End(listener, SERVER, CLIENT, 5000)
+        server.receive(client.send(SYN))
+        assert client.receive(server.send(SYN | ACK, b"early")).accepted
+        assert a._rcv.position == 5001
+        client.send(ACK, ack=5006)
+        assert a._rcv.position == 5006
 
 
 class TestRotation:

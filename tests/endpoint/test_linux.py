@@ -10,6 +10,9 @@ import shutil
 import socket
 import struct
 import subprocess
+import threading
+import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -18,7 +21,7 @@ import pytest
 import reference
 import test_endpoint_calls
 from ends import ACK, PSH, SYN, End, make_key, md5_key
-from netns import KERNEL, OURS, Sniffer, Tun, in_namespace, keep
+from netns import KERNEL, KERNEL6, OURS, OURS6, Sniffer, Tun, in_namespace, keep
 from wire import ao_option, checksum, records, tcp_packet
 
 import tcpao_fast as ao
@@ -321,7 +324,12 @@ KEYS = [
 
 def kernels(key):
     """A key of ours as the kernel has it."""
-    return replace(key.mirrored(), local=None, remote=OURS)
+    of_peer = OURS6 if key.remote.version == 6 else OURS
+    return replace(key.mirrored(), local=None, remote=of_peer)
+
+
+def over_ipv6(key):
+    return replace(key, remote=KERNEL6)
 
 
 @with_ao
@@ -659,9 +667,21 @@ class Shadow(Wire):
     def take(self, timeout=0.3):
         """What the kernel sends next, which the twin signs to the same bytes."""
         packet = self.tun.read(timeout)
-        if packet is not None:
-            bare = bytes(ao.strip(*records([packet]), 101).buffer)
-            assert self.twin.sign(bare)[20:].hex() == packet[20:].hex()
+        if packet is None:
+            return None
+        bare = bytes(ao.strip(*records([packet]), 101).buffer)
+        at = start_of_tcp(packet)
+        if packet[at + 13] & RST and self.twin.state is ao.State.SYN_SENT:
+            # the peer's ISN is not known: Linux signs such a RST with a traffic key that it has not
+            # derived (tcp_ao_prepare_reset)
+            with pytest.raises(ao.NotConnectedError):
+                self.twin.sign(bare)
+        elif packet[at + 13] & RST and self.twin.state is ao.State.LISTEN:
+            # Linux signs with the key of the other direction: docs/linux.md
+            with suppress(ao.NotConnectedError):
+                self.twin.sign(bare)
+        else:
+            assert self.twin.sign(bare)[at:].hex() == packet[at:].hex()
         return packet
 
     def moved(self, do, timeout=0.3):
@@ -676,14 +696,16 @@ class Shadow(Wire):
         return kernel, {name: here[name] - own[name] for name in after if here[name] != own[name]}
 
 
-def shadowed(tun, key, *more):
+def shadowed(tun, key, *more, syn_data=b""):
     """A connection to a listening socket of the kernel, with its twin: the wire, and the socket."""
-    listener = keep(socket.socket())
-    listener.bind((KERNEL, 7000))
+    is_ipv6 = key.remote.version == 6
+    kernel, ours = (KERNEL6, OURS6) if is_ipv6 else (KERNEL, OURS)
+    listener = keep(socket.socket(socket.AF_INET6 if is_ipv6 else socket.AF_INET))
+    listener.bind((kernel, 7000))
     listener.listen()
     listener.settimeout(5)
-    twin = ao.Listener((KERNEL, 7000))
-    here, there = (OURS, 40000), (KERNEL, 7000)
+    twin = ao.Listener((kernel, 7000))
+    here, there = (ours, 40000), (kernel, 7000)
     connection = ao.Connection(here)
     for one in (*more, key):  # the last that is added is the first that is used
         linux.add_key(listener, kernels(one))
@@ -691,7 +713,7 @@ def shadowed(tun, key, *more):
         connection.add_key(one)
     connection.connect(there, isn=1000)
     wire = Shadow(tun, End(connection, here, there, 1000), twin)
-    wire.send(SYN, options=bytes([2, 4, 5, 0xB4]))
+    wire.send(SYN, syn_data, options=bytes([2, 4, 5, 0xB4]))
     packet = wire.take(5)
     assert packet is not None and wire.end.receive(packet).accepted
     return wire, listener
@@ -701,6 +723,20 @@ def state_of(sock):
     return STATES[sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]]
 
 
+def start_of_tcp(packet):
+    return 20 if packet[0] >> 4 == 4 else 40
+
+
+def filled_in(packet, option, mac):
+    """The packet with a MAC of 12 bytes in the option that begins so, and its checksum right."""
+    at = packet.index(option) + 4
+    packet = packet[:at] + mac[:12] + packet[at + 12 :]
+    tcp = start_of_tcp(packet)
+    packet = packet[: tcp + 16] + bytes(2) + packet[tcp + 18 :]  # the checksum covers the MAC
+    value = checksum(reference.Packet.parse(packet).pseudo_header + packet[tcp:])
+    return packet[: tcp + 16] + struct.pack(">H", value) + packet[tcp + 18 :]
+
+
 def by_hand(wire, key, option, flags=ACK, **more):
     """What we would sign with options that no stack should send."""
     end = wire.end
@@ -708,11 +744,7 @@ def by_hand(wire, key, option, flags=ACK, **more):
                         ao_option(key.send_id, key.recv_id) + option, **more)  # fmt: skip
     isns = end.isn, end.endpoint._rcv_isn
     mac = reference.mac(key, reference.Packet.parse(packet), *isns, 0)
-    at = packet.index(bytes([29, 16, key.send_id, key.recv_id])) + 4
-    packet = packet[:at] + mac[:12] + packet[at + 12 :]
-    packet = packet[:36] + bytes(2) + packet[38:]  # the checksum covers the MAC
-    value = checksum(reference.Packet.parse(packet).pseudo_header + packet[20:])
-    return packet[:36] + struct.pack(">H", value) + packet[38:]
+    return filled_in(packet, bytes([29, 16, key.send_id, key.recv_id]), mac)
 
 
 FIN, RST = 1, 4
@@ -791,9 +823,18 @@ def test_the_twin_counts_in_a_handshake_as_the_kernel_does(name, make):
     in_namespace(work)
 
 
-def any_segment(random, wire, key):
-    """A segment as nobody would send it, signed well, badly, or not at all."""
-    end = wire.end
+def described(packet, end):
+    """What a segment is, in words for a test that fails."""
+    tcp = packet[start_of_tcp(packet) :]
+    seq, ack = struct.unpack_from(">II", tcp, 4)
+    size = (tcp[12] >> 4) * 4
+    numbers = f"SEQ next{seq - end.next:+d} ACK expected{ack - end.expected:+d}"
+    return f"flags {tcp[13]:#x} {numbers} {len(tcp) - size} bytes, options {tcp[20:size].hex()}"
+
+
+def any_segment(random, end, key, peer_isn, own_isn):
+    """A segment as nobody would send it, signed well, badly, or not at all; `own_isn` is what the
+    kernel knows of ours."""
     flags = random.choice([ACK, ACK | PSH, ACK | FIN, RST, RST | ACK, SYN, SYN | ACK, 0, FIN, PSH])
     position = end.next + random.choice([0, 0, 0, 1, 5, -1, -7, 900, 5000, 1 << 20, -(1 << 20)])
     ack = end.expected + random.choice([0, 0, 0, 1, -1, 1000, -1000, 1 << 30])
@@ -806,38 +847,192 @@ def any_segment(random, wire, key):
     ids = (99, 98) if how == "other key" else (key.send_id, key.recv_id)
     packet = tcp_packet(end.here, end.there, flags, position, ack, payload,
                         ao_option(*ids) + options)  # fmt: skip
-    isns = end.isn, end.endpoint._rcv_isn
+    isns = own_isn, peer_isn
     if flags & 0x12 == SYN:
         isns = position & 0xFFFFFFFF, 0
+    elif own_isn is None:
+        isns = position & 0xFFFFFFFF if flags & (SYN | RST) else 0, peer_isn
     mac = reference.mac(key, reference.Packet.parse(packet), *isns, 0)
-    at = packet.index(bytes([29, 16, *ids])) + 4
-    mac = mac[:12] if how != "bad" else bytes(12)
-    packet = packet[:at] + mac + packet[at + 12 :]
-    packet = packet[:36] + bytes(2) + packet[38:]
-    value = checksum(reference.Packet.parse(packet).pseudo_header + packet[20:])
-    return packet[:36] + struct.pack(">H", value) + packet[38:]
+    return filled_in(packet, bytes([29, 16, *ids]), bytes(12) if how == "bad" else mac)
+
+
+def is_odd_in_syn_received(packet, peer_isn, own_isn):
+    """What Linux takes otherwise (docs/linux.md): a RST is verified with its own SEQ for the ISN,
+    all with SNE 0, and an ACK of the SYN's own number is enough."""
+    seq, ack = struct.unpack_from(">II", packet, start_of_tcp(packet) + 4)
+    flags = packet[start_of_tcp(packet) + 13]
+    is_before = (seq - own_isn) % 2**32 >= 2**31
+    return flags & RST or is_before or ack == peer_isn
+
+
+def compared(random, wire, sock, key, number):
+    """A random segment to the kernel and to its twin: counters, state and answers are the same.
+    Whether the connection is still there."""
+    twin = wire.twin
+    if twin.state is ao.State.SYN_SENT:
+        isns = twin._snt_isn, None
+    else:
+        isns = twin._snt_isn, twin._rcv_isn
+    packet = any_segment(random, wire.end, key, *isns)
+    if twin.state is ao.State.SYN_RECEIVED and is_odd_in_syn_received(packet, *isns):
+        return True
+    was = twin.state.value
+    kernel, ours = wire.moved(lambda: wire.give(packet), 0.02)
+    where = f"segment {number} in {was}: {described(packet, wire.end)}"
+    assert kernel == ours, where
+    assert state_of(sock) == twin.state.value, where
+    return twin.state.value != "CLOSED"
+
+
+#: Segments of each of the runs below; TCPAO_FAST_FUZZ=N makes N times as many runs.
+SEGMENTS, RUNS = 25, int(os.environ.get("TCPAO_FAST_FUZZ", "1"))
+FAMILIES = pytest.mark.parametrize("key", [KEYS[0], over_ipv6(KEYS[0])], ids=["ipv4", "ipv6"])
 
 
 @with_ao
-@pytest.mark.parametrize("seed", range(40))
-def test_random_segments_beside_the_kernel(seed):
+@FAMILIES
+@pytest.mark.parametrize("seed", range(20 * RUNS))
+def test_random_segments_beside_the_kernel(seed, key):
     """State and counters stay the same, segment by segment."""
     random = Random(seed)
 
     def work():
-        wire, listener = shadowed(Tun(), KEYS[0])
+        wire, listener = shadowed(Tun(), key)
         wire.send(ACK)
         sock = keep(listener.accept()[0])
         wire.twin = wire.twin.accept()
-        for number in range(25):
-            packet = any_segment(random, wire, KEYS[0])
-            was = wire.twin.state.value
-            kernel, ours = wire.moved(lambda packet=packet: wire.give(packet), 0.02)
-            where = f"segment {number} in {was}: {packet.hex()}"
-            assert kernel == ours, where
-            assert state_of(sock) == wire.twin.state.value, where
-            if wire.twin.state.value == "CLOSED":
+        for number in range(SEGMENTS):
+            if not compared(random, wire, sock, key, number):
                 return
+
+    in_namespace(work)
+
+
+def requests():
+    """Handshakes in progress (SYN-RECEIVED) in the namespace."""
+    files = [Path("/proc/thread-self/net") / name for name in ("tcp", "tcp6")]
+    lines = [line.split() for file in files for line in file.read_text().splitlines()[1:]]
+    return sum(line[3] == "03" for line in lines)
+
+
+@with_ao
+@FAMILIES
+@pytest.mark.parametrize("seed", range(10 * RUNS))
+def test_random_segments_in_a_handshake_beside_the_kernel(seed, key):
+    """SYN-RECEIVED: counters and answers, whether the handshake is still there, and whether it is
+    complete; then on as above."""
+    random = Random(seed)
+
+    def work():
+        wire, listener = shadowed(Tun(), key)
+        listener.setblocking(False)
+        twin = wire.twin
+        (peer,) = twin._signed_requests
+        sock = None
+        for number in range(SEGMENTS):
+            if sock is not None:
+                if not compared(random, wire, sock, key, number):
+                    return
+                continue
+            packet = any_segment(random, wire.end, key, wire.end.endpoint._rcv_isn, wire.end.isn)
+            kernel, ours = wire.moved(lambda packet=packet: wire.give(packet), 0.02)
+            where = f"segment {number} in SYN-RECEIVED: {described(packet, wire.end)}"
+            assert kernel == ours, where
+            try:
+                sock = keep(listener.accept()[0])
+            except BlockingIOError:
+                assert twin.accept() is None, where
+                there = twin._request(peer) is not None
+                assert bool(requests()) == there, where
+                if not there:
+                    return
+            else:
+                wire.twin = twin.accept()
+                assert wire.twin is not None, where
+                assert state_of(sock) == wire.twin.state.value, where
+
+    in_namespace(work)
+
+
+def opening(tun, key, port=7001):
+    """A socket of the kernel that connects to us, with its twin, in SYN-SENT: wire and socket."""
+    is_ipv6 = key.remote.version == 6
+    kernel, ours = (KERNEL6, OURS6) if is_ipv6 else (KERNEL, OURS)
+    client = keep(socket.socket(socket.AF_INET6 if is_ipv6 else socket.AF_INET))
+    client.bind((kernel, 41000))
+    linux.add_key(client, kernels(key))
+    client.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        client.connect((ours, port))
+    twin = ao.Connection((kernel, 41000))
+    twin.add_key(kernels(key))
+    twin.connect((ours, port))
+    end = End(None, (ours, port), (kernel, 41000), 5000)
+    wire = Shadow(tun, end, twin)
+    syn = wire.take(5)
+    assert syn is not None
+    end.expected = twin._snt_isn + 1
+    return wire, client
+
+
+@with_ao
+@FAMILIES
+@pytest.mark.parametrize("seed", range(20 * RUNS))
+def test_random_segments_in_syn_sent_beside_the_kernel(seed, key):
+    """A handshake that the kernel began, a simultaneous open among what may become of it."""
+    random = Random(seed)
+
+    def work():
+        wire, client = opening(Tun(), key)
+        for number in range(SEGMENTS):
+            if not compared(random, wire, client, key, number):
+                return
+
+    in_namespace(work)
+
+
+@with_ao
+@FAMILIES
+def test_fast_open_beside_the_kernel(key):
+    """The connection is there with the SYN-ACK, and counts the last ACK itself
+    (``tcp_fastopen_create_child``)."""
+
+    def work():
+        tun = Tun()
+        # a server, without cookies, for every listener
+        Path("/proc/sys/net/ipv4/tcp_fastopen").write_text(str(0x602))
+        wire, listener = shadowed(tun, key, syn_data=b"early")
+        sock = keep(listener.accept()[0])
+        twin = wire.twin = wire.twin.accept()
+        assert state_of(sock) == twin.state.value == "SYN-RECEIVED"
+        assert sock.recv(100) == b"early"
+        for step in (lambda: wire.send(ACK), lambda: wire.send(ACK | PSH, b"later")):
+            kernel, ours = wire.moved(step)
+            assert kernel == ours == {"TCPAOGood": 1}
+            assert state_of(sock) == twin.state.value == "ESTABLISHED"
+            assert linux.info(sock).counters == twin.info().counters
+        assert twin.info().counters.good == 2
+
+    in_namespace(work)
+
+
+@with_ao
+@pytest.mark.parametrize("algorithm", ["hmac(sha1)", "hmac(sha256)", "cmac(aes128)", "cmac(aes)",
+                                       "hmac(sha512)", "hmac(md5)", "hmac(rmd160)"])  # fmt: skip
+def test_algorithms_of_this_kernel(algorithm):
+    """``tcp_ao_find_algo``: a kernel from 7.2 on takes four."""
+
+    def work():
+        release = tuple(map(int, os.uname().release.split("-")[0].split("+")[0].split(".")[:2]))
+        key = make_key(algorithm=algorithm, secret=bytes(range(16)), remote="10.0.0.2")
+        twin = ao.Connection(("10.0.0.1", 1), policy=ao.Policy.linux(*release))
+        found = []
+        for add in (lambda: linux.add_key(real_closed().sock, key), lambda: twin.add_key(key)):
+            try:
+                found.append(add())
+            except ao.TcpAoError as error:
+                found.append(error.errno)
+        assert found[0] == found[1]
 
     in_namespace(work)
 
@@ -911,3 +1106,151 @@ def test_an_mptcp_socket_is_called_one(key):
         pytest.skip(f"no MPTCP here: {error.strerror}")
     with sock, pytest.raises(ao.KernelSupportError, match="the socket is MPTCP"):
         linux.add_key(sock, key)
+
+
+# -- long transfers -------------------------------------------------------------------------------
+
+#: Megabytes each way; a long run takes TCPAO_FAST_TRANSFER=100.
+TRANSFER = int(float(os.environ.get("TCPAO_FAST_TRANSFER", "1")) * 1e6)
+SEGMENT, WINDOW = 1400, 60_000
+
+
+class Mover:
+    """A TCP of ours that moves many bytes without loss: over a TUN device there is none."""
+
+    def __init__(self, tun, connection, here, there, isn):
+        self.tun, self.connection, self.here, self.there = tun, connection, here, there
+        self.next, self.acknowledged, self.expected = isn, isn, 0  # 64-bit positions
+        self.received, self.bad, self.packets = bytearray(), 0, 0
+
+    def send(self, flags, payload=b"", options=b""):
+        ack = self.expected if flags & ACK else 0
+        packet = tcp_packet(
+            self.here, self.there, flags, self.next, ack, payload, options, window=WINDOW
+        )
+        self.next += len(payload) + bool(flags & (SYN | FIN))
+        self.tun.write(self.connection.sign(packet))
+        self.packets += 1
+
+    def receive(self, timeout=5.0):
+        """Take the kernel's next packet; whether there was one."""
+        packet = self.tun.read(timeout)
+        if packet is None:
+            return False
+        outcome = self.connection.process(packet)
+        self.packets += 1
+        if not outcome.accepted or outcome.verdict is not ao.Verdict.good:
+            self.bad += 1
+            return True
+        tcp = outcome.packet[start_of_tcp(outcome.packet) :]
+        seq, ack = struct.unpack_from(">II", tcp, 4)
+        payload = tcp[(tcp[12] >> 4) * 4 :]
+        if tcp[13] & SYN:
+            self.expected = seq + 1
+        elif payload and seq == self.expected % 2**32:
+            self.received += payload
+            self.expected += len(payload)
+        ahead = (ack - self.acknowledged) % 2**32
+        if tcp[13] & ACK and ahead < 2**31:
+            self.acknowledged += ahead
+        return True
+
+
+@with_ao
+@pytest.mark.parametrize("over", ["ipv4", "ipv6"])
+@pytest.mark.parametrize("algorithm", ["hmac-sha-1-96", "aes-128-cmac-96", "hmac(sha256)"])
+def test_long_transfers_across_the_wrap(algorithm, over):
+    """Both ways at once, SEQ of both wrapping where the transfer is long enough: everything that
+    either side signs is good for the other, and the SNEs end where the kernel's do."""
+
+    def work():
+        tun = Tun()
+        kernel, ours = (KERNEL6, OURS6) if over == "ipv6" else (KERNEL, OURS)
+        key = make_key(10, 20, algorithm=algorithm, secret=bytes(range(16)), remote=kernel)
+        listener = keep(socket.socket(socket.AF_INET6 if over == "ipv6" else socket.AF_INET))
+        listener.bind((kernel, 7000))
+        listener.listen(4096)
+        listener.settimeout(5)
+        linux.add_key(listener, kernels(key))
+        data = bytes(Random(1).randbytes(1 << 16))
+        isn = 2**32 - TRANSFER // 2
+        for port in range(20000, 20000 + 400):
+            here, there = (ours, port), (kernel, 7000)
+            connection = ao.Connection(here)
+            connection.add_key(key)
+            connection.connect(there, isn=isn)
+            mover = Mover(tun, connection, here, there, isn)
+            mover.send(SYN, options=bytes([2, 4, SEGMENT >> 8, SEGMENT & 255]))
+            assert mover.receive()
+            # the kernel chooses its own: one that wraps in the middle of a long transfer
+            if TRANSFER < 50_000_000 or 2**32 - mover.expected < TRANSFER * 0.9:
+                break
+            connection.sign(tcp_packet(here, there, RST | ACK, mover.next, mover.expected))
+        mover.send(ACK)
+        sock = keep(listener.accept()[0])
+        while sock.getpeername()[1] != port:
+            sock = keep(listener.accept()[0])
+        sock.settimeout(60)
+        arrived, errors = bytearray(), []
+
+        def guarded(do):
+            def run():
+                try:
+                    do()
+                except BaseException as error:
+                    errors.append(error)
+
+            thread = threading.Thread(target=run)
+            thread.start()
+            return thread
+
+        def sends():
+            for _ in range(TRANSFER >> 16):
+                sock.sendall(data)
+
+        def receives():
+            while len(arrived) < TRANSFER >> 16 << 16:
+                found = sock.recv(1 << 20)
+                assert found
+                arrived.extend(found)
+
+        threads = [guarded(sends), guarded(receives)]
+        whole = data * (TRANSFER >> 16)
+        sent = 0
+        began, idle = time.monotonic(), 0
+        while (
+            sent < len(whole)
+            or mover.acknowledged < mover.next
+            or (len(mover.received) < len(whole))
+        ):
+            was = mover.expected
+            while sent < len(whole) and mover.next - mover.acknowledged < WINDOW:
+                mover.send(ACK | PSH, whole[sent : sent + SEGMENT])
+                sent += len(whole[sent : sent + SEGMENT])
+            had = mover.receive(0.2)
+            while had and mover.receive(0):
+                pass
+            if mover.expected != was:
+                mover.send(ACK)
+            idle = 0 if had else idle + 1
+            assert idle < 50 and not errors, (errors, sent, mover.acknowledged, mover.next)
+        for thread in threads:
+            thread.join(60)
+        assert not errors and mover.bad == 0
+        assert bytes(mover.received) == whole and bytes(arrived) == whole
+        counters = linux.info(sock).counters
+        assert counters.bad == counters.key_not_found == counters.ao_required == 0
+        sock.setsockopt(socket.IPPROTO_TCP, linux.TCP_REPAIR, 1)
+        state, connection.repair_mode = linux.repair_state(sock), True
+        own = connection.repair_state()
+        assert (state.rcv_sne, state.snd_sne) == (own.snd_sne, own.rcv_sne)
+        wraps = own.snd_sne, own.rcv_sne
+        assert wraps[0] == 1
+        if TRANSFER >= 50_000_000:
+            assert wraps[1] == 1
+        print(
+            f"{algorithm} {over}: {len(whole)} bytes each way, {mover.packets} packets, wraps "
+            f"{wraps}, {time.monotonic() - began:.1f} s"
+        )
+
+    in_namespace(work)
