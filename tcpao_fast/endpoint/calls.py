@@ -240,6 +240,10 @@ class KeyedEndpoint:
             )
 
     def _check_addresses(self, key: MasterKey) -> None:
+        if isinstance(key.vrf, str):
+            raise InvalidRequestError(
+                f"key {key.label} has the VRF {key.vrf} by name; an endpoint knows VRFs by number"
+            )
         if not self.policy.match_ports and (key.local_port or key.remote_port):
             raise InvalidRequestError(
                 f"key {key.label} names ports, and Linux matches none; "

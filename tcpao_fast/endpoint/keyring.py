@@ -201,7 +201,11 @@ class KeyRing:
         self._md5_used[remote] = entry
 
     def exact(
-        self, send_id: int | None, recv_id: int | None, remote: Network | None, vrf: int | None
+        self,
+        send_id: int | None,
+        recv_id: int | None,
+        remote: Network | None,
+        vrf: int | str | None,
     ) -> list[SocketKey]:
         """The keys with just these IDs, this peer and this VRF."""
         return list(self._exact.get((send_id, recv_id, remote, vrf), ()))

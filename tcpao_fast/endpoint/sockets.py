@@ -289,7 +289,7 @@ def add_key(
     option = TcpAoAdd()
     option.addr[:], option.prefix = _address(sock, key)
     option.alg_name = _LINUX_NAMES.get(key.algorithm, key.algorithm).encode()
-    option.ifindex = key.vrf or 0
+    option.ifindex = _interface(key)
     option.set_current, option.set_rnext = set_current, set_rnext
     option.sndid, option.rcvid = key.send_id, key.recv_id
     option.maclen = key.mac_length
@@ -333,7 +333,7 @@ def delete_key(
         return
     option = TcpAoDel()
     option.addr[:], option.prefix = _address(sock, key)
-    option.ifindex = key.vrf or 0
+    option.ifindex = _interface(key)
     option.sndid, option.rcvid = key.send_id, key.recv_id
     option.keyflags = _key_flags(key)
     option.del_async = asynchronous
@@ -477,6 +477,7 @@ def _check(key: MasterKey) -> None:
             ("ports", key.local_port or key.remote_port),
             ("lifetimes", key.send_lifetime or key.accept_lifetime),
             ("NAT flags", key.local_nat or key.remote_nat),
+            ("a VRF by name", isinstance(key.vrf, str)),
         )
         if there
     ]
@@ -493,6 +494,11 @@ def _id(name: str, value: int | None) -> int:
     if value is not None and not 0 <= value <= 255:
         raise InvalidRequestError(f"{name} is {value!r}; an ID is 0 to 255")
     return value or 0
+
+
+def _interface(key: MasterKey) -> int:
+    """The number of the VRF's interface; a name was refused."""
+    return key.vrf if isinstance(key.vrf, int) else 0
 
 
 def _key_flags(key: MasterKey) -> int:
@@ -532,7 +538,7 @@ def _set_md5(sock: socket.socket, key: MasterKey, secret: bytes) -> None:
         option.tcpm_prefixlen = prefix
         if key.vrf is not None:
             option.tcpm_flags |= _MD5SIG_FLAG_IFINDEX
-            option.tcpm_ifindex = key.vrf
+            option.tcpm_ifindex = _interface(key)
     try:
         with _kernel(name, "TCP-MD5", sock):
             sock.setsockopt(socket.IPPROTO_TCP, number, memoryview(option).cast("B"))

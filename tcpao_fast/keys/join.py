@@ -56,4 +56,5 @@ def join_chains(named: Sequence[tuple[str, KeyChain]]) -> KeyChain:
             ],
         )
     tolerance = max((chain.accept_tolerance for _, chain in named), default=0)
-    return KeyChain(keys, accept_tolerance=tolerance)
+    notes = [note for _, chain in named for note in chain.notes]
+    return KeyChain(keys, accept_tolerance=tolerance, notes=notes)

@@ -37,7 +37,8 @@ def describe(key: MasterKey, tolerance_ns: float = 0) -> dict[str, Any]:
         "version": key.version,
         "local": _side(key.local, key.local_port, key.local_nat),
         "remote": _side(key.remote, key.remote_port, key.remote_nat),
-        "vrf": key.vrf,
+        "vrf": None if isinstance(key.vrf, str) else key.vrf,
+        "alternative": key.is_alternative,
         "send_lifetime": lifetime_ns(key.send_lifetime),
         "accept_lifetime": (
             within_64_bits(first - tolerance_ns),
@@ -62,6 +63,8 @@ class KeyChain(Sequence[MasterKey]):
     accept_tolerance : timedelta, number of seconds, or ``math.inf``
         How long before and after its accept lifetime a key is still accepted (RFC 8177 section
         2.2); ``math.inf`` is RFC 8177's ``forever``.
+    notes : iterable of str
+        What was assumed or left out where the keys were read.
     clock : callable, optional
         Gives the time with time zone that look-ups use when they are not told; the system's.
 
@@ -87,6 +90,7 @@ class KeyChain(Sequence[MasterKey]):
         keys: Iterable[MasterKey] = (),
         *,
         accept_tolerance: timedelta | float = 0,
+        notes: Iterable[str] = (),
         clock: Callable[[], datetime] | None = None,
     ) -> None:
         self._keys = tuple(keys)
@@ -104,6 +108,7 @@ class KeyChain(Sequence[MasterKey]):
                 "math.inf, and not negative"
             )
         self.accept_tolerance = seconds
+        self.notes = tuple(notes)
         self._clock = clock or system_clock
         self._mkts = MktSet()
         problems = overlap_problems(enumerate(self._keys), self._mkts)

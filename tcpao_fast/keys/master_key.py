@@ -62,14 +62,18 @@ class MasterKey:
         Whether the MAC leaves the other TCP options out.
     name : str, optional
         What reports call the key.
-    vrf : int, optional
-        The VLAN ID (VRF) the key is for; None for any.
+    vrf : int or str, optional
+        The VLAN ID (VRF) the key is for; None for any. A name, as a router's configuration has it,
+        is known to no capture: the key is for any, and overlaps only keys of the same name.
     send_lifetime, accept_lifetime : (datetime or None, datetime or None), optional
         First and last moment, with time zone; None for open ends (RFC 8177 section 2.2). Looked at
         where segments have timestamps.
     local_nat, remote_nat : bool
         Whether that side is behind a NAT (RFC 6978): its address and port then count as zero in
         traffic keys and MACs. Matching goes by the addresses that this end sees.
+    reading : str, optional
+        Where a configuration can be read in several ways: which one this is. Keys of different
+        readings do not overlap; MACs decide which one is right.
     form : str, optional
         The format of the file that the key is from, for advice in its words; no part of the key.
 
@@ -90,11 +94,12 @@ class MasterKey:
     mac_length: int | None = None
     exclude_options: bool = False
     name: str | None = None
-    vrf: int | None = None
+    vrf: int | str | None = None
     send_lifetime: Lifetime | None = None
     accept_lifetime: Lifetime | None = None
     local_nat: bool = False
     remote_nat: bool = False
+    reading: str | None = None
     form: str | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -131,8 +136,11 @@ class MasterKey:
         versions = {n.version for n in (self.local, self.remote) if isinstance(n, Network)}
         if len(versions) > 1:
             problems.append(("remote", "is of another IP version than local"))
-        if self.vrf is not None and not is_int(self.vrf, 0, 2**32 - 1):
-            problems.append(("vrf", "must be a number from 0 to 4294967295"))
+        is_name = isinstance(self.vrf, str) and self.vrf != ""
+        if self.vrf is not None and not is_name and not is_int(self.vrf, 0, 2**32 - 1):
+            problems.append(("vrf", "must be a number from 0 to 4294967295, or a name"))
+        if self.reading is not None and not (isinstance(self.reading, str) and self.reading):
+            problems.append(("reading", "must be text and not empty"))
         for flag in ("exclude_options", "local_nat", "remote_nat"):
             if not isinstance(getattr(self, flag), bool):
                 problems.append((flag, "must be true or false"))
@@ -194,6 +202,11 @@ class MasterKey:
         return self.algorithm == "tcp-md5"
 
     @property
+    def is_alternative(self) -> bool:
+        """Whether other keys for the same connections may share its IDs: MACs decide then."""
+        return isinstance(self.vrf, str) or self.reading is not None
+
+    @property
     def label(self) -> str:
         """What reports call the key: its name, else algorithm and IDs.
 
@@ -246,6 +259,7 @@ class MasterKey:
             "local_nat": self.local_nat,
             "remote_nat": self.remote_nat,
             "vrf": self.vrf,
+            **({} if self.reading is None else {"reading": self.reading}),
         }
 
     def mirrored(self) -> MasterKey:
@@ -306,13 +320,20 @@ class MasterKey:
         bool
         """
         return (
-            (self.vrf is None or other.vrf is None or self.vrf == other.vrf)
+            _vrfs_overlap(self.vrf, other.vrf)
+            and (self.reading is None or other.reading in (None, self.reading))
             and 0 in (self.version * other.version, self.version - other.version)
             and networks_overlap(self.local, other.local)
             and networks_overlap(self.remote, other.remote)
             and ports_overlap(self.local_port, other.local_port)
             and ports_overlap(self.remote_port, other.remote_port)
         )
+
+
+def _vrfs_overlap(a: int | str | None, b: int | str | None) -> bool:
+    if isinstance(a, str) or isinstance(b, str):
+        return a == b
+    return a is None or b is None or a == b
 
 
 def has_algorithm_of(key: MasterKey, algorithms: tuple[str, ...]) -> bool:

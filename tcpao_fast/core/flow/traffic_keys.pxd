@@ -10,6 +10,7 @@ from tcpao_fast.core.keys.mkt cimport Mkt, MktSet
 from tcpao_fast.core.wire.segment cimport Segment
 
 cdef enum:
+    MOST_CANDIDATES = 16      # MKTs that a segment is tried under
     SLABS = 5                 # one a compiled primitive, one for the library algorithms
     SLAB_BITS = 3             # of a key's number that say in which slab it is
     CHUNK = 16384             # untouched memory costs nothing
@@ -61,6 +62,9 @@ cdef class KeyTable:
     cdef bint preferred(self, int32_t one, int32_t other, int64_t timestamp) noexcept nogil
     cdef int candidates(self, const Segment *segment, int32_t connection, int direction,
                         int64_t timestamp, int32_t *found) noexcept nogil
+    cdef int every_candidate(self, const Segment *segment, int32_t connection, int direction,
+                             int64_t timestamp, int32_t *found) noexcept nogil
+    cdef void prefer(self, int32_t connection, int direction, int32_t mkt) noexcept nogil
     cdef int32_t to_send(self, const Segment *segment, const Connection *connection, int direction,
                          int64_t timestamp, bint *forward) noexcept nogil
     cdef int reserve(self, Py_ssize_t more) except -1 nogil

@@ -282,6 +282,39 @@ cdef class KeyTable:
                 count += 1
         return count
 
+    cdef int every_candidate(self, const Segment *segment, int32_t connection, int direction,
+                             int64_t timestamp, int32_t *found) noexcept nogil:
+        """As `candidates`, and behind those the MKTs that share their IDs, where there may be such:
+        at most `MOST_CANDIDATES`."""
+        cdef int count = self.candidates(segment, connection, direction, timestamp, found), i
+        cdef Search search
+        cdef int32_t number
+        cdef bint forward
+        if not self.set.has_alternatives:
+            return count
+        for forward in range(2):
+            self.set.start(&search)
+            number = self.set.next_match(&search, BY_SEND_ID if forward else BY_RECV_ID,
+                                         segment.key_id, segment, forward)
+            while number != NONE and count < MOST_CANDIDATES:
+                for i in range(count):
+                    if found[i] == number:
+                        break
+                else:
+                    if within(self.mkts[number].accept, timestamp):
+                        found[count] = number
+                        count += 1
+                number = self.set.next_match(&search, BY_SEND_ID if forward else BY_RECV_ID,
+                                             segment.key_id, segment, forward)
+        return count
+
+    cdef void prefer(self, int32_t connection, int direction, int32_t mkt) noexcept nogil:
+        """A MAC was good under an MKT: of those that share its IDs it is tried first from here on."""
+        cdef int32_t *cached = self.owners.details[connection].candidates[direction]
+        if self.set.has_alternatives and cached[0] != mkt:
+            cached[1] = cached[0]
+            cached[0] = mkt
+
     cdef int32_t to_send(self, const Segment *segment, const Connection *connection, int direction,
                          int64_t timestamp, bint *forward) noexcept nogil:
         """The MKT that should sign a segment, TCP-AO before TCP-MD5, or NONE: of those that may send

@@ -32,6 +32,7 @@ from tcpao_fast.core.mac.attempt cimport (
 from tcpao_fast.core.mac.kernels cimport tcpao_equal, tcpao_message
 from tcpao_fast.core.flow.traffic_keys cimport (
     IN_USE,
+    MOST_CANDIDATES,
     Derivation,
     KeySlot,
     key_data,
@@ -114,7 +115,7 @@ cdef void classify(ConnectionTable connections, KeyTable keys, bint ao_required,
     """Everything that is asked before the MAC, in order.  Sets verdict and check; for TCP-AO the
     first MKT that the KeyID may mean."""
     cdef const Connection *connection
-    cdef int32_t found[2]
+    cdef int32_t found[MOST_CANDIDATES]
     cdef int32_t md5_key
     row.mkt = row.traffic_key = NONE
     row.check = CHECK_NOTHING
@@ -132,7 +133,7 @@ cdef void classify(ConnectionTable connections, KeyTable keys, bint ao_required,
     connection = &connections.connections[row.connection]
     keys.look_up(segment, row.connection)
     if segment.auth == AUTH_AO:
-        if keys.candidates(segment, row.connection, row.direction, timestamp, found) == 0:
+        if keys.every_candidate(segment, row.connection, row.direction, timestamp, found) == 0:
             row.verdict = VERDICT_KEY_NOT_FOUND
             return
         row.mkt = found[0]
@@ -467,7 +468,7 @@ cdef int commit(ConnectionTable connections, KeyTable keys, Attempts *one) excep
     cdef Attempt *row = one.row
     cdef const Segment *segment = one.segment
     cdef Connection *connection
-    cdef int32_t mkts[2]
+    cdef int32_t mkts[MOST_CANDIDATES]
     cdef int32_t found
     cdef int count
     cdef bint good = True
@@ -497,14 +498,16 @@ cdef int commit(ConnectionTable connections, KeyTable keys, Attempts *one) excep
             elif is_syn_ack(segment):
                 note_unproved(connections, one)
         return 0
-    count = keys.candidates(segment, row.connection, row.direction, one.timestamp, mkts)
+    count = keys.every_candidate(segment, row.connection, row.direction, one.timestamp, mkts)
     if is_syn(segment):
         commit_syn(connections, keys, one, mkts, count)
     elif is_syn_ack(segment):
         commit_syn_ack(connections, keys, one, mkts, count)
     else:
         commit_other(connections, keys, one, mkts, count)
-    if row.verdict != VERDICT_GOOD:
+    if row.verdict == VERDICT_GOOD:
+        keys.prefer(row.connection, row.direction, row.mkt)
+    else:
         # what it was speculated to be depends on how the stream is cut; this does not
         row.position = bad_position(connections, segment, row)
     return 0

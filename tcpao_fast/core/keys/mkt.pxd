@@ -72,6 +72,7 @@ cdef class MktSet:
     cdef Shape *shapes
     cdef int32_t shape_count
     cdef readonly int32_t count           # numbers given out
+    cdef readonly bint has_alternatives   # whether MKTs for one connection may share IDs
     cdef int32_t capacity
     cdef uint64_t mask
     cdef int reserve(self) except -1

@@ -15,6 +15,7 @@ class MktSet:
         vrf: int | None,
         send_lifetime: tuple[int, int],
         accept_lifetime: tuple[int, int],
+        alternative: bool = False,
     ) -> int: ...
     def remove(self, number: int) -> None: ...
     def matching(

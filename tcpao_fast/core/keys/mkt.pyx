@@ -171,7 +171,7 @@ cdef class MktSet:
         at[0] = self.entries[entry].next
 
     def add(self, *, tcp_md5, send_id, recv_id, version, local, remote, vrf, send_lifetime,
-            accept_lifetime):
+            accept_lifetime, alternative=False):
         """Add an MKT; its number.
 
         Parameters
@@ -185,6 +185,8 @@ cdef class MktSet:
         vrf : int or None
         send_lifetime, accept_lifetime : tuple of (int, int)
             Nanoseconds since 1970, both included.
+        alternative : bool
+            Whether other MKTs for the same connections may share its IDs, so that MACs decide.
         """
         cdef Mkt *mkt
         cdef Shape *shape
@@ -207,6 +209,7 @@ cdef class MktSet:
         mkt.accept = accept_lifetime
         mkt.send_id = send_id
         mkt.recv_id = recv_id
+        self.has_alternatives |= <bint>alternative
         for i in range(self.shape_count):
             if same_shape(&self.shapes[i], mkt):
                 break

@@ -25,8 +25,8 @@ from tcpao_fast.keys.files.entries import Entry, Format, KeyFile, Written
 from tcpao_fast.keys.lifetimes import Lifetime
 
 _FLAGS = ("exclude-options", "local-nat", "remote-nat")
-_NUMBERS = ("send-id", "recv-id", "mac-length", "vrf")
-_TEXTS = ("local", "remote", "name")
+_NUMBERS = ("send-id", "recv-id", "mac-length")
+_TEXTS = ("local", "remote", "name", "reading")
 _PORTS = ("local-port", "remote-port")
 _LIFETIMES = ("send-lifetime", "accept-lifetime")
 _SECRETS = ("secret", "secret-hex", "secret-base64")
@@ -87,6 +87,8 @@ def _read_words(words: list[str], fields: dict[str, Any]) -> str | None:
                 fields[name] = int(value)
             elif word in _TEXTS:
                 fields[name] = value
+            elif word == "vrf":
+                fields[name] = int(value) if value.isdecimal() else value
             elif word in ("algo", "algorithm"):
                 fields["algorithm"] = value
             elif word in _PORTS:
@@ -110,7 +112,7 @@ def _read_words(words: list[str], fields: dict[str, Any]) -> str | None:
 
 
 def _known() -> tuple[str, ...]:
-    return (*_TEXTS, *_PORTS, "algo", *_SECRETS, *_NUMBERS, *_LIFETIMES, *_FLAGS)
+    return (*_TEXTS, "vrf", *_PORTS, "algo", *_SECRETS, *_NUMBERS, *_LIFETIMES, *_FLAGS)
 
 
 def _moment(text: str) -> datetime | None:
@@ -143,7 +145,9 @@ def _line(key: MasterKey) -> str:
     words += ["secret-hex", key.secret.hex()]
     words += [flag for flag in _FLAGS if getattr(key, flag.replace("-", "_")) is True]
     if key.vrf is not None:
-        words += ["vrf", str(key.vrf)]
+        words += ["vrf", shlex.quote(str(key.vrf))]
+    if key.reading is not None:
+        words += ["reading", shlex.quote(key.reading)]
     for name, lifetime in (
         ("send-lifetime", key.send_lifetime),
         ("accept-lifetime", key.accept_lifetime),

@@ -42,13 +42,13 @@ _PLAIN = {
     "mac_length": int,
     "exclude_options": bool,
     "name": str,
-    "vrf": int,
+    "reading": str,
     "local_nat": bool,
     "remote_nat": bool,
 }
 _PORTS = ("local_port", "remote_port")
 _LIFETIMES = ("send_lifetime", "accept_lifetime")
-_FIELDS = (*_PLAIN, *_PORTS, *_LIFETIMES, *_SECRETS)
+_FIELDS = (*_PLAIN, "vrf", *_PORTS, *_LIFETIMES, *_SECRETS)
 _KINDS = {str: "text", int: "a whole number", bool: "true or false"}
 
 Problems = list[tuple[str, str]]
@@ -133,6 +133,11 @@ def _read_key(table: Mapping[str, Any], folder: Path) -> MasterKey | Problems:
                 problems.append((field, f"must be {_KINDS[kind]}"))
             else:
                 arguments[field] = value
+        elif field == "vrf":
+            if isinstance(value, bool) or not isinstance(value, (int, str)):
+                problems.append((field, "must be a whole number, or a name"))
+            else:
+                arguments[field] = value
         elif field in _PORTS:
             _read_port(field, value, arguments, problems)
         elif field in _LIFETIMES:
@@ -162,7 +167,7 @@ def _outline(table: Mapping[str, Any]) -> MasterKey | None:
     """Of a key with mistakes, what decides about overlaps; None if that is wrong too."""
     if table.get("algorithm") == "tcp-md5":
         return None
-    fields = ("send_id", "recv_id", "local", "remote", *_PORTS, "vrf", "name")
+    fields = ("send_id", "recv_id", "local", "remote", *_PORTS, "vrf", "reading", "name")
     arguments: dict[str, Any] = {}
     for field in fields:
         if field in _PORTS and field in table:
@@ -315,7 +320,9 @@ def _table(key: MasterKey, variable: str | None) -> list[str]:
         lines.append(f"mac_length = {key.mac_length}")
         lines.append(f"exclude_options = {str(key.exclude_options).lower()}")
     if key.vrf is not None:
-        lines.append(f"vrf = {key.vrf}")
+        lines.append(f"vrf = {_quoted(key.vrf) if isinstance(key.vrf, str) else key.vrf}")
+    if key.reading is not None:
+        lines.append(f"reading = {_quoted(key.reading)}")
     lines += [f"{flag} = true" for flag in ("local_nat", "remote_nat") if getattr(key, flag)]
     for name in _LIFETIMES:
         lifetime = getattr(key, name)
