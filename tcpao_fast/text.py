@@ -1,9 +1,11 @@
-"""Addresses, endpoints and numbers of things as text."""
+"""Addresses, endpoints, numbers of things and near misses as text."""
 
 from __future__ import annotations
 
+import difflib
 import functools
 import socket
+from collections.abc import Iterable
 
 
 @functools.lru_cache(maxsize=1 << 16)
@@ -22,3 +24,9 @@ def endpoint_text(address: str, port: int) -> str:
 def counted(number: int, one: str, many: str | None = None) -> str:
     """``1 segment``, ``1,200 segments``; `many` is for what an s at the end is not enough for."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """``; did you mean NAME?`` for a name that is nearly a known one, else nothing."""
+    near = difflib.get_close_matches(name.lower(), list(known), 1, 0.75)
+    return f"; did you mean {near[0]}?" if near else ""

@@ -28,11 +28,12 @@ from tcpao_fast.capture.output import require_distinct
 from tcpao_fast.capture.reader import STANDARD_STREAM
 from tcpao_fast.errors import CaptureError, KeyFileError
 from tcpao_fast.keys import KeyChain
-from tcpao_fast.keys.files import load_keys
+from tcpao_fast.keys.files import FORMATS, load_keys
 from tcpao_fast.keys.join import join_chains
 from tcpao_fast.report.inspection import Inspection
 from tcpao_fast.report.results import Diagnosis, RewriteReport
 from tcpao_fast.report.text import print_rewrite
+from tcpao_fast.text import counted
 
 F = TypeVar("F", bound=Callable[..., Any])
 Found = TypeVar("Found", Diagnosis, Inspection)
@@ -66,9 +67,14 @@ class KeysParameter(_KeysBase):
         """Read the file; its mistakes are `KeyFileError`."""
         if isinstance(value, KeyChain):
             return value
-        chain = load_keys(value)
+        chain = load_keys(value, None if ctx is None else ctx.meta.get(KEY_FORMAT))
         if ctx is not None:
             ctx.find_root().meta.setdefault(KEY_FILE, []).append(value)
+        for note in chain.notes[:SHOWN_NOTES]:
+            click.echo(f"tcpao: note: {value}: {note}", err=True)
+        if len(chain.notes) > SHOWN_NOTES:
+            more = counted(len(chain.notes) - SHOWN_NOTES, "more note")
+            click.echo(f"tcpao: note: {value}: {more}; keys check --json has them all", err=True)
         readers = who_can_read(value)
         if readers:
             what = f"{value}: {readers} can read its secrets; chmod 600 {shlex.quote(value)}"
@@ -78,6 +84,10 @@ class KeysParameter(_KeysBase):
         return chain
 
 
+#: Notes on a key file that are printed.
+SHOWN_NOTES = 10
+#: Where the context keeps the key files' format.
+KEY_FORMAT = "tcpao_fast.key_format"
 #: Where the context keeps the key files' paths.
 KEY_FILE = "tcpao_fast.key_file"
 
@@ -98,6 +108,24 @@ def who_can_read(path: str) -> str:
 def refuse_key_file_as(*outputs: str | None) -> None:
     """Refuse outputs that are a key file."""
     require_distinct(outputs, click.get_current_context().find_root().meta.get(KEY_FILE, []))
+
+
+def _note_format(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    ctx.meta[KEY_FORMAT] = value
+
+
+def format_option(command: F) -> F:
+    """``--from FORMAT``."""
+    return click.option(
+        "--from", type=click.Choice(FORMATS), is_eager=True, expose_value=False,
+        callback=_note_format, metavar="FORMAT",
+        help="Format of KEYS, if not detected.",
+    )(command)  # fmt: skip
+
+
+def with_notes(found: dict[str, Any], chain: KeyChain) -> dict[str, Any]:
+    """A JSON object with what was assumed or left out where the keys were read."""
+    return {**found, "notes": list(chain.notes)} if chain.notes else found
 
 
 #: Where it keeps ``--strict``.
@@ -124,7 +152,8 @@ def _join_keys(
 
 
 def keys_option(command: F) -> F:
-    """``-k KEYS``, which several files can be given with, and ``--strict``."""
+    """``-k KEYS``, which several files can be given with, ``--from`` and ``--strict``."""
+    command = format_option(command)
     command = click.option(
         "--strict", is_flag=True, is_eager=True, expose_value=False, callback=_note_strict,
         help="Refuse a key file that others can read.",
@@ -132,7 +161,7 @@ def keys_option(command: F) -> F:
     return click.option(
         "-k", "--keys", "chain", type=KeysParameter(), metavar="KEYS", multiple=True,
         envvar="TCPAO_KEYS", callback=_join_keys,
-        help="TOML or router configuration; repeatable (or TCPAO_KEYS).",
+        help="TOML or a router's configuration; repeatable.",
     )(command)  # fmt: skip
 
 

@@ -71,9 +71,8 @@ def diagnose_command(
 ) -> None:
     """Explain why segments do not verify, by trying what could be wrong.
 
-    For every connection with segments that are not good, a few segments are tried with other
-    secrets, algorithms, KeyIDs, options coverage, ISNs, SNEs, addresses and options. --json prints
-    a list of findings, worst first.
+    A few segments of every connection that is not good are tried with other secrets, algorithms,
+    KeyIDs, ISNs, SNEs, addresses and options. --json prints a list of findings, worst first.
 
     --try-secret-file tries lines of a file as secrets where no key gives the MACs, with every
     usual algorithm; -k can then be left out.

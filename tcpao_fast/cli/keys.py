@@ -13,12 +13,14 @@ from tcpao_fast.cli.common import (
     KEY_FILE,
     KeysParameter,
     console,
+    format_option,
     json_option,
     print_json,
     who_can_read,
+    with_notes,
 )
 from tcpao_fast.keys import KeyChain
-from tcpao_fast.keys.files import FORMATS, compare_keys, convert_keys
+from tcpao_fast.keys.files import FORMATS, WRITTEN, compare_keys, convert_keys
 from tcpao_fast.keys.lint import Severity, lint
 from tcpao_fast.report.text import (
     finding_row,
@@ -37,6 +39,7 @@ def keys_group() -> None:
 
 @keys_group.command("check")
 @click.argument("chain", metavar="KEYS", type=KeysParameter())
+@format_option
 @json_option
 @click.option("--notes", is_flag=True, help="Also report where other systems differ.")
 @click.option("--strict", is_flag=True, help="Exit with status 1 on warnings, too.")
@@ -51,7 +54,8 @@ def check_command(chain: KeyChain, as_json: bool, notes: bool, strict: bool) -> 
     """
     findings = lint(chain)
     if as_json:
-        print_json({"keys": len(chain), "findings": [finding_row(one, chain) for one in findings]})
+        found = {"keys": len(chain), "findings": [finding_row(one, chain) for one in findings]}
+        print_json(with_notes(found, chain))
     else:
         shown = [one for one in findings if notes or one.severity is not Severity.note]
         print_findings(chain, shown)
@@ -64,11 +68,12 @@ def check_command(chain: KeyChain, as_json: bool, notes: bool, strict: bool) -> 
 
 @keys_group.command("show")
 @click.argument("chain", metavar="KEYS", type=KeysParameter())
+@format_option
 @json_option
 def show_command(chain: KeyChain, as_json: bool) -> None:
     """Show the keys in KEYS without their secrets."""
     if as_json:
-        print_json({"keys": [key_row(key) for key in chain]})
+        print_json(with_notes({"keys": [key_row(key) for key in chain]}, chain))
     else:
         print_keys(console(), chain)
 
@@ -78,10 +83,19 @@ def show_command(chain: KeyChain, as_json: bool) -> None:
 @click.argument("b", metavar="B", type=FILE)
 @click.option("--address-a", metavar="ADDRESS", help="Address of A, if its file has none.")
 @click.option("--address-b", metavar="ADDRESS", help="Address of B, if its file has none.")
+@click.option("--from-a", type=click.Choice(FORMATS), metavar="FORMAT", help="Format of A.")
+@click.option("--from-b", type=click.Choice(FORMATS), metavar="FORMAT", help="Format of B.")
 @click.option("--same-end", is_flag=True, help="Both are of one end: IDs are not crossed.")
 @json_option
 def compare_command(
-    a: str, b: str, address_a: str | None, address_b: str | None, same_end: bool, as_json: bool
+    a: str,
+    b: str,
+    address_a: str | None,
+    address_b: str | None,
+    from_a: str | None,
+    from_b: str | None,
+    same_end: bool,
+    as_json: bool,
 ) -> None:
     """Compare the key files of two ends, in any two formats: which sessions can come up?
 
@@ -96,7 +110,9 @@ def compare_command(
       2  wrong usage, or an error in a file
       3  no session is in both files
     """
-    found = compare_keys(a, b, address_a=address_a, address_b=address_b, same_end=same_end)
+    found = compare_keys(
+        a, b, address_a=address_a, address_b=address_b, same_end=same_end, forms=(from_a, from_b)
+    )
     if as_json:
         print_json(found.as_dict())
     else:
@@ -104,14 +120,25 @@ def compare_command(
     raise SystemExit(found.exit_status)
 
 
-@keys_group.command("convert")
+@keys_group.command(
+    "convert", epilog=f"Formats: {', '.join(FORMATS)}. Written: {', '.join(WRITTEN)}."
+)
 @click.argument("source", metavar="IN", type=FILE)
 @click.argument("target", metavar="OUT", type=FILE)
 @click.option(
-    "--from", "form", type=click.Choice(FORMATS), help="Format of IN; detected by default."
+    "--from",
+    "form",
+    type=click.Choice(FORMATS),
+    metavar="FORMAT",
+    help="Format of IN, if not detected.",
 )
 @click.option(
-    "--to", type=click.Choice(FORMATS), default="toml", show_default=True, help="Format of OUT."
+    "--to",
+    type=click.Choice(WRITTEN),
+    metavar="FORMAT",
+    default="toml",
+    show_default=True,
+    help="Format of OUT.",
 )
 def convert_command(source: str, target: str, form: str | None, to: str) -> None:
     """Convert the keys in IN to another format, and report what it cannot express.
@@ -122,6 +149,7 @@ def convert_command(source: str, target: str, form: str | None, to: str) -> None
     \b
     Exit status:
       0  OUT has every key
+      1  OUT lacks a key: its format cannot express it, or its secret is encrypted
       2  wrong usage, an unreadable file or a bad key file
     """
     if target == STANDARD_STREAM and sys.stdout.isatty():
@@ -139,3 +167,4 @@ def convert_command(source: str, target: str, form: str | None, to: str) -> None
         click.echo(f"note: {note}", err=True)
     for lost in conversion.lost:
         click.echo(f"not carried: {lost}", err=True)
+    raise SystemExit(1 if conversion.written < conversion.keys else 0)

@@ -17,6 +17,7 @@ from tcpao_fast.cli.common import (
     quiet_option,
     refuse_key_file_as,
     threads_option,
+    with_notes,
 )
 from tcpao_fast.errors import CaptureError
 from tcpao_fast.jobs.verify import MOST_SEARCHED, verify_capture
@@ -130,18 +131,20 @@ def verify_command(
             raise
         damage = error
         report = error.report
-    _show(report, as_json, show_all, quiet or STANDARD_STREAM in (output, annotate))
+    _show(report, chain, as_json, show_all, quiet or STANDARD_STREAM in (output, annotate))
     if damage is not None:
         raise damage
     raise SystemExit(report.exit_status)
 
 
-def _show(report: CaptureReport, as_json: bool, show_all: bool, quiet: bool) -> None:
+def _show(
+    report: CaptureReport, chain: KeyChain, as_json: bool, show_all: bool, quiet: bool
+) -> None:
     for warning in report.warnings:
         click.echo(f"tcpao: warning: {warning}", err=True)
     if quiet:
         return
     if as_json:
-        print_json(report.as_dict())
+        print_json(with_notes(report.as_dict(), chain))
     elif report.records:
         print_capture(console(), report, None if show_all else SHOWN_CONNECTIONS)

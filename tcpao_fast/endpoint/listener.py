@@ -429,8 +429,10 @@ def _is_in_window(segment: ParsedSegment, request: Request) -> bool:
 
 
 def _is_stray(segment: ParsedSegment, request: Request) -> bool:
-    """Whether an ACK does not acknowledge the SYN-ACK of the handshake in progress."""
-    return bool(segment.flags & ACK) and not _completes(segment, request)
+    """Whether an ACK does not acknowledge the SYN-ACK of the handshake in progress; a RST's does
+    not count.
+    """
+    return segment.flags & (ACK | RST) == ACK and not _completes(segment, request)
 
 
 def _completes(segment: ParsedSegment, request: Request) -> bool:

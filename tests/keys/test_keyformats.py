@@ -15,6 +15,7 @@ from click.testing import CliRunner
 import tcpao_fast as ao
 from tcpao_fast.cli.app import tcpao
 from tcpao_fast.keys.files import FORMATS, convert_keys
+from tcpao_fast.keys.obfuscation import from_type_7
 
 SAMPLES = Path(__file__).parents[1] / "keyfiles"
 FILES = sorted(path for path in SAMPLES.iterdir() if path.name != "README.md")
@@ -60,6 +61,18 @@ _JUNOS = [
     key(name="upstream key 1 for 192.0.2.2", remote="192.0.2.2", **_J_SECOND),
     key(name="upstream key 1 for 192.0.2.3", remote="192.0.2.3", **_J_SECOND),
 ]
+
+
+def readings(name, remote, **fields):
+    """A key of which it is argued whether options are covered: both ways."""
+    return [
+        key(
+            name=f"{name} ({said})", reading=said, remote=remote, exclude_options=left_out, **fields
+        )
+        for said, left_out in (("options covered", False), ("options left out", True))
+    ]
+
+
 EXPECTED = {
     "rfc8177.json": [
         key(
@@ -89,14 +102,8 @@ EXPECTED = {
     "cisco_xe.cfg": [
         md5(b"legacy-secret", "192.0.2.9", "neighbor 192.0.2.9"),
         key(name="UPSTREAM key 1 for 192.0.2.2", remote="192.0.2.2", **_XR_FIRST),
-        key(
-            name="UPSTREAM key 1 for 2001:db8::2", remote="2001:db8::2", exclude_options=True,
-            **_XR_FIRST,
-        ),
-        key(
-            name="UPSTREAM key 2 for 192.0.2.2", remote="192.0.2.2", exclude_options=True,
-            **_SECOND,
-        ),
+        *readings("UPSTREAM key 1 for 2001:db8::2", "2001:db8::2", **_XR_FIRST),
+        *readings("UPSTREAM key 2 for 192.0.2.2", "192.0.2.2", **_SECOND),
         key(
             name="UPSTREAM key 2 for 2001:db8::2", remote="2001:db8::2", exclude_options=True,
             **_SECOND,
@@ -117,7 +124,7 @@ EXPECTED = {
             name="upstream key 2", secret=b"\x00\x11\x22\xff", send_id=101, recv_id=201,
             local="192.0.2.1", remote="192.0.2.2", algorithm="aes-128-cmac-96",
         ),
-        md5(b"legacy secret", "2001:db8::9", "old", remote_port=1790),
+        md5(b"legacy secret", "2001:db8::9", "old"),
     ],
     "frr.conf": [
         md5(b"legacy-secret", "192.0.2.2", "neighbor 192.0.2.2", local="192.0.2.1"),
@@ -128,10 +135,7 @@ EXPECTED = {
         ),
     ],
     "gobgp.toml": [
-        md5(
-            b"legacy-secret", "192.0.2.2", "neighbor 192.0.2.2", local="192.0.2.1",
-            remote_port=1790,
-        ),
+        md5(b"legacy-secret", "192.0.2.2", "neighbor 192.0.2.2", local="192.0.2.1"),
     ],
     "gobgp.sh": [
         key(
@@ -363,11 +367,6 @@ def test_lifetimes_by_duration(seconds, end, tmp_path):
 
 class TestEncrypted:
     CASES: ClassVar = {
-        "type 7": (
-            "key chain A\n key 1\n  key-string password 060506324F41\n"
-            "  cryptographic-algorithm HMAC-SHA1-96\n!\ntcp ao\n keychain A\n"
-            "  key 1 SendID 1 ReceiveID 2\n"
-        ),
         "type 6": (
             "key chain A\n key 1\n  key-string password6 gHiJkL\n"
             "  cryptographic-algorithm HMAC-SHA1-96\n!\ntcp ao\n keychain A\n"
@@ -416,7 +415,37 @@ class TestEncrypted:
         (one,) = ao.load_keys(toml)
         assert one.secret == b"in clear" and one.send_id == 1
 
-    @pytest.mark.parametrize("kind", ["6", "7"])
+    def test_what_only_hides_a_secret_from_a_glance_is_read(self, tmp_path):
+        """Cisco's type 7 and Junos's $9$, with a warning."""
+        hidden = "060506324F41"
+        texts = {
+            "type 7": [
+                f"key chain A\n key 1\n  key-string {said} {hidden}\n"
+                "  cryptographic-algorithm HMAC-SHA1-96\n!\ntcp ao\n keychain A\n"
+                "  key 1 SendID 1 ReceiveID 2\n"
+                for said in ("password", "7", "encrypted")
+            ]
+            + [
+                f"router bgp 1\n neighbor 192.0.2.2 password 7 {hidden}\n",
+                f"key chain A tcp\nrouter bgp 1\n neighbor 192.0.2.2 password 7 {hidden}\n",
+            ],
+            "$9$": [
+                'set protocols bgp group A neighbor 192.0.2.2 authentication-key "$9$'
+                'aHGjqTz6uORmfORhSMWJGD"\n',
+            ],
+        }
+        for form, files in texts.items():
+            for text in files:
+                path = tmp_path / "router.cfg"
+                path.write_text(text)
+                chain = ao.load_keys(path)
+                assert len(chain) == 1
+                if form == "type 7":
+                    assert chain[0].secret == from_type_7(hidden.encode())
+                assert any(f"{form} are read" in note for note in chain.notes)
+                assert hidden not in str(chain.notes)
+
+    @pytest.mark.parametrize("kind", ["5", "6", "8"])
     def test_encrypted_passwords_of_ios(self, kind, tmp_path):
         path = tmp_path / "router.cfg"
         for begin in ("", "key chain A tcp\n"):
@@ -444,7 +473,7 @@ MISTAKES = [
     ("bird", "protocol bgp {\n neighbor 10.0.0.1 as 1;\n", "line 1: a brace that is not closed"),
     ("bird", 'protocol bgp {\n password "x;\n}\n', "line 2: a quotation mark"),
     ("bird", "protocol bgp {}\n}\n", "line 2: a closing brace too many"),
-    ("bird", "protocol bgp x {\nauthentication ao;\nkeys {key {id 1;};};}", "lacks algorithm"),
+    ("bird", "protocol bgp x {\nauthentication ao;\nkeys {key {id 1;};};}", "lacks secret"),
     ("junos", "security { authentication-key-chains { key-chain a {", "line 1: a brace"),
     ("junos", "set security authentication-key-chains key-chain a key 0 algorithm ao\n",
      "lacks send-id"),
@@ -523,8 +552,8 @@ class TestCommandLine:
         assert "5 keys, cisco_xr to toml" in run.stderr and "note: " in run.stderr
         assert stat.S_IMODE(out.stat().st_mode) & 0o077 == 0
         assert list(ao.load_keys(out)) == EXPECTED["cisco_xr.cfg"]
-        run = self.run(out, tmp_path / "x", "--to", "frr")
-        assert run.exit_code == 0 and "not carried: FRR's BGP has TCP-MD5 alone" in run.stderr
+        run = self.run(out, tmp_path / "x", "--to", "frr")  # TCP-MD5 alone goes there
+        assert run.exit_code == 1 and "not carried: FRR's BGP has TCP-MD5 alone" in run.stderr
         assert "secret" not in run.stdout + run.stderr.replace("the secret", "")
 
     def test_a_wrong_file_leaves_nothing(self, tmp_path):

@@ -15,6 +15,7 @@ from functools import lru_cache
 
 from tcpao_fast.core.mac.messages import AES_CMAC, HMAC_SHA1, HMAC_SHA256, LIBRARY, MD5
 from tcpao_fast.errors import MissingExtraError, UnknownAlgorithmError
+from tcpao_fast.text import meant
 
 Prf = Callable[[bytes, bytes], bytes]
 
@@ -204,5 +205,7 @@ def find(name: str) -> Algorithm:
             f"algorithm {name!r}: this Python's OpenSSL has no such hash; "
             "usual ones are hmac(sha224), hmac(sha384), hmac(sha512), hmac(md5)"
         )
-    known = ", ".join([*TABLE, "kmac256-128", *ALIASES, "hmac(NAME)"])
-    raise UnknownAlgorithmError(f"algorithm {name!r} is unknown; known are {known}")
+    names = [*TABLE, "kmac256-128", *ALIASES, "hmac(NAME)"]
+    raise UnknownAlgorithmError(
+        f"algorithm {name!r} is unknown{meant(name, names)}; known are {', '.join(names)}"
+    )

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tcpao_fast.errors import InvalidArgumentError, KeyFileError, TcpAoError
-from tcpao_fast.keys import KeyChain
+from tcpao_fast.keys import KeyChain, MasterKey
 from tcpao_fast.keys.compare import Comparison, compare_chains
 from tcpao_fast.keys.files import bird, cisco_xe, cisco_xr, frr, gobgp, junos, oneline, rfc8177
-from tcpao_fast.keys.files.entries import Format, KeyFile, build
+from tcpao_fast.keys.files.entries import Format, KeyFile, Written, build
 from tcpao_fast.keys.files.toml import read_toml, write_toml
+from tcpao_fast.keys.key_chain import overlap_problems
 
 __all__ = ["FORMATS", "Conversion", "convert_keys", "load_keys"]
 
@@ -23,6 +25,8 @@ _OTHERS: dict[str, Format] = {
 }
 #: The names of all formats.
 FORMATS = ("toml", *_OTHERS)
+#: Of those that are written, too.
+WRITTEN = ("toml", *(name for name, form in _OTHERS.items() if form.write is not None))
 
 
 def load_keys(path: str | os.PathLike[str], form: str | None = None) -> KeyChain:
@@ -54,11 +58,14 @@ def _load(
     path: str | os.PathLike[str], form: str | None = None, *, allow_encrypted: bool
 ) -> KeyChain:
     name = _name(path)
-    text = None if form == "toml" else _text(name)
-    form = form or _form(text or "")
     if form == "toml":
         return read_toml(path)
-    found = _read(name, _format(form), text or "")
+    text, notes = _text(name)
+    form = form or _told(name, text)
+    if form == "toml":
+        return read_toml(path)
+    found = _read(name, _format(form), text)
+    found.notes[:0] = notes
     return build(name, found, form, allow_encrypted=allow_encrypted)
 
 
@@ -69,6 +76,7 @@ def compare_keys(
     address_a: str | None = None,
     address_b: str | None = None,
     same_end: bool = False,
+    forms: tuple[str | None, str | None] = (None, None),
 ) -> Comparison:
     """Hold the key files of two ends against each other.
 
@@ -78,6 +86,8 @@ def compare_keys(
         Of any two formats; secrets that they hold encrypted are not compared.
     address_a, address_b, same_end
         As for `tcpao_fast.keys.compare.compare_chains`.
+    forms : (str or None, str or None)
+        The formats of the files; they are told from their texts.
 
     Returns
     -------
@@ -90,7 +100,9 @@ def compare_keys(
     InvalidArgumentError
         An address that is none.
     """
-    first, second = (_load(path, allow_encrypted=True) for path in (a, b))
+    first, second = (
+        _load(path, form, allow_encrypted=True) for path, form in zip((a, b), forms, strict=True)
+    )
     return compare_chains(
         first, second, address_a=address_a, address_b=address_b, same_end=same_end
     )
@@ -124,8 +136,9 @@ def _without_secrets(text: str, messages: list[str]) -> list[str]:
 
 def _read(name: str, form: Format, text: str) -> KeyFile:
     """What a text holds; a text that a reader stumbles over is one mistake, not a traceback."""
+    folder = Path(name).parent
     try:
-        found = form.read(text)
+        found = form.read(text) if form.read_in is None else form.read_in(text, folder)
     except RecursionError:
         raise KeyFileError(name, [f"is nested too deeply for {form.title}"]) from None
     except (
@@ -166,22 +179,57 @@ def _name(path: str | os.PathLike[str]) -> str:
     return name
 
 
-def _text(name: str) -> str:
-    """The file as text; what is not UTF-8 is TOML's to complain about."""
+def _text(name: str) -> tuple[str, list[str]]:
+    """The file as text, and what is to be said of it: UTF-8, with or without a byte order mark, or
+    UTF-16 with one; else Latin-1, as old configurations have it.
+    """
     try:
-        return Path(name).read_bytes().decode("utf-8")
+        data = Path(name).read_bytes()
     except OSError as error:
         raise KeyFileError(name, [error.strerror or str(error)]) from error
-    except UnicodeDecodeError:
-        return ""
     except ValueError as error:  # a NUL in the name
         raise KeyFileError(name, [str(error)]) from None
+    if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        return data.decode("utf-16", errors="replace").replace("\r\n", "\n"), []
+    try:
+        return data.decode("utf-8-sig").replace("\r\n", "\n"), []
+    except UnicodeDecodeError:
+        text = data.decode("latin-1").replace("\r\n", "\n")
+        return text, ["is not UTF-8: read as Latin-1"]
 
 
-def _form(text: str) -> str:
-    if "[[key]]" in text:
+def _form(text: str) -> str | None:
+    """The format that a text is likely of."""
+    if re.search(r"(?m)^\s*\[\[key\]\]", text):
         return "toml"
-    return next((name for name, form in _OTHERS.items() if form.looks_like(text)), "toml")
+    return next((name for name, form in _OTHERS.items() if form.looks_like(text)), None)
+
+
+#: What native files are taken for that nearly are: the tables that others have.
+_NEARLY_TOML = re.compile(r"(?m)^\s*\[+\s*(keys?|master-?keys?|mkts?|tcp-?ao)\s*\]+", re.IGNORECASE)
+
+
+def _told(name: str, text: str) -> str:
+    """The format of a text.
+
+    Raises
+    ------
+    KeyFileError
+        It is of no known one.
+    """
+    form = _form(text)
+    if form is not None:
+        return form
+    near = _NEARLY_TOML.search(text)
+    if near is None and not re.search(r"(?m)^\s*[\w-]+\s*=", text) and text.strip():
+        raise KeyFileError(
+            name,
+            [
+                f"is not TOML, and of no other known format (tried {', '.join(_OTHERS)}); --from "
+                "names it"
+            ],
+        )
+    return "toml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +248,8 @@ class Conversion:
         How many.
     form : str
         What the old format is.
+    written : int
+        How many keys the text has.
     """
 
     text: str = field(repr=False)
@@ -207,6 +257,7 @@ class Conversion:
     notes: tuple[str, ...]
     keys: int
     form: str
+    written: int
 
 
 def convert_keys(
@@ -237,11 +288,13 @@ def convert_keys(
     name = _name(path)
     if to != "toml":
         _format(to)
-    source = form or _form(_text(name))
+    text, said = _text(name)
+    source = form or _told(name, text)
     if source == "toml":
         found, chain = KeyFile(), read_toml(path)
     else:
-        found = _read(name, _format(source), _text(name))
+        found = _read(name, _format(source), text)
+        found.notes[:0] = said
         chain = build(name, found, source, allow_encrypted=to == "toml")
     variables = {
         number: f"TCPAO_SECRET_{number + 1}"
@@ -249,7 +302,7 @@ def convert_keys(
         if entry.encrypted
     }
     notes = [
-        *found.notes,
+        *chain.notes,
         *(
             f"{found.entries[number].where}: the secret is encrypted "
             f"({found.entries[number].encrypted}): set {variable}"
@@ -262,5 +315,31 @@ def convert_keys(
         writer = _format(to).write
         if writer is None:
             raise InvalidArgumentError(f"{to} is read, not written")
-        written = writer(chain)
-    return Conversion(written.text, written.lost, tuple(notes), len(chain), source)
+        alone, lost = (chain, []) if to == "oneline" else _alone(chain)
+        written = writer(alone)
+        count = len(alone) if written.keys is None else written.keys
+        written = Written(written.text, (*lost, *written.lost), count)
+    count = len(chain) if written.keys is None else written.keys
+    total = len(found.entries) if source != "toml" else len(chain)
+    return Conversion(written.text, written.lost, tuple(notes), total, source, count)
+
+
+def _alone(chain: KeyChain) -> tuple[KeyChain, list[str]]:
+    """The keys without names of VRFs and readings, as other formats have them; what shares the IDs
+    of another then is left out, and said.
+    """
+    if not any(key.is_alternative for key in chain):
+        return chain, []
+    kept: list[MasterKey] = []
+    lost = []
+    for key in chain:
+        vrf = None if isinstance(key.vrf, str) else key.vrf
+        plain = replace(key, vrf=vrf, reading=None)
+        if overlap_problems(enumerate([*kept, plain])):
+            why = "another reading of a key" if key.reading else "the IDs of a key of another VRF"
+            lost.append(f"{why}: {key.label}")
+        else:
+            kept.append(plain)
+            if isinstance(key.vrf, str):
+                lost.append(f"the name of the VRF, {key.vrf}: {key.label}")
+    return KeyChain(kept, accept_tolerance=chain.accept_tolerance), lost

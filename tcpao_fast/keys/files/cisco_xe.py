@@ -1,8 +1,10 @@
-"""Cisco IOS XE and NX-OS: ``key chain NAME tcp`` with the IDs, and the neighbors of ``router bgp``.
+"""Cisco IOS, IOS XE and NX-OS: ``key chain NAME tcp`` with the IDs, and the neighbors of
+``router bgp``, of LDP and of MSDP.
 
-Options are left out of the MAC unless ``include-tcp-options`` is said, for the key and, where a
-neighbor names the chain, for the neighbor too. A neighbor's ``password`` is TCP-MD5. Lifetimes are
-taken as UTC. Secrets with another type before them than 0 are encrypted.
+Options are left out of the MAC unless ``include-tcp-options`` is said. Where a neighbor names the
+chain, releases and documents differ in whose word counts: the key's, the neighbor's, or only both.
+Where the two differ, both readings are carried, and MACs decide. A neighbor's ``password`` is
+TCP-MD5. Lifetimes go by the ``clock timezone`` that the configuration states, else by UTC.
 """
 
 from __future__ import annotations
@@ -10,23 +12,31 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Any, ClassVar
 
 from tcpao_fast.keys import KeyChain, MasterKey
 from tcpao_fast.keys.addresses import network_text
+from tcpao_fast.keys.files.chains import chain_section, note_zone, read_chain
 from tcpao_fast.keys.files.entries import (
-    Entry,
     Format,
     KeyFile,
     Written,
     not_carried,
-    router_text,
     text_secret,
-    typed_secret,
 )
-from tcpao_fast.keys.files.sections import ChainKey, KeyChainReader, Line
+from tcpao_fast.keys.files.neighbors import Neighbors
+from tcpao_fast.keys.files.records import (
+    Assembly,
+    ChainKey,
+    Dialect,
+    Peer,
+    is_address,
+    typed,
+    users,
+)
+from tcpao_fast.keys.files.sections import Line, lines_of, section
+from tcpao_fast.keys.files.times import router_text, router_zone
 
-_ALGORITHMS = {
+_ALGORITHMS: Mapping[str, tuple[str, int]] = {
     "hmac-sha-1": ("hmac-sha-1-96", 12),
     "hmac-sha1": ("hmac-sha-1-96", 12),
     "aes-128-cmac": ("aes-128-cmac-96", 12),
@@ -34,180 +44,119 @@ _ALGORITHMS = {
     "hmac-sha256": ("hmac(sha256)", 16),
 }
 _WRITTEN = {"hmac-sha-1-96": "hmac-sha-1", "aes-128-cmac-96": "aes-128-cmac"}
+_SETTINGS = (
+    "ao password inherit peer-group update-source remote-as description ebgp-multihop timers bfd "
+    "local-as shutdown no"
+)
+_FAMILY = section("address-family", 2, "neighbor network redistribute no maximum-paths")
+_BGP = section(
+    "router bgp", 3,
+    "bgp neighbor network redistribute no aggregate-address maximum-paths distance timers template "
+    "exit-address-family exit-peer-session exit-peer-policy router-id log-neighbor-changes "
+    f"{_SETTINGS}",
+    section("template peer-session", 3, _SETTINGS), section("template peer-policy", 3),
+    section("template peer", 3, _SETTINGS), section("neighbor", 2, _SETTINGS),
+    *(section("address-family", size, "neighbor network no redistribute") for size in (2, 3, 4, 5)),
+    section("vrf", 2, "neighbor bgp no address-family", section("neighbor", 2, _SETTINGS), _FAMILY),
+)  # fmt: skip
+_SECTIONS = (chain_section(4), chain_section(3), _BGP)
 
 
 def _looks_like(text: str) -> bool:
-    return bool(re.search(r"(?im)^\s*key chain \S+ tcp\s*$", text))
+    return bool(
+        re.search(r"(?im)^\s*(?:\S*[#>]\s*)?key chain \S+ tcp\s*$", text)
+        or re.search(r"(?im)^\s*neighbor \S+ ao \S+", text)
+        or re.search(r"(?im)^\s*(mpls ldp neighbor|ip msdp( vrf \S+)? password) ", text)
+        or re.search(r"(?im)^(version 1\d\.\d|boot-start-marker|feature bgp)\b", text)
+    )
 
 
-class _Reader(KeyChainReader):
-    """Key chains with ``tcp`` behind their names, and what BGP says of neighbors, peer groups and
-    templates.
-    """
+class _Neighbors(Neighbors):
+    def more(self, peer: Peer, line: Line, text: str) -> None:
+        words = text.split()
+        if words[0].lower() == "ao" and len(words) > 1:
+            peer.settings["chain"] = words[1]
+            peer.settings["include"] = "include-tcp-options" in text.lower()
 
-    openers: ClassVar[Mapping[tuple[str, ...], str]] = {
-        ("key", "chain"): "open_chain",
-        ("router", "bgp"): "open_bgp",
-    }
-    handlers: ClassVar[Mapping[str, Mapping[str, str]]] = {
-        "chain": {
-            **KeyChainReader.handlers["chain"],
-            "send-id": "on_id",
-            "recv-id": "on_id",
-            "include-tcp-options": "on_include",
-            "accept-ao-mismatch": "on_mismatch",
-        },
-        "bgp": {"neighbor": "on_neighbor", "template": "on_template", "*": "on_below"},
-    }
 
-    def __init__(self) -> None:
-        super().__init__()
-        # neighbors, peer groups and templates, by name: what is said of them
-        self.peers: dict[str, dict[str, Any]] = defaultdict(dict)
-        self.peer: str | None = None
-
-    def open_chain(self, line: Line) -> None:
-        """``key chain NAME tcp``; those of other protocols have no ``tcp``."""
-        if line.lowered[3:] == ("tcp",):
-            super().open_chain(line)
-        elif len(line.words) > 2:
-            self.section = ""
-
-    def open_bgp(self, line: Line) -> None:
-        """``router bgp NUMBER``."""
-        self.section, self.peer = "bgp", None
-
-    def on_id(self, line: Line) -> None:
-        """``send-id NUMBER``, ``recv-id NUMBER``."""
-        if self.key is None or len(line.words) != 2:
-            return
-        if line.words[1].isdecimal():
-            self.key.settings[line.head.replace("-", "_")] = int(line.words[1])
-        else:
-            self.found.problems.append(f"line {line.number}: {line.head} is not a number")
-
-    def on_include(self, line: Line) -> None:
-        """``include-tcp-options``."""
-        if self.key is not None:
-            self.key.settings["include"] = True
-
-    def on_mismatch(self, line: Line) -> None:
-        """``accept-ao-mismatch``."""
-        if self.key is not None:
-            self.found.notes.append(f"line {line.number}: {line.head} has no place in a key file")
-
-    def on_neighbor(self, line: Line) -> None:
-        """``neighbor A WORDS`` in one line (IOS XE), or words below ``neighbor A`` (NX-OS)."""
-        if len(line.words) > 2:
-            peer = line.words[1]
-            self.peer = peer if line.lowered[2] == "remote-as" else None
-            self._on_setting(peer, line.behind(2))
-        elif len(line.words) == 2:
-            self.peer = line.words[1]
-            self.peers[self.peer]  # noted even where nothing else is said of it
-        else:
-            self.on_below(line)
-
-    def on_template(self, line: Line) -> None:
-        """``template peer NAME``."""
-        if len(line.words) == 3:
-            self.peer = line.words[2]
-        else:
-            self.on_below(line)
-
-    def on_below(self, line: Line) -> None:
-        """A line below ``neighbor A`` or ``template peer NAME``."""
-        if self.peer is not None:
-            self._on_setting(self.peer, line.text)
-
-    def _on_setting(self, name: str, said: str) -> None:
-        words = said.split()
-        head = words[0].lower()
-        if head == "ao" and len(words) > 1:
-            self.peers[name]["chain"] = words[1]
-            self.peers[name]["include"] = "include-tcp-options" in said.lower()
-        elif head == "password" and len(words) > 1:
-            self.peers[name]["password"] = said.split(None, 1)[1]
-        elif head == "peer-group" and len(words) > 1:
-            self.peers[name]["from"] = words[1]
-        elif head == "inherit" and len(words) > 2:
-            self.peers[name]["from"] = words[2]
-
-    def finish(self) -> None:
-        """Neighbors with a password, and each key for each neighbor that names its chain."""
-        users: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        for name, own in self.peers.items():
-            if not re.search(r"[.:]", name):
-                continue  # a group or a template
-            peer = {**self.peers.get(own.get("from", ""), {}), **own, "neighbor": name}
-            if "chain" in peer:
-                users[peer["chain"]].append(peer)
-            elif "password" in peer:
-                secret, encrypted = typed_secret(peer["password"])
-                fields = {"algorithm": "tcp-md5", "remote": name, "name": f"neighbor {name}"}
-                self.found.entries.append(
-                    Entry(f"neighbor {name}", {**fields, "secret": secret}, encrypted)
-                )
-        for key in self.keys.values():
-            peers = users.get(key.chain) or [{}]
-            if peers == [{}]:
-                self.found.notes.append(
-                    f"key chain {key.chain}: no neighbor names it (ao {key.chain}): for any address"
-                )
-            for peer in peers:
-                self._add(key, peer, len(peers) > 1)
-        self.note_time_zone()
-
-    def _add(self, key: ChainKey, peer: dict[str, Any], several: bool) -> None:
-        lacking = [
-            said
-            for said, value in (
-                ("send-id", key.settings.get("send_id")),
-                ("recv-id", key.settings.get("recv_id")),
-                ("key-string", key.secret),
-                ("cryptographic-algorithm", key.algorithm),
-            )
-            if value is None
-        ]
-        if lacking or key.secret is None or key.algorithm is None:
-            self.found.problems.append(f"{key.where}: lacks {', '.join(lacking)}")
-            return
-        wanted = key.algorithm.lower()
-        if wanted not in _ALGORITHMS:
-            self.found.problems.append(
-                f"{key.where}: cryptographic-algorithm {wanted}: TCP-AO has "
-                f"{', '.join(_ALGORITHMS)}"
-            )
-            return
-        algorithm, mac_length = _ALGORITHMS[wanted]
-        if algorithm == "hmac(sha256)":
+class _Assembly(Assembly):
+    def algorithm(self, where: str, name: str) -> tuple[str, int] | None:
+        known = super().algorithm(where, name)
+        if known is not None and known[0] == "hmac(sha256)":
             self.found.notes.append(
-                f"{key.where}: {wanted} is taken with RFC 5926's KDF and MACs of 16 bytes"
+                f"{where}: {name.lower()} is taken with RFC 5926's KDF and MACs of 16 bytes"
             )
-        own = key.settings.get("include", False)
-        included = own and peer.get("include", True)
-        if peer and own != peer["include"]:
-            who = "the key" if own else f"neighbor {peer['neighbor']}"
-            self.found.notes.append(
-                f"{key.where}: include-tcp-options is said for {who} alone: options are taken as "
-                "left out of the MAC"
-            )
-        secret, encrypted = typed_secret(key.secret)
-        name = f"{key.chain} key {key.number}"
-        fields: dict[str, Any] = {
-            "name": f"{name} for {peer['neighbor']}" if several else name,
-            "algorithm": algorithm, "mac_length": mac_length, "secret": secret,
-            "send_id": key.settings["send_id"], "recv_id": key.settings["recv_id"],
-            "exclude_options": not included, **key.lifetimes,
-        }  # fmt: skip
-        if peer:
-            fields["remote"] = peer["neighbor"]
-        self.found.entries.append(Entry(key.where, fields, encrypted))
+        return known
+
+    def readings(self, key: ChainKey, peer: Peer | None) -> list[tuple[str | None, bool]]:
+        own = bool(key.include)
+        if peer is None or own == bool(peer.settings.get("include")):
+            return [(None, own)]
+        who = "the key" if own else peer.label
+        self.found.notes.append(
+            f"{key.where}: include-tcp-options is said for {who} alone: releases differ in what "
+            "that means, so both readings are tried: options covered, and left out of the MAC"
+        )
+        return [("options covered", True), ("options left out", False)]
 
 
 def read_cisco_xe(text: str) -> KeyFile:
-    """The keys of an IOS XE or NX-OS configuration."""
-    return _Reader().read(text)
+    """The keys of an IOS, IOS XE or NX-OS configuration."""
+    found = KeyFile()
+    zone = router_zone(text)
+    keys: list[ChainKey] = []
+    tables: list[Neighbors] = []
+    others: list[Peer] = []
+    for line in lines_of(text, _SECTIONS):
+        words = line.lowered
+        if line.begins("key", "chain") and words[3:] == ("tcp",):
+            keys += read_chain(line, found, zone)
+        elif line.begins("router", "bgp"):
+            tables.append(_Neighbors())
+            tables[-1].read(line.inside)
+        elif line.begins("mpls", "ldp", "neighbor") or line.begins("ip", "msdp"):
+            others += _of_other_protocol(line)
+    peers = [peer for table in tables for peer in table.resolved()]
+    assembly = _Assembly(found, Dialect(_ALGORITHMS, covered=False))
+    assembly.passwords([*peers, *others])
+    used = users(peers)
+    for chain in dict.fromkeys(key.chain for key in keys):
+        if chain not in used:
+            found.notes.append(
+                f"key chain {chain}: no neighbor names it (ao {chain}): for any address"
+            )
+    for key in keys:
+        assembly.chain_key(key, used.get(key.chain, []))
+    _note_missing(found, used, {key.chain for key in keys})
+    note_zone(keys, found, zone)
+    assembly.finish()
+    return found
+
+
+def _note_missing(found: KeyFile, used: Mapping[str, list[Peer]], known: set[str]) -> None:
+    found.notes.extend(
+        f"{listed[0].where}: names key chain {chain}, which is not in the file"
+        for chain, listed in used.items()
+        if chain not in known
+    )
+
+
+def _of_other_protocol(line: Line) -> list[Peer]:
+    """``mpls ldp neighbor [vrf V] A password S``, ``ip msdp [vrf V] password peer A S``."""
+    words = line.lowered
+    vrf = line.words[words.index("vrf") + 1] if "vrf" in words[:-1] else None
+    if "password" not in words[:-1]:
+        return []
+    at = words.index("password")
+    if words[0] == "mpls":
+        name, secret, noun = line.words[at - 1], line.behind(at + 1), "LDP neighbor"
+    elif words[at + 1] == "peer" and len(words) > at + 3:
+        name, secret, noun = line.words[at + 2], line.behind(at + 3), "MSDP peer"
+    else:
+        return []
+    if not is_address(name):
+        return []
+    return [Peer(name, line.number, vrf, {"password": typed(secret)}, noun=noun)]
 
 
 def write_cisco_xe(chain: KeyChain) -> Written:
@@ -260,10 +209,21 @@ def write_cisco_xe(chain: KeyChain) -> Written:
         ),
     )
     lost += not_carried(usable, "keys for any address need a neighbor", lambda k: k.remote is None)
+    mixed = [
+        key
+        for keys in groups.values()
+        for key in keys
+        if key.exclude_options and not all(other.exclude_options for other in keys)
+    ]
+    lost += not_carried(
+        mixed,
+        "options covered by another key of the neighbor: releases differ there",
+        lambda k: True,
+    )
     if chain.accept_tolerance:
         lost.append("accept_tolerance: widen accept-lifetime")
     lost.append("the AS numbers 64512 and 64513 are made up")
-    return Written("\n".join([*chains, *peers, "!"]) + "\n", tuple(lost))
+    return Written("\n".join([*chains, *peers, "!"]) + "\n", tuple(lost), len(usable))
 
 
 def _fits(key: MasterKey) -> bool:

@@ -1,9 +1,11 @@
-"""Cisco IOS XR: ``key chain`` and ``tcp ao`` sections, and the neighbors of ``router bgp``.
+"""Cisco IOS XR: ``key chain`` and ``tcp ao`` sections, and the neighbors of ``router bgp``, of LDP
+and of MSDP; also in one line each (``show running-config formal``).
 
 The key chain has secrets, algorithms and lifetimes, ``tcp ao`` the IDs, and the neighbor says
 whether the MAC covers options (it does not unless ``include-tcp-options enable`` is said). A
-neighbor's ``password`` is TCP-MD5. Lifetimes are taken as UTC. Secrets behind ``password`` (type 7)
-and ``password6`` are encrypted.
+neighbor's ``password`` is TCP-MD5. Neighbors inherit from neighbor-groups, session-groups and
+af-groups, unless ``inheritance-disable`` is said. Lifetimes go by the chain's ``timezone`` or the
+``clock timezone`` that the configuration states, else by UTC.
 """
 
 from __future__ import annotations
@@ -12,216 +14,239 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Any, ClassVar
 
 from tcpao_fast.keys import KeyChain, MasterKey
 from tcpao_fast.keys.addresses import network_text
+from tcpao_fast.keys.files.chains import chain_section, note_zone, read_chain
 from tcpao_fast.keys.files.entries import (
-    Entry,
     Format,
     KeyFile,
     Written,
     not_carried,
-    router_text,
     text_secret,
 )
-from tcpao_fast.keys.files.sections import ChainKey, KeyChainReader, Line
+from tcpao_fast.keys.files.records import (
+    Assembly,
+    ChainKey,
+    Dialect,
+    Peer,
+    Secret,
+    inherited,
+    is_address,
+    plain,
+    refused,
+    type_7,
+    users,
+)
+from tcpao_fast.keys.files.sections import Line, lines_of, section
+from tcpao_fast.keys.files.times import router_text, router_zone
 
-_ALGORITHMS = {
+_ALGORITHMS: Mapping[str, tuple[str, int]] = {
     "HMAC-SHA1-96": ("hmac-sha-1-96", 12),
+    "HMAC-SHA-1-96": ("hmac-sha-1-96", 12),
     "HMAC-SHA1-12": ("hmac-sha-1-96", 12),
     "HMAC-SHA1-20": ("hmac-sha-1-96", 20),
     "AES-128-CMAC-96": ("aes-128-cmac-96", 12),
     "HMAC-SHA-256": ("hmac(sha256)", 16),
 }
 _WRITTEN = {"hmac-sha-1-96": "HMAC-SHA1-96", "aes-128-cmac-96": "AES-128-CMAC-96"}
+_PEER = "ao password keychain use remote-as local update-source description ebgp-multihop timers"
+_INSIDE = tuple(
+    section(kind, 2, _PEER) for kind in ("neighbor", "neighbor-group", "session-group", "af-group")
+)
+_SECTIONS = (
+    chain_section(3),
+    section("tcp ao", 2, "keychain key no", section("keychain", 2, "key")),
+    section(
+        "router bgp", 3, "bgp address-family nsr timers no", *_INSIDE,
+        section("vrf", 2, "rd address-family no", *_INSIDE),
+    ),
+    section("mpls ldp", 2, "router-id interface neighbor", section("neighbor", 1, "password")),
+    section("router msdp", 2, "originator-id", section("peer", 2, "password remote-as")),
+)  # fmt: skip
 
 
 def _looks_like(text: str) -> bool:
-    return bool(re.search(r"(?im)^\s*tcp ao\b|\bSendID\b|^\s*ao \S+ include-tcp-options", text))
+    return bool(
+        re.search(r"(?im)^\s*(?:\S*[#>]\s*)?tcp ao\b|\bSendID\b|^\s*ao \S+ include-tcp", text)
+        or re.search(r"(?im)^\s*(neighbor-group|session-group|af-group) \S", text)
+        or re.search(r"(?im)^!! IOS XR|^\s*password (clear|encrypted) \S", text)
+    )
 
 
-class _Reader(KeyChainReader):
-    """Key chains, the IDs that ``tcp ao`` gives their keys, and the neighbors of BGP."""
+def _secret(text: str) -> Secret:
+    """``[clear | encrypted | password | password6 | 6 | 7 | 0] SECRET``; a text alone is clear, or
+    of type 7 as a running configuration shows it, which is not told apart.
+    """
+    kind, _, rest = text.partition(" ")
+    rest = rest.strip()
+    if not rest:
+        return refused(text) or plain(text)
+    kind = kind.lower()
+    if kind in ("clear", "0"):
+        return refused(rest) or plain(rest)
+    if kind in ("password", "encrypted", "7"):
+        return type_7(rest)
+    if kind in ("password6", "6"):
+        return Secret.unread("type 6")
+    return refused(text) or plain(text)
 
-    openers: ClassVar[Mapping[tuple[str, ...], str]] = {
-        ("key", "chain"): "open_chain",
-        ("tcp", "ao"): "open_ao",
-        ("router", "bgp"): "open_bgp",
-    }
-    handlers: ClassVar[Mapping[str, Mapping[str, str]]] = {
-        "chain": {**KeyChainReader.handlers["chain"], "accept-tolerance": "on_tolerance"},
-        "ao": {"keychain": "on_keychain", "key": "on_ids"},
-        "bgp": {
-            "neighbor": "on_neighbor",
-            "neighbor-group": "on_group",
-            "session-group": "on_group",
-            "use": "on_use",
-            "ao": "on_ao",
-            "local": "on_local",
-            "password": "on_password",
-        },
-    }
+
+class _Bgp:
+    """The neighbors and groups of one ``router bgp``."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.ids: dict[tuple[str, str], tuple[int, int]] = {}
-        self.users: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        self.groups: dict[str, dict[str, Any]] = {}
-        self.peer: dict[str, Any] | None = None
+        self.neighbors: list[Peer] = []
+        self.groups: dict[str, Peer] = {}
 
-    def open_ao(self, line: Line) -> None:
-        """``tcp ao``."""
-        self.section = "ao"
+    def read(self, lines: list[Line], vrf: str | None = None) -> None:
+        for line in lines:
+            if line.head == "neighbor" and len(line.words) > 1:
+                peer = Peer(line.words[1], line.number, vrf)
+                self.neighbors.append(peer)
+                _read_peer(peer, line)
+            elif line.head in ("neighbor-group", "session-group", "af-group"):
+                if len(line.words) > 1:
+                    group = Peer(line.words[1], line.number)
+                    _read_peer(self.groups.setdefault(line.words[1], group), line)
+            elif line.head == "vrf" and len(line.words) > 1:
+                self.read(line.inside, line.words[1])
 
-    def open_bgp(self, line: Line) -> None:
-        """``router bgp NUMBER``."""
-        self.section, self.peer = "bgp", None
+    def resolved(self) -> list[Peer]:
+        return [inherited(peer, self.groups) for peer in self.neighbors if is_address(peer.name)]
 
-    def on_tolerance(self, line: Line) -> None:
-        """``accept-tolerance SECONDS`` or ``infinite``."""
-        if len(line.words) == 2:
-            said = line.words[1]
-            seconds = math.inf if said.lower() == "infinite" else 0
-            seconds = int(said) if said.isdecimal() else seconds
-            self.found.accept_tolerance = max(self.found.accept_tolerance, seconds)
 
-    def on_key_string(self, line: Line) -> None:
-        """``key-string [clear | password | password6] SECRET``."""
-        if self.key is None:
-            return
-        kind = line.lowered[1] if len(line.words) > 2 else ""
-        if kind in ("password", "7"):
-            self.key.settings["encrypted"] = "type 7"
-        elif kind in ("password6", "6", "encrypted"):
-            self.key.settings["encrypted"] = "type 6"
-        else:
-            self.key.secret = line.text.split(None, 2 if kind == "clear" else 1)[-1]
-
-    def on_keychain(self, line: Line) -> None:
-        """``keychain NAME`` below ``tcp ao``."""
-        if len(line.words) > 1:
-            self.chain = line.words[1]
-
-    def on_ids(self, line: Line) -> None:
-        """``key NUMBER SendID NUMBER ReceiveID NUMBER``."""
-        lowered = line.lowered
-        if "sendid" not in lowered or "receiveid" not in lowered:
-            return
-        try:
-            send_id, recv_id = (
-                int(line.words[lowered.index(name) + 1]) for name in ("sendid", "receiveid")
-            )
-            self.ids[self.chain, line.words[1]] = send_id, recv_id
-        except (IndexError, ValueError):
-            self.found.problems.append(
-                f"line {line.number}: must be key NUMBER SendID NUMBER ReceiveID NUMBER"
-            )
-
-    def on_neighbor(self, line: Line) -> None:
-        """``neighbor ADDRESS``."""
-        if len(line.words) == 2:
-            self.peer = {"neighbor": line.words[1]}
-
-    def on_group(self, line: Line) -> None:
-        """``neighbor-group NAME``, ``session-group NAME``."""
-        if len(line.words) == 2:
-            self.peer = self.groups.setdefault(line.words[1], {})
-
-    def on_use(self, line: Line) -> None:
-        """``use neighbor-group NAME``."""
-        if self.peer is None or len(line.words) != 3:
-            return
-        inherited = dict(self.groups.get(line.words[2], {}))
-        for name, value in inherited.items():
-            self.peer.setdefault(name, value)
-        if "neighbor" in self.peer and "chain" in inherited:
-            self.users[inherited["chain"]].append(self.peer)
-
-    def on_ao(self, line: Line) -> None:
-        """``ao CHAIN include-tcp-options enable``."""
-        if self.peer is None or len(line.words) < 2:
-            return
-        self.peer["chain"] = line.words[1]
-        lowered = line.lowered
-        self.peer["include"] = "include-tcp-options" in lowered and "disable" not in lowered
-        if "neighbor" in self.peer:
-            self.users[line.words[1]].append(self.peer)
-
-    def on_local(self, line: Line) -> None:
-        """``local address ADDRESS``."""
-        if self.peer is not None and len(line.words) == 3:
-            self.peer["local"] = line.words[2]
-
-    def on_password(self, line: Line) -> None:
-        """``password [clear | encrypted] SECRET``."""
-        if self.peer is None or len(line.words) < 2 or "neighbor" not in self.peer:
-            return
-        fields: dict[str, Any] = {
-            "algorithm": "tcp-md5", "remote": self.peer["neighbor"],
-            "name": f"neighbor {self.peer['neighbor']}",
-        }  # fmt: skip
-        clear = len(line.words) == 2 or line.lowered[1] == "clear"
-        if clear:
-            fields["secret"] = line.words[-1].encode()
-        encrypted = None if clear else f"type {line.words[1]}"
-        self.found.entries.append(Entry(fields["name"], fields, encrypted))
-
-    def finish(self) -> None:
-        """Each key that has IDs, for each neighbor that names its chain."""
-        for key in self.keys.values():
-            ids = self.ids.get((key.chain, key.number))
-            if ids is None:
-                self.found.notes.append(
-                    f"key chain {key.chain} key {key.number} has no SendID and ReceiveID under "
-                    "tcp ao: left out"
-                )
-                continue
-            peers = self.users.get(key.chain) or [{}]
-            if peers == [{}]:
-                self.found.notes.append(
-                    f"key chain {key.chain}: no neighbor names it (ao {key.chain}): for any "
-                    "address, and options left out of the MAC as IOS XR does"
-                )
-            for peer in peers:
-                self._add(key, ids, peer, len(peers) > 1)
-        self.note_time_zone()
-
-    def _add(
-        self, key: ChainKey, ids: tuple[int, int], peer: dict[str, Any], several: bool
-    ) -> None:
-        wanted = (key.algorithm or "").upper()
-        algorithm, mac_length = _ALGORITHMS.get(wanted, (None, 12))
-        if algorithm is None:
-            self.found.problems.append(
-                f"{key.where}: cryptographic-algorithm {wanted or 'is missing'}: TCP-AO has "
-                f"{', '.join(_ALGORITHMS)}"
-            )
-            return
-        if algorithm == "hmac(sha256)":
-            self.found.notes.append(f"{key.where}: HMAC-SHA-256 is taken with RFC 5926's KDF")
-        name = f"{key.chain} key {key.number}"
-        fields: dict[str, Any] = {
-            "name": f"{name} for {peer['neighbor']}" if several else name,
-            "algorithm": algorithm, "mac_length": mac_length,
-            "send_id": ids[0], "recv_id": ids[1],
-            "exclude_options": not peer.get("include", False), **key.lifetimes,
-        }  # fmt: skip
-        for theirs, ours in (("neighbor", "remote"), ("local", "local")):
-            if theirs in peer:
-                fields[ours] = peer[theirs]
-        encrypted = key.settings.get("encrypted")
-        if key.secret is not None:
-            fields["secret"] = key.secret.encode()
-        elif encrypted is None:
-            self.found.problems.append(f"{key.where}: lacks a key-string")
-            return
-        self.found.entries.append(Entry(key.where, fields, encrypted))
+def _read_peer(peer: Peer, line: Line) -> None:
+    for one in line.inside:
+        words = one.lowered
+        if words[0] == "use" and len(words) > 2:
+            peer.inherits.append(one.words[2])
+        elif words[0] == "ao" and len(words) > 1:
+            if "inheritance-disable" in words:
+                peer.settings["chain"] = None
+            else:
+                peer.settings["chain"] = one.words[1]
+                peer.settings["include"] = "include-tcp-options" in words and "disable" not in words
+        elif words[0] == "local" and len(words) == 3 and words[1] == "address":
+            peer.settings["local"] = one.words[2]
+        elif words[0] == "password" and len(words) > 1:
+            disabled = words[1] == "inheritance-disable"
+            peer.settings["password"] = None if disabled else _secret(one.behind(1))
 
 
 def read_cisco_xr(text: str) -> KeyFile:
     """The keys of an IOS XR configuration."""
-    return _Reader().read(text)
+    found = KeyFile()
+    zone = router_zone(text)
+    keys: list[ChainKey] = []
+    ids: dict[tuple[str, str], tuple[int, int]] = {}
+    bgp = _Bgp()
+    others: list[Peer] = []
+    for line in lines_of(text, _SECTIONS):
+        if line.begins("key", "chain") and len(line.words) > 2:
+            keys += read_chain(line, found, zone, _secret)
+            _read_tolerance(line, found)
+        elif line.begins("tcp", "ao"):
+            _read_ids(line, ids, found)
+        elif line.begins("router", "bgp"):
+            bgp.read(line.inside)
+        elif line.begins("mpls", "ldp") or line.begins("router", "msdp"):
+            others += _of_other_protocol(line)
+    peers = bgp.resolved()
+    assembly = Assembly(found, Dialect(_ALGORITHMS, str.upper, covered=False))
+    assembly.passwords([*peers, *others])
+    used = users(peers)
+    _add_keys(assembly, keys, ids, used)
+    found.notes.extend(
+        f"{listed[0].where}: names key chain {chain}, which is not in the file"
+        for chain, listed in used.items()
+        if chain not in {key.chain for key in keys}
+    )
+    note_zone(keys, found, zone)
+    assembly.finish()
+    return found
+
+
+def _read_tolerance(line: Line, found: KeyFile) -> None:
+    for one in line.inside:
+        if one.head == "accept-tolerance" and len(one.words) == 2:
+            said = one.words[1]
+            seconds = math.inf if said.lower() == "infinite" else 0
+            seconds = int(said) if said.isdecimal() else seconds
+            found.tolerances[line.words[2]] = seconds
+
+
+def _read_ids(line: Line, ids: dict[tuple[str, str], tuple[int, int]], found: KeyFile) -> None:
+    """``keychain NAME`` with ``key NUMBER SendID NUMBER ReceiveID NUMBER`` below ``tcp ao``."""
+    for chain in line.inside:
+        if chain.head != "keychain" or len(chain.words) < 2:
+            continue
+        for one in chain.inside:
+            lowered = one.lowered
+            if one.head != "key" or not {"sendid", "receiveid"} <= set(lowered):
+                continue
+            try:
+                send_id, recv_id = (
+                    int(one.words[lowered.index(name) + 1]) for name in ("sendid", "receiveid")
+                )
+                ids[chain.words[1], one.words[1]] = send_id, recv_id
+            except (IndexError, ValueError):
+                found.problems.append(
+                    f"line {one.number}: must be key NUMBER SendID NUMBER ReceiveID NUMBER"
+                )
+
+
+def _add_keys(
+    assembly: Assembly,
+    keys: list[ChainKey],
+    ids: Mapping[tuple[str, str], tuple[int, int]],
+    used: Mapping[str, list[Peer]],
+) -> None:
+    """Each key that has IDs, for each neighbor that names its chain."""
+    notes = assembly.found.notes
+    for key in keys:
+        pair = ids.get((key.chain, key.number))
+        if pair is None:
+            notes.append(
+                f"key chain {key.chain} key {key.number} has no SendID and ReceiveID under tcp ao: "
+                "left out"
+            )
+            continue
+        key.send_id, key.recv_id = pair
+        if key.chain not in used:
+            notes.append(
+                f"key chain {key.chain}: no neighbor names it (ao {key.chain}): for any address, "
+                "and options left out of the MAC as IOS XR does"
+            )
+        if assembly.dialect.algorithms.get((key.algorithm or "").upper()) == ("hmac(sha256)", 16):
+            notes.append(f"{key.where}: HMAC-SHA-256 is taken with RFC 5926's KDF")
+        assembly.chain_key(key, used.get(key.chain, []))
+
+
+def _of_other_protocol(line: Line) -> list[Peer]:
+    """``neighbor A password S`` or ``neighbor`` with lines below it of ``mpls ldp``; ``peer A``
+    with ``password S`` below it of ``router msdp``.
+    """
+    found = []
+    ldp = line.begins("mpls", "ldp")
+    noun = "LDP neighbor" if ldp else "MSDP peer"
+    for one in line.all():
+        words = one.lowered
+        if ldp and "password" in words[:-1]:
+            at = words.index("password")
+            name = next((word for word in one.words[:at] if is_address(word.split(":")[0])), "")
+            name, secret = name.split(":")[0], one.behind(at + 1)
+        elif not ldp and words[0] == "peer" and len(words) > 1:
+            below = next((b for b in one.inside if b.begins("password")), None)
+            if below is None or len(below.words) < 2:
+                continue
+            name, secret = one.words[1], below.behind(1)
+        else:
+            continue
+        if is_address(name):
+            peer = Peer(name, one.number, None, {"password": _secret(secret)}, noun=noun)
+            found.append(peer)
+    return found
 
 
 def write_cisco_xr(chain: KeyChain) -> Written:
@@ -301,7 +326,7 @@ def write_cisco_xr(chain: KeyChain) -> Written:
     )
     lost += not_carried(usable, "NAT flags", lambda k: k.local_nat or k.remote_nat)
     lost.append("the AS number 64512 is made up")
-    return Written("\n".join([*chains, *ids, "!", *peers, "!"]) + "\n", tuple(lost))
+    return Written("\n".join([*chains, *ids, "!", *peers, "!"]) + "\n", tuple(lost), len(usable))
 
 
 def _fits(key: MasterKey) -> bool:

@@ -20,9 +20,9 @@ from tcpao_fast.keys.files.entries import (
     Format,
     KeyFile,
     Written,
-    lasting,
     not_carried,
 )
+from tcpao_fast.keys.files.times import lasting
 from tcpao_fast.keys.lifetimes import Lifetime
 
 _ALGORITHMS = {
@@ -201,7 +201,7 @@ def write_rfc8177(chain: KeyChain) -> Written:
         "lifetimes without a start begin in 1970",
         lambda k: any(one and one[0] is None for one in (k.send_lifetime, k.accept_lifetime)),
     )
-    return Written(json.dumps(document, indent=2) + "\n", tuple(lost))
+    return Written(json.dumps(document, indent=2) + "\n", tuple(lost), len(usable))
 
 
 def _key(number: int, key: MasterKey) -> dict[str, Any]:

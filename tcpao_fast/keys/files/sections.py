@@ -1,20 +1,22 @@
-"""Configurations of lines in sections, as IOS, IOS XR, NX-OS and FRR have them: one reader, which a
-format gives its tables of handlers.
+"""Configurations of lines in sections, as IOS, IOS XR, NX-OS, EOS, FRR, Huawei and AOS-CX have
+them: one reader, which nests lines by their indentation, or where that was lost by what a format
+says of its sections.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, ClassVar
 
-from tcpao_fast.keys.files.entries import KeyFile, router_lifetime
+#: A prompt before a line that was copied from a terminal: a name, a mode in brackets, # or >.
+_PROMPT = re.compile(r"^\s*(?:\S*?[\w.:/-]+(?:\([^)\s]*\))?[#>]|[\[<][*~]?[\w.:/-]+[\]>])\s*")
+_TAB = 8
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Line:
-    """One line of a configuration.
+    """One line of a configuration, and those below it.
 
     Attributes
     ----------
@@ -24,11 +26,13 @@ class Line:
         Without the blanks around it.
     words : tuple of str
         As written.
+    inside : list of Line
     """
 
     number: int
     text: str
     words: tuple[str, ...]
+    inside: list[Line] = field(default_factory=list)
 
     @property
     def head(self) -> str:
@@ -40,156 +44,158 @@ class Line:
         """Its words, in lower case."""
         return tuple(word.lower() for word in self.words)
 
+    def begins(self, *words: str) -> bool:
+        """Whether it begins with these words (in lower case)."""
+        return self.lowered[: len(words)] == words
+
     def behind(self, count: int) -> str:
         """The text behind its first `count` words."""
         return self.text.split(None, count)[count]
 
-
-def lines_of(text: str, comments: tuple[str, ...]) -> Iterator[Line]:
-    """The lines that say something; those whose first word begins like a comment do not."""
-    for number, raw in enumerate(text.splitlines(), 1):
-        words = tuple(raw.split())
-        if words and not words[0].startswith(comments):
-            yield Line(number, raw.strip(), words)
+    def all(self) -> Iterator[Line]:
+        """The lines inside, and those inside of them."""
+        for one in self.inside:
+            yield one
+            yield from one.all()
 
 
-class SectionReader:
-    """Reads line by line: a line opens a section, or is handled as the section has it.
-
-    A format's class says in tables which method a line is for; a line that no table has is passed
-    over.
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A kind of section, for texts whose indentation was lost, and for lines that name their
+    sections in one go.
 
     Attributes
     ----------
-    openers : mapping of tuple of str to str
-        First words (in lower case) of lines that open a section, and the method for each.
-    handlers : mapping of str to (mapping of str to str)
-        For each section (`section`) the first word of a line, and the method; ``*`` for any other.
+    opener : tuple of str
+        The words that open it (in lower case).
+    size : int
+        How many words its first line has.
+    heads : frozenset of str
+        First words of lines inside.
+    inside : tuple of Section
+    """
+
+    opener: tuple[str, ...]
+    size: int
+    heads: frozenset[str] = frozenset()
+    inside: tuple[Section, ...] = ()
+
+    def opens(self, words: Sequence[str], *, whole: bool = False) -> bool:
+        """Whether words open it; `whole`: and nothing is behind."""
+        begin = tuple(word.lower() for word in words[: len(self.opener)])
+        enough = len(words) == self.size if whole else len(words) >= self.size
+        return begin == self.opener and enough
+
+
+def section(opener: str, size: int, heads: str = "", *inside: Section) -> Section:
+    """A `Section`, its words as text."""
+    return Section(tuple(opener.split()), size, frozenset(heads.split()), inside)
+
+
+def lines_of(
+    text: str, sections: tuple[Section, ...], comments: tuple[str, ...] = ("!",)
+) -> list[Line]:
+    """The lines of a text, nested.
+
+    Parameters
+    ----------
+    text : str
+    sections : tuple of Section
+        Those at the top that hold keys.
     comments : tuple of str
-        How lines begin that say nothing.
+        How lines begin that say nothing; one without indentation ends every section.
+
+    Returns
+    -------
+    list of Line
     """
-
-    openers: ClassVar[Mapping[tuple[str, ...], str]] = {}
-    handlers: ClassVar[Mapping[str, Mapping[str, str]]] = {}
-    comments: ClassVar[tuple[str, ...]] = ("!",)
-
-    def __init__(self) -> None:
-        self.found = KeyFile()
-        self.section = ""
-
-    def read(self, text: str) -> KeyFile:
-        """The keys of a text."""
-        for line in lines_of(text, self.comments):
-            name = self._opener(line)
-            if name is None:
-                handlers = self.handlers.get(self.section, {})
-                name = handlers.get(line.head) or handlers.get("*")
-            if name is not None:
-                getattr(self, name)(line)
-        self.finish()
-        return self.found
-
-    def _opener(self, line: Line) -> str | None:
-        lowered = line.lowered
-        for words, name in self.openers.items():
-            if lowered[: len(words)] == words:
-                return name
-        return None
-
-    def finish(self) -> None:
-        """Make entries of what was read."""
-        raise NotImplementedError
+    said: list[tuple[int, int, str]] = []
+    prompts = indented = 0
+    for number, raw in enumerate(text.splitlines(), 1):
+        expanded = raw.expandtabs(_TAB).rstrip()
+        match = _PROMPT.match(expanded)
+        if match is not None and match.end() < len(expanded):
+            prompts += 1
+            expanded = expanded[match.end() :]
+        depth = len(expanded) - len(expanded.lstrip())
+        indented += depth > 0
+        stripped = expanded.strip()
+        if stripped:
+            said.append((number, depth, stripped))
+    if prompts or not indented:
+        return _by_words(said, sections, comments)
+    return _by_depth(said, sections, comments)
 
 
-@dataclass(slots=True)
-class ChainKey:
-    """One key of a key chain, as far as the file has it.
-
-    Attributes
-    ----------
-    chain, number : str
-    line : int
-    secret : str or None
-        What stands behind ``key-string``.
-    algorithm : str or None
-        As written.
-    settings : dict of str to Any
-        What else the format's own handlers noted.
-    lifetimes : dict of str to (datetime or None, datetime or None)
-        ``send_lifetime`` and ``accept_lifetime``.
-    """
-
-    chain: str
-    number: str
-    line: int
-    secret: str | None = None
-    algorithm: str | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
-    lifetimes: dict[str, tuple[datetime | None, datetime | None]] = field(default_factory=dict)
-
-    @property
-    def where(self) -> str:
-        """For messages."""
-        return f"line {self.line} (key chain {self.chain} key {self.number})"
+def _by_depth(
+    said: list[tuple[int, int, str]], sections: tuple[Section, ...], comments: tuple[str, ...]
+) -> list[Line]:
+    root: list[Line] = []
+    stack: list[tuple[int, list[Line]]] = [(-1, root)]
+    for number, depth, text in said:
+        if text.startswith(comments):
+            if depth == 0:
+                del stack[1:]
+            continue
+        while stack[-1][0] >= depth:
+            stack.pop()
+        line = _placed(stack[-1][1], number, text, sections)
+        stack.append((depth, line.inside))
+    return root
 
 
-class KeyChainReader(SectionReader):
-    """What those formats have in common: ``key chain NAME`` with its keys.
+def _placed(into: list[Line], number: int, text: str, sections: tuple[Section, ...]) -> Line:
+    """A line in a list; one that names its sections in one go in theirs."""
+    words = tuple(text.split())
+    while True:
+        for one in sections:
+            if one.opens(words) and len(words) > one.size and one.inside:
+                opener = " ".join(words[: one.size])
+                rest = text.split(None, one.size)[one.size]
+                kind = next((inner for inner in one.inside if inner.opens(rest.split())), None)
+                if kind is None and rest.split()[0].lower() not in one.heads:
+                    continue
+                outer = _same(into, number, opener)
+                into, text, words, sections = outer.inside, rest, tuple(rest.split()), one.inside
+                break
+        else:
+            line = Line(number, text, words)
+            into.append(line)
+            return line
 
-    Attributes
-    ----------
-    keys : dict of (str, str) to ChainKey
-        By chain and number.
-    """
 
-    handlers: ClassVar[Mapping[str, Mapping[str, str]]] = {
-        "chain": {
-            "key": "on_key",
-            "key-string": "on_key_string",
-            "cryptographic-algorithm": "on_algorithm",
-            "send-lifetime": "on_lifetime",
-            "accept-lifetime": "on_lifetime",
-        }
-    }
+def _same(into: list[Line], number: int, text: str) -> Line:
+    """The last line of a list where it says just this, else a new one."""
+    words = tuple(text.split())
+    for line in reversed(into):
+        if line.words == words:
+            return line
+    line = Line(number, text, words)
+    into.append(line)
+    return line
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.keys: dict[tuple[str, str], ChainKey] = {}
-        self.chain = ""
-        self.key: ChainKey | None = None
 
-    def open_chain(self, line: Line) -> None:
-        """``key chain NAME``."""
-        if len(line.words) > 2:
-            self.section, self.chain, self.key = "chain", line.words[2], None
-
-    def on_key(self, line: Line) -> None:
-        """``key NUMBER``."""
-        if len(line.words) == 2:
-            number = line.words[1]
-            fresh = ChainKey(self.chain, number, line.number)
-            self.key = self.keys.setdefault((self.chain, number), fresh)
-
-    def on_key_string(self, line: Line) -> None:
-        """``key-string SECRET``."""
-        if self.key is not None and len(line.words) > 1:
-            self.key.secret = line.behind(1)
-
-    def on_algorithm(self, line: Line) -> None:
-        """``cryptographic-algorithm NAME``."""
-        if self.key is not None and len(line.words) == 2:
-            self.key.algorithm = line.words[1]
-
-    def on_lifetime(self, line: Line) -> None:
-        """``send-lifetime START END``, ``accept-lifetime START END``."""
-        if self.key is None:
-            return
-        try:
-            self.key.lifetimes[line.head.replace("-", "_")] = router_lifetime(line.words[1:])
-        except ValueError:
-            self.found.problems.append(f"line {line.number}: {line.head} is not START END")
-
-    def note_time_zone(self) -> None:
-        """Say what lifetimes are taken as."""
-        if any(key.lifetimes for key in self.keys.values()):
-            self.found.notes.append("lifetimes are taken as UTC")
+def _by_words(
+    said: list[tuple[int, int, str]], sections: tuple[Section, ...], comments: tuple[str, ...]
+) -> list[Line]:
+    root: list[Line] = []
+    top = Section((), 0, frozenset(), sections)
+    stack: list[tuple[Section, list[Line]]] = [(top, root)]
+    for number, _, text in said:
+        if text.startswith(comments):
+            continue
+        words = tuple(text.split())
+        while True:
+            kind, into = stack[-1]
+            opened = next((one for one in kind.inside if one.opens(words, whole=True)), None)
+            if opened is not None:
+                line = _same(into, number, text) if kind is not top else Line(number, text, words)
+                if kind is top:
+                    into.append(line)
+                stack.append((opened, line.inside))
+                break
+            if words[0].lower() in kind.heads or kind is top:
+                _placed(into, number, text, kind.inside)
+                break
+            stack.pop()
+    return root

@@ -24,8 +24,10 @@ from typing import Any
 from tcpao_fast.errors import InvalidKeyError, KeyFileError
 from tcpao_fast.keys import KeyChain, MasterKey
 from tcpao_fast.keys.addresses import network_text
-from tcpao_fast.keys.files.entries import Written, lasting
+from tcpao_fast.keys.files.entries import Written
+from tcpao_fast.keys.files.times import lasting
 from tcpao_fast.keys.key_chain import overlap_problems
+from tcpao_fast.text import meant
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -46,6 +48,7 @@ _PLAIN = {
     "local_nat": bool,
     "remote_nat": bool,
 }
+_TOP = ("key", "accept_tolerance")
 _PORTS = ("local_port", "remote_port")
 _LIFETIMES = ("send_lifetime", "accept_lifetime")
 _FIELDS = (*_PLAIN, "vrf", *_PORTS, *_LIFETIMES, *_SECRETS)
@@ -58,7 +61,7 @@ def read_toml(path: str | os.PathLike[str]) -> KeyChain:
     """Read a native key file; errors as `load_keys`."""
     name = os.fspath(path)
     try:
-        text = Path(path).read_bytes().decode("utf-8")
+        text = Path(path).read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise KeyFileError(name, [error.strerror or str(error)]) from error
     except UnicodeDecodeError as error:
@@ -76,9 +79,9 @@ def read_toml(path: str | os.PathLike[str]) -> KeyChain:
 
 def _read_document(name: str, document: Mapping[str, Any], folder: Path) -> KeyChain:
     general = [
-        f"unknown table or field {entry!r}; keys stand in [[key]] tables"
+        f"unknown table or field {entry!r}; keys stand in [[key]] tables{meant(entry, _TOP)}"
         for entry in document
-        if entry not in ("key", "accept_tolerance")
+        if entry not in _TOP
     ]
     tolerance = document.get("accept_tolerance", 0)
     if tolerance == "forever":
@@ -143,7 +146,8 @@ def _read_key(table: Mapping[str, Any], folder: Path) -> MasterKey | Problems:
         elif field in _LIFETIMES:
             _read_lifetime(field, value, arguments, problems)
         elif field not in _SECRETS:
-            problems.append((field, f"is unknown; known are {', '.join(_FIELDS)}"))
+            known = f"known are {', '.join(_FIELDS)}"
+            problems.append((field, f"is unknown{meant(field, _FIELDS)}; {known}"))
     if "algorithm" not in table:
         problems.append(("algorithm", "is missing"))
     secret = _read_secret(table, folder, problems)
