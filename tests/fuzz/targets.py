@@ -23,7 +23,7 @@ import tcpao_fast as ao  # noqa: E402
 from tcpao_fast.capture.isns import read_isns  # noqa: E402
 from tcpao_fast.core.wire.parse import LINK_TYPES, parse, parse_records  # noqa: E402
 from tcpao_fast.core.wire.records import Records  # noqa: E402
-from tcpao_fast.keys.files import FORMATS, convert_keys  # noqa: E402
+from tcpao_fast.keys.files import FORMATS, WRITTEN, convert_keys  # noqa: E402
 
 LINKS = sorted(LINK_TYPES)
 CLIENT, SERVER = ("10.0.0.1", 40000), ("10.0.0.2", 179)
@@ -167,7 +167,7 @@ def _key_file(form: str):
             except REFUSED as error:
                 assert secret.decode() not in str(error), "a secret in a message"
                 return
-            for to in FORMATS:
+            for to in WRITTEN:
                 with contextlib.suppress(*REFUSED):
                     done = convert_keys(path, to, form)
                     if to == "toml":

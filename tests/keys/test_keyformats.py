@@ -14,12 +14,13 @@ from click.testing import CliRunner
 
 import tcpao_fast as ao
 from tcpao_fast.cli.app import tcpao
-from tcpao_fast.keys.files import FORMATS, convert_keys
+from tcpao_fast.keys import files
+from tcpao_fast.keys.files import convert_keys
 from tcpao_fast.keys.obfuscation import from_type_7
 
 SAMPLES = Path(__file__).parents[1] / "keyfiles"
 FILES = sorted(path for path in SAMPLES.iterdir() if path.name != "README.md")
-WRITTEN = [form for form in FORMATS if form != "toml"]
+WRITTEN = [form for form in files.WRITTEN if form != "toml"]
 UTC = timezone.utc
 
 
@@ -276,7 +277,7 @@ class TestWriting:
         if form in ("cisco_xe", "junos", "gobgp", "oneline"):
             assert again[b"othersecret"]
 
-    @pytest.mark.parametrize("form", FORMATS)
+    @pytest.mark.parametrize("form", files.WRITTEN)
     def test_everything_that_is_not_carried_is_said(self, form, tmp_path):
         chain = ao.KeyChain(EXPECTED["oneline.txt"], accept_tolerance=300)
         from tcpao_fast.keys.files.toml import write_toml
@@ -333,7 +334,7 @@ def test_mangled_files_are_read_or_refused(path, tmp_path):
                 lines[at] = lines[at][: chance.randrange(len(lines[at]) + 1)] + "\n"
         mangled.write_text("".join(lines))
         try:
-            convert_keys(mangled, chance.choice(FORMATS))
+            convert_keys(mangled, chance.choice(files.WRITTEN))
         except ao.KeyFileError as error:
             refused += 1
             assert str(mangled) in str(error)
@@ -434,8 +435,8 @@ class TestEncrypted:
                 'aHGjqTz6uORmfORhSMWJGD"\n',
             ],
         }
-        for form, files in texts.items():
-            for text in files:
+        for form, listed in texts.items():
+            for text in listed:
                 path = tmp_path / "router.cfg"
                 path.write_text(text)
                 chain = ao.load_keys(path)
@@ -527,9 +528,9 @@ def test_overlaps_are_told_by_line(tmp_path):
 
 def test_unknown_format(tmp_path):
     with pytest.raises(ao.InvalidArgumentError, match="known are toml, rfc8177"):
-        ao.load_keys(FILES[0], "nokia")
+        ao.load_keys(FILES[0], "quagga")
     with pytest.raises(ao.InvalidArgumentError, match="known are toml"):
-        convert_keys(FILES[0], "nokia")
+        convert_keys(FILES[0], "quagga")
 
 
 @pytest.mark.parametrize("form", WRITTEN)

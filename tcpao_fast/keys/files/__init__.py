@@ -11,7 +11,27 @@ from pathlib import Path
 from tcpao_fast.errors import InvalidArgumentError, KeyFileError, TcpAoError
 from tcpao_fast.keys import KeyChain, MasterKey
 from tcpao_fast.keys.compare import Comparison, compare_chains
-from tcpao_fast.keys.files import bird, cisco_xe, cisco_xr, frr, gobgp, junos, oneline, rfc8177
+from tcpao_fast.keys.files import (
+    aos_cx,
+    arista,
+    bird,
+    cisco_xe,
+    cisco_xr,
+    exabgp,
+    frr,
+    gobgp,
+    huawei,
+    junos,
+    nokia,
+    oneline,
+    openbgpd,
+    openconfig,
+    rfc8177,
+    routeros,
+    rustbgpd,
+    vyos,
+    zebra_rs,
+)
 from tcpao_fast.keys.files.entries import Format, KeyFile, Written, build
 from tcpao_fast.keys.files.toml import read_toml, write_toml
 from tcpao_fast.keys.key_chain import overlap_problems
@@ -21,7 +41,27 @@ __all__ = ["FORMATS", "Conversion", "convert_keys", "load_keys"]
 #: Formats beside TOML, in the order in which a text is held against them.
 _OTHERS: dict[str, Format] = {
     module.FORMAT.name: module.FORMAT
-    for module in (rfc8177, cisco_xe, cisco_xr, junos, bird, gobgp, oneline, frr)
+    for module in (
+        rfc8177,
+        openconfig,
+        rustbgpd,
+        zebra_rs,
+        arista,
+        aos_cx,
+        huawei,
+        nokia,
+        cisco_xe,
+        cisco_xr,
+        vyos,
+        junos,
+        bird,
+        openbgpd,
+        exabgp,
+        gobgp,
+        routeros,
+        oneline,
+        frr,
+    )
 }
 #: The names of all formats.
 FORMATS = ("toml", *_OTHERS)

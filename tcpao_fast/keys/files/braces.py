@@ -124,13 +124,21 @@ def words_of(text: str) -> list[str]:
     return found
 
 
-def set_lines(text: str) -> Iterator[tuple[str, tuple[str, ...], int]]:
+def set_lines(
+    text: str, about: tuple[str, ...] = ("",)
+) -> Iterator[tuple[str, tuple[str, ...], int]]:
     """Commands that set a configuration, a line each, with or without a prompt before them: the
     command, its words, the line.
+
+    Parameters
+    ----------
+    text : str
+    about : tuple of str
+        How what they are about begins; others are passed over.
     """
     for number, line in enumerate(text.splitlines(), 1):
         head, _, rest = line.strip().partition(" ")
         if head not in _COMMANDS and head.endswith(("#", ">", "$")):
             head, _, rest = rest.strip().partition(" ")
-        if head in _COMMANDS and rest:
+        if head in _COMMANDS and rest and rest.startswith(about):
             yield head, tuple(words_of(rest)), number

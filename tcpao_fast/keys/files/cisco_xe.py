@@ -67,6 +67,8 @@ def _looks_like(text: str) -> bool:
         re.search(r"(?im)^\s*(?:\S*[#>]\s*)?key chain \S+ tcp\s*$", text)
         or re.search(r"(?im)^\s*neighbor \S+ ao \S+", text)
         or re.search(r"(?im)^\s*(mpls ldp neighbor|ip msdp( vrf \S+)? password) ", text)
+        or re.search(r"(?im)^\s*(address-family ipv[46] vrf|template peer-(session|policy)) ", text)
+        or re.search(r"(?im)^\s*neighbor \S+ password [07] \S|^line (con|vty) 0", text)
         or re.search(r"(?im)^(version 1\d\.\d|boot-start-marker|feature bgp)\b", text)
     )
 

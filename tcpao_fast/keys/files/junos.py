@@ -57,6 +57,8 @@ _LEAVES = frozenset(
      "algorithm", "send-id", "recv-id", "tcp-ao-option", "cryptographic-algorithm", "tolerance",
      "allow", "apply-groups", "apply-groups-except")
 )  # fmt: skip
+#: How statements begin that may lead to keys.
+_ABOUT = ("protocols", "security", "routing", "logical", "groups", "apply-groups")
 _PROTOCOLS = ("bgp", "ldp", "msdp", "validation")
 
 Path = tuple[str, ...]
@@ -182,7 +184,7 @@ def _matching(pattern: Path, at: Path, places: list[Path]) -> list[Path]:
 def _facts(text: str) -> _Facts:
     facts = _Facts()
     if re.search(r"(?m)^\s*(?:\S+[#>]\s*)?set \S", text):
-        for command, words, line in set_lines(text):
+        for command, words, line in set_lines(text, _ABOUT):
             if command == "set":
                 facts.take(words, line)
             elif command == "delete":

@@ -202,11 +202,14 @@ class Dialect:
         How a name is written to be looked up.
     covered : bool
         Whether options are covered where nothing is said.
+    is_strict : bool
+        Whether a key of another algorithm is a mistake; else it is left out, and noted.
     """
 
     algorithms: Mapping[str, tuple[str, int]]
     fold: Callable[[str], str] = str.lower
     covered: bool = True
+    is_strict: bool = True
 
 
 class Assembly:
@@ -282,10 +285,12 @@ class Assembly:
         """Our name of an algorithm, and its MAC length; None, and a problem, for another."""
         known = self.dialect.algorithms.get(self.dialect.fold(name))
         if known is None:
-            self.found.problems.append(
-                f"{where}: cryptographic-algorithm {name}: TCP-AO has "
-                f"{', '.join(self.dialect.algorithms)}"
-            )
+            said = f"{where}: cryptographic-algorithm {name}: "
+            if self.dialect.is_strict:
+                known_names = ", ".join(self.dialect.algorithms)
+                self.found.problems.append(f"{said}TCP-AO has {known_names}")
+            else:
+                self.found.notes.append(f"{said}how it is used for TCP-AO is not known: left out")
         return known
 
     def add(self, where: str, fields: dict[str, Any], secret: Secret) -> None:

@@ -1,4 +1,5 @@
-"""RFC 8177 key chains in JSON (RFC 7951), with the TCP-AO IDs of RFC 9648.
+"""RFC 8177 key chains in JSON (RFC 7951) or XML, with the TCP-AO IDs of RFC 9648; also inside of
+what RESTCONF and NETCONF wrap around them.
 
 Module names before a colon may be there or not. ``send-id``, ``recv-id`` and
 ``include-tcp-options`` are taken from the key or from objects inside it (``authentication``,
@@ -13,8 +14,10 @@ import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
+from xml.etree import ElementTree
 
 from tcpao_fast.keys import KeyChain, MasterKey
+from tcpao_fast.keys.files.documents import parsed_json
 from tcpao_fast.keys.files.entries import (
     Entry,
     Format,
@@ -46,30 +49,20 @@ _AO = ("send-id", "recv-id", "include-tcp-options")
 
 
 def _looks_like(text: str) -> bool:
-    return text.lstrip()[:1] == "{" and "key-chain" in text
-
-
-def _plain(value: Any) -> Any:
-    """JSON without module names."""
-    if isinstance(value, Mapping):
-        return {name.rpartition(":")[2]: _plain(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_plain(inner) for inner in value]
-    return value
+    begin = text.lstrip()[:1]
+    return begin in ("{", "<") and "key-chain" in text and "openconfig-" not in text
 
 
 def read_rfc8177(text: str) -> KeyFile:
     """The keys of an RFC 8177 document."""
     found = KeyFile()
-    try:
-        document = _plain(json.loads(text))
-    except ValueError as error:
-        found.problems.append(f"is not JSON: {error}")
+    is_xml = text.lstrip()[:1] == "<"
+    document = _from_xml(text, found) if is_xml else parsed_json(text, found)
+    if document is None:
         return found
-    inside = document.get("key-chains", document) if isinstance(document, dict) else document
-    inside = _object(found, "key-chains", inside)
+    inside = _object(found, "key-chains", _unwrapped(document))
     wrap = _object(found, "aes-key-wrap", inside.get("aes-key-wrap", {}))
-    wrapped = bool(wrap.get("enable"))
+    wrapped = str(wrap.get("enable", "")).lower() == "true"
     if wrapped:
         found.notes.append("aes-key-wrap: the key strings are wrapped, and not unwrapped here")
     for chain in _objects(found, "key-chain", inside.get("key-chain", [])):
@@ -78,6 +71,58 @@ def read_rfc8177(text: str) -> KeyFile:
         for key in _objects(found, f"key-chain {name}: key", chain.get("key", [])):
             _read_key(found, name, key, wrapped)
     return found
+
+
+def _unwrapped(document: Any) -> Any:
+    """The ``key-chains`` of a document, however deep they stand in it; or its ``key-chain``."""
+    stack = [document]
+    while stack:
+        one = stack.pop(0)
+        if isinstance(one, dict):
+            if "key-chains" in one:
+                return one["key-chains"]
+            if "key-chain" in one:
+                return one
+            stack += one.values()
+        elif isinstance(one, list):
+            stack += one
+    return document
+
+
+#: Elements that are rows of a list, and leaves that are numbers or truth values.
+_ROWS = ("key-chain", "key")
+_TYPED = ("send-id", "recv-id", "duration", "include-tcp-options", "enable", "enable-ao")
+
+
+def _from_xml(text: str, found: KeyFile) -> Any:
+    """XML as the objects that JSON would give; None, and a problem, where it is none."""
+    if re.search(r"<!(DOCTYPE|ENTITY)", text):
+        found.problems.append("is XML with a document type, which is not read")
+        return None
+    try:
+        return {"data": _element(ElementTree.fromstring(text))}
+    except (ElementTree.ParseError, RecursionError) as error:
+        line = getattr(error, "position", (0,))[0]
+        found.problems.append(f"line {line}: is not XML" if line else "is not XML")
+        return None
+
+
+def _element(element: ElementTree.Element) -> Any:
+    inside: dict[str, Any] = {}
+    for one in element:
+        name = one.tag.rpartition("}")[2].rpartition(":")[2]
+        value = _element(one)
+        if name in _TYPED and isinstance(value, str):
+            value = {"true": True, "false": False}.get(value, _number(value))
+        if name in _ROWS:
+            inside.setdefault(name, []).append(value)
+        else:
+            inside[name] = value
+    return inside or (element.text or "").strip()
+
+
+def _number(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
 
 
 def _object(found: KeyFile, where: str, value: Any) -> dict[str, Any]:
@@ -100,9 +145,9 @@ def _tolerance(found: KeyFile, chain: str, value: Any) -> None:
     where = f"key-chain {chain}: accept-tolerance"
     duration = _object(found, where, value).get("duration", 0)
     if duration == "forever":
-        found.accept_tolerance = math.inf
+        found.tolerances[chain] = math.inf
     elif isinstance(duration, int) and not isinstance(duration, bool) and 0 <= duration < 2**32:
-        found.accept_tolerance = max(found.accept_tolerance, duration)
+        found.tolerances[chain] = duration
     else:
         found.problems.append(f'{where}: duration must be "forever" or seconds')
 
@@ -155,6 +200,7 @@ def _read_key(found: KeyFile, chain: str, key: dict[str, Any], wrapped: bool) ->
                 found.problems.append(f"{where}: {name}-lifetime is not RFC 8177's")
     if "aes-128" in fields["algorithm"] or fields["algorithm"].startswith("hmac"):
         fields["mac_length"] = 12
+    found.chains.add(chain)
     found.entries.append(Entry(where, fields, "AES key wrap" if wrapped else None))
 
 

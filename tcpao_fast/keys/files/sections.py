@@ -149,7 +149,7 @@ def _placed(into: list[Line], number: int, text: str, sections: tuple[Section, .
     words = tuple(text.split())
     while True:
         for one in sections:
-            if one.opens(words) and len(words) > one.size and one.inside:
+            if one.opens(words) and len(words) > one.size and (one.inside or one.heads):
                 opener = " ".join(words[: one.size])
                 rest = text.split(None, one.size)[one.size]
                 kind = next((inner for inner in one.inside if inner.opens(rest.split())), None)

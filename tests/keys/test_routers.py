@@ -1,0 +1,839 @@
+"""Routers' configurations, construct by construct: what keys they come to, and what is said.
+
+Each is written for these tests from the system's public documentation.  Every one is also read in
+the middle of a long configuration of the same system that is about anything else.
+"""
+
+import time
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+import tcpao_fast as ao
+from tcpao_fast.keys import files
+from tcpao_fast.keys.obfuscation import type_7
+
+SEVEN = type_7(b"hidden", 5).decode()
+NINE = "$9$aHGjqTz6uORmfORhSMWJGD"  # juniper
+
+
+def md5(secret, remote, **fields):
+    return {"algorithm": "tcp-md5", "secret": secret, "remote": remote, **fields}
+
+
+def ao_key(secret, ids, remote=None, **fields):
+    return {"algorithm": "hmac-sha-1-96", "secret": secret, "send_id": ids[0], "recv_id": ids[1],
+            "remote": remote, "exclude_options": False, **fields}  # fmt: skip
+
+
+#: system, what it shows, the configuration, the keys, words of the notes
+CASES = [
+    # -- Cisco IOS, IOS XE ----------------------------------------------------------------------
+    ("cisco_xe", "VRFs with the same neighbor", """
+router bgp 65000
+ neighbor 10.0.0.2 remote-as 65001
+ neighbor 10.0.0.2 password global
+ address-family ipv4 vrf RED
+  neighbor 10.0.0.2 remote-as 65001
+  neighbor 10.0.0.2 password redpw
+ exit-address-family
+ address-family ipv4 vrf BLUE
+  neighbor 10.0.0.2 password bluepw
+""", [md5(b"global", "10.0.0.2"), md5(b"redpw", "10.0.0.2", vrf="RED"),
+      md5(b"bluepw", "10.0.0.2", vrf="BLUE")], []),
+    ("cisco_xe", "peer-session templates, in depth, and a policy after them", """
+router bgp 65000
+ template peer-session DEEP
+  password 0 fromdeep
+ exit-peer-session
+ template peer-session OUTER
+  inherit peer-session DEEP
+ exit-peer-session
+ template peer-policy POL
+  prefix-list X in
+ exit-peer-policy
+ neighbor 10.0.0.2 remote-as 65001
+ neighbor 10.0.0.2 inherit peer-session OUTER
+ neighbor 10.0.0.2 inherit peer-policy POL
+""", [md5(b"fromdeep", "10.0.0.2")], []),
+    ("cisco_xe", "a listen range, a group, and what a neighbor says itself", f"""
+router bgp 65000
+ bgp listen range 10.1.0.0/16 peer-group DYN
+ neighbor DYN peer-group
+ neighbor DYN password 7 {SEVEN}
+ neighbor 10.0.0.3 peer-group DYN
+ neighbor 10.0.0.3 password own
+""", [md5(b"hidden", "10.1.0.0/16"), md5(b"own", "10.0.0.3")], ["type 7 are read"]),
+    ("cisco_xe", "LDP and MSDP have sessions, OSPF and the console have not", """
+mpls ldp neighbor 10.0.0.9 password 0 ldppw
+mpls ldp neighbor vrf RED 10.0.0.9 password redldp
+ip msdp password peer 10.0.0.8 0 msdppw
+interface Gi1
+ ip ospf message-digest-key 1 md5 ospfpw
+router bgp 65000
+ neighbor 10.0.0.2 remote-as 65001
+line con 0
+ password console
+""", [md5(b"ldppw", "10.0.0.9"), md5(b"redldp", "10.0.0.9", vrf="RED"),
+      md5(b"msdppw", "10.0.0.8")], []),
+    ("cisco_xe", "lost indentation", """
+router bgp 65000
+neighbor 10.0.0.2 remote-as 65001
+neighbor 10.0.0.2 password flat
+line con 0
+password console
+""", [md5(b"flat", "10.0.0.2")], []),
+    ("cisco_xe", "prompts", """
+R1(config)#key chain KC tcp
+R1(config-keychain-tcp)#key 1
+R1(config-keychain-tcp-key)#send-id 1
+R1(config-keychain-tcp-key)#recv-id 2
+R1(config-keychain-tcp-key)#cryptographic-algorithm hmac-sha-1
+R1(config-keychain-tcp-key)#key-string aosecret
+R1(config-keychain-tcp-key)#include-tcp-options
+R1(config)#router bgp 65000
+R1(config-router)#neighbor 10.0.0.2 ao KC include-tcp-options
+""", [ao_key(b"aosecret", (1, 2), "10.0.0.2")], []),
+    ("cisco_xe", "the clock's zone", """
+clock timezone CET 1 0
+key chain KC tcp
+ key 1
+  send-id 1
+  recv-id 2
+  cryptographic-algorithm hmac-sha-1
+  key-string aosecret
+  include-tcp-options
+  send-lifetime local 01:00:00 Jan 1 2026 infinite
+router bgp 65000
+ neighbor 10.0.0.2 ao KC include-tcp-options
+""", [ao_key(b"aosecret", (1, 2), "10.0.0.2", send_lifetime="2026-01-01T01:00:00+01:00")], []),
+    ("cisco_xe", "NX-OS: VRFs, templates, a prefix", """
+feature bgp
+router bgp 65000
+  template peer-session SES
+    password 3 9125d59c18a9b015
+  template peer TEN
+    password tenant
+  neighbor 10.0.0.2
+    inherit peer TEN
+    remote-as 65001
+  neighbor 10.0.0.3
+    inherit peer-session SES
+  vrf RED
+    neighbor 10.9.0.0/24
+      inherit peer TEN
+""", [md5(b"tenant", "10.0.0.2"), md5(b"tenant", "10.9.0.0/24", vrf="RED")],
+     ["encrypted (type 3)"]),
+    # -- Cisco IOS XR ---------------------------------------------------------------------------
+    ("cisco_xr", "groups of all kinds, VRFs, inheritance that is disabled", f"""
+router bgp 65000
+ neighbor-group OUTER
+  use session-group SG
+ !
+ session-group SG
+  password encrypted {SEVEN}
+ !
+ neighbor 10.0.0.2
+  remote-as 65001
+  use neighbor-group OUTER
+ !
+ neighbor 10.0.0.3
+  use session-group SG
+  password inheritance-disable
+ !
+ vrf RED
+  neighbor 10.0.0.2
+   password clear redpw
+  !
+ !
+!
+""", [md5(b"hidden", "10.0.0.2"), md5(b"redpw", "10.0.0.2", vrf="RED")], ["type 7 are read"]),
+    ("cisco_xr", "its own spelling of the algorithm, tolerance of another chain", """
+key chain OTHER
+ accept-tolerance 9999
+ key 1
+  key-string clear x
+!
+key chain KC
+ key 1
+  accept-lifetime 00:00:00 january 01 2026 infinite
+  key-string clear aosecret
+  cryptographic-algorithm HMAC-SHA-1-96
+!
+tcp ao
+ keychain KC
+  key 1 SendID 1 ReceiveID 2
+ !
+!
+router bgp 65000
+ neighbor 10.0.0.2
+  ao KC include-tcp-options enable
+""", [ao_key(b"aosecret", (1, 2), "10.0.0.2")], ["OTHER key 1 has no SendID"]),
+    ("cisco_xr", "one line each", """
+key chain KC key 1 key-string clear aosecret
+key chain KC key 1 cryptographic-algorithm HMAC-SHA1-96
+tcp ao keychain KC key 1 SendID 1 ReceiveID 2
+router bgp 65000 neighbor 10.0.0.2 remote-as 65001
+router bgp 65000 neighbor 10.0.0.2 ao KC include-tcp-options enable
+router bgp 65000 vrf RED neighbor 10.0.0.2 password clear redpw
+""", [md5(b"redpw", "10.0.0.2", vrf="RED"), ao_key(b"aosecret", (1, 2), "10.0.0.2")], []),
+    ("cisco_xr", "LDP and MSDP", """
+mpls ldp
+ neighbor
+  10.0.0.9:0 password clear ldppw
+ !
+!
+router msdp
+ peer 10.0.0.8
+  password clear msdppw
+!
+""", [md5(b"ldppw", "10.0.0.9"), md5(b"msdppw", "10.0.0.8")], []),
+    # -- FRR --------------------------------------------------------------------------------------
+    ("frr", "VRFs and peer groups; the chain of OSPF", """
+frr version 10.1
+key chain OSPF
+ key 1
+  key-string x
+  cryptographic-algorithm hmac-sha-256
+interface eth0
+ ip ospf authentication key-chain OSPF
+router bgp 65000
+ neighbor PG peer-group
+ neighbor PG password grouppw
+ neighbor 10.0.0.2 peer-group PG
+ bgp listen range 10.1.0.0/16 peer-group PG
+router bgp 65000 vrf RED
+ neighbor 10.0.0.2 password it's
+mpls ldp
+ neighbor 10.0.0.9 password ldppw
+""", [md5(b"grouppw", "10.0.0.2"), md5(b"grouppw", "10.1.0.0/16"),
+      md5(b"it's", "10.0.0.2", vrf="RED"), md5(b"ldppw", "10.0.0.9")],
+     ["another protocol's"]),
+    # -- Arista EOS -------------------------------------------------------------------------------
+    ("arista", "shared-secret profiles, groups, VRFs", """
+management security
+   session shared-secret profile P
+      secret 7 0 aosecret receive-lifetime infinite transmit-lifetime infinite
+      secret 8 second infinite
+      secret 9 7 $1c$zXHy2/5IOz6JEc5qRNYMBA== receive-lifetime infinite transmit-lifetime infinite
+router bgp 65000
+   neighbor PG peer group
+   neighbor PG password shared-secret profile P algorithm hmac-sha1-96
+   neighbor 10.0.0.2 peer group PG
+   vrf RED
+      neighbor 10.0.0.3 password 0 redpw
+      neighbor 10.0.0.4 password 7 $1c$abc==
+""", [md5(b"redpw", "10.0.0.3", vrf="RED"), ao_key(b"aosecret", (7, 7), "10.0.0.2"),
+      ao_key(b"second", (8, 8), "10.0.0.2")], ["Arista's type 7"]),
+    # -- AOS-CX -----------------------------------------------------------------------------------
+    ("aos_cx", "plaintext, ciphertext, a VRF", """
+router bgp 65000
+    neighbor 10.0.0.2 remote-as 65001
+    neighbor 10.0.0.2 password plaintext clearpw
+    neighbor 10.0.0.3 password ciphertext AQBapZ
+    vrf RED
+        neighbor 10.0.0.2 password plaintext redpw
+""", [md5(b"clearpw", "10.0.0.2"), md5(b"redpw", "10.0.0.2", vrf="RED")], ["(ciphertext)"]),
+    # -- Huawei VRP -------------------------------------------------------------------------------
+    ("huawei", "keychain, tcp ao, groups, VPN instances, LDP", """
+keychain KC mode absolute
+ receive-tolerance 10
+ key-id 1
+  algorithm hmac-sha1-12
+  key-string plain aosecret
+  send-time utc 00:00 2026-01-01 to 23:59 2026-12-31
+ key-id 2
+  algorithm hmac-sha1-12
+  key-string cipher %^%#abc%^%#
+#
+tcp ao AO
+ binding keychain KC
+ key-id 1
+  send-id 10 receive-id 20
+ key-id 2
+  send-id 11 receive-id 21
+#
+bgp 65000
+ group PG external
+ peer PG password simple grouppw
+ peer 10.0.0.2 as-number 65001
+ peer 10.0.0.2 tcp-ao policy AO
+ peer 10.0.0.3 group PG
+ ipv4-family vpn-instance RED
+  peer 10.0.0.2 password simple redpw
+#
+mpls ldp
+ md5-password plain 10.0.0.9 ldppw
+""", [md5(b"redpw", "10.0.0.2", vrf="RED"), md5(b"grouppw", "10.0.0.3"),
+      md5(b"ldppw", "10.0.0.9"),
+      ao_key(b"aosecret", (10, 20), "10.0.0.2", send_lifetime="2026-01-01T00:00:00+00:00")],
+     ["(cipher)"]),
+    # -- Junos ------------------------------------------------------------------------------------
+    ("junos", "instances, groups of one name in two, what is deactivated", f"""
+set protocols bgp group G authentication-key "{NINE}"
+set protocols bgp group G neighbor 10.0.0.2
+set protocols bgp group G neighbor 10.0.0.3 authentication-key "has # inside"
+set routing-instances RED protocols bgp group G authentication-key redpw
+set routing-instances RED protocols bgp group G neighbor 10.0.0.2
+set protocols bgp group OFF neighbor 10.0.0.4 authentication-key off
+deactivate protocols bgp group OFF
+set protocols ospf area 0 interface ge-0/0/0 authentication simple-password ospf
+set protocols ldp session 10.0.0.9 authentication-key ldppw
+set protocols msdp peer 10.0.0.8 authentication-key msdppw
+""", [md5(b"juniper", "10.0.0.2"), md5(b"has # inside", "10.0.0.3"),
+      md5(b"redpw", "10.0.0.2", vrf="RED"), md5(b"ldppw", "10.0.0.9"),
+      md5(b"msdppw", "10.0.0.8")], ["$9$ are read"]),
+    ("junos", "groups that are applied, with wildcards; inactive parts", """
+groups {
+    KEYS {
+        protocols {
+            bgp {
+                group <EXT-*> {
+                    authentication-key wildpw;
+                }
+            }
+        }
+    }
+}
+apply-groups KEYS;
+protocols {
+    bgp {
+        group EXT-1 {
+            neighbor 10.0.0.2;
+        }
+        group INT {
+            neighbor 10.0.0.3;
+        }
+        inactive: group EXT-2 {
+            neighbor 10.0.0.4;
+        }
+        group EXT-3 {
+            allow [ 10.1.0.0/16 10.2.0.0/16 ];
+        }
+    }
+}
+""", [md5(b"wildpw", "10.0.0.2"), md5(b"wildpw", "10.1.0.0/16"), md5(b"wildpw", "10.2.0.0/16")],
+     []),
+    ("junos", "start times in the system's zone", """
+set system time-zone Europe/Berlin
+set security authentication-key-chains key-chain KC key 0 secret aosecret
+set security authentication-key-chains key-chain KC key 0 start-time 2026-1-1.01:00
+set security authentication-key-chains key-chain KC key 0 algorithm ao
+set security authentication-key-chains key-chain KC key 0 ao-attribute send-id 1
+set security authentication-key-chains key-chain KC key 0 ao-attribute recv-id 2
+set security authentication-key-chains key-chain KC key 0 ao-attribute tcp-ao-option enabled
+set protocols bgp group G neighbor 10.0.0.2 authentication-key-chain KC
+""", [ao_key(b"aosecret", (1, 2), "10.0.0.2", send_lifetime="2026-01-01T01:00:00+01:00")], []),
+    # -- Nokia SR OS ------------------------------------------------------------------------------
+    ("nokia", "a tree: send and receive entries, groups, a service", """
+configure {
+    system {
+        security {
+            keychains {
+                keychain "KC" {
+                    tcp-option-number {
+                        receive tcp-ao
+                        send tcp-ao
+                    }
+                    receive {
+                        entry 9 {
+                            authentication-key "aosecret"
+                            algorithm hmac-sha-1-96
+                        }
+                    }
+                    send {
+                        entry 2 {
+                            authentication-key "aosecret"
+                            algorithm hmac-sha-1-96
+                            begin-time 2026-01-01T00:00:00.0Z
+                        }
+                    }
+                }
+            }
+        }
+    }
+    router "Base" {
+        bgp {
+            group "EXT" {
+                authentication-keychain "KC"
+            }
+            neighbor "10.0.0.2" {
+                group "EXT"
+                peer-as 65001
+            }
+            neighbor "10.0.0.3" {
+                authentication-key "xyz" hash2
+            }
+        }
+    }
+    service {
+        vprn "RED" {
+            bgp {
+                neighbor "10.0.0.2" {
+                    authentication-key "redpw"
+                }
+            }
+        }
+    }
+}
+""", [md5(b"redpw", "10.0.0.2", vrf="RED"),
+      ao_key(b"aosecret", (2, 9), "10.0.0.2", send_lifetime="2026-01-01T00:00:00+00:00",
+             reading="options covered"),
+      ao_key(b"aosecret", (2, 9), "10.0.0.2", send_lifetime="2026-01-01T00:00:00+00:00",
+             reading="options left out", exclude_options=True)], ["(hash2)", "both are tried"]),
+    ("nokia", "flat", """
+/configure system security keychains keychain "K 1" bidirectional entry 5 authentication-key aokey
+/configure system security keychains keychain "K 1" bidirectional entry 5 algorithm aes-128-cmac-96
+/configure router "Base" bgp neighbor 10.0.0.2 authentication-keychain "K 1"
+""", [ao_key(b"aokey", (5, 5), "10.0.0.2", algorithm="aes-128-cmac-96",
+             reading="options covered"),
+      ao_key(b"aokey", (5, 5), "10.0.0.2", algorithm="aes-128-cmac-96",
+             reading="options left out", exclude_options=True)], ["both are tried"]),
+    # -- BIRD -------------------------------------------------------------------------------------
+    ("bird", "constants, numbers, strings as they are, no algorithm, VRF", r"""
+define SECRET = "from \n a constant";
+define KEY_ID = 0x10;
+protocol bgp a {
+	vrf "RED";
+	local 10.0.0.1 port 1179 as 65000;
+	neighbor 10.0.0.2 port 1179 as 65001;
+	authentication ao;
+	keys { key { id KEY_ID; secret SECRET; algorithm hmac sha1; }; };
+}
+protocol bgp b {
+	neighbor 10.0.0.3 as 65001;
+	password "back\slash";
+}
+protocol bgp c {
+	neighbor 10.0.0.4 as 65001;
+	authentication ao;
+	keys { key { id 1; secret 00112233445566778899aabbccddeeff; }; };
+}
+protocol rpki r { remote 10.0.0.7; authentication md5; password "rpkipw"; }
+""", [ao_key(b"from \\n a constant", (16, 16), "10.0.0.2", local="10.0.0.1", vrf="RED"),
+      md5(b"back\\slash", "10.0.0.3"),
+      ao_key(bytes.fromhex("00112233445566778899aabbccddeeff"), (1, 1), "10.0.0.4",
+             reading="hmac sha1"),
+      ao_key(bytes.fromhex("00112233445566778899aabbccddeeff"), (1, 1), "10.0.0.4",
+             algorithm="aes-128-cmac-96", reading="cmac aes128"),
+      md5(b"rpkipw", "10.0.0.7")], ["states no algorithm"]),
+    # -- OpenBGPD ---------------------------------------------------------------------------------
+    ("openbgpd", "groups, macros, keys in hexadecimal, prefixes", """
+AS 65000
+peerpw="macropw"
+group "upstreams" {
+	tcp md5sig password grouppw
+	neighbor 10.0.0.2 {
+		remote-as 65001
+		local-address 10.0.0.1
+	}
+	neighbor 10.0.0.3 {
+		tcp md5sig key deadbeef
+	}
+}
+neighbor 10.1.0.0/24 {
+	tcp md5sig password $peerpw
+}
+""", [md5(b"grouppw", "10.0.0.2", local="10.0.0.1"), md5(bytes.fromhex("deadbeef"), "10.0.0.3"),
+      md5(b"macropw", "10.1.0.0/24")], []),
+    # -- ExaBGP -----------------------------------------------------------------------------------
+    ("exabgp", "templates, base64, tcp-ao both ways", """
+template {
+    neighbor T {
+        md5-password "templatepw";
+    }
+}
+neighbor 10.0.0.2 {
+    inherit T;
+    router-id 10.0.0.1;
+    local-address 10.0.0.1;
+    peer-as 65001;
+}
+neighbor 10.0.0.3 {
+    peer-as 65001;
+    md5-password 'YmFzZQ==';
+    md5-base64 true;
+}
+neighbor 10.0.0.4 {
+    peer-as 65001;
+    tcp-ao {
+        keyid 7;
+        algorithm hmac-sha-1-96;
+        password aosecret;
+    }
+}
+neighbor 10.0.0.5 {
+    peer-as 65001;
+    tcp-ao-keyid 8;
+    tcp-ao-algorithm aes-128-cmac-96;
+    tcp-ao-password "other";
+}
+""", [md5(b"templatepw", "10.0.0.2", local="10.0.0.1"), md5(b"base", "10.0.0.3"),
+      ao_key(b"aosecret", (7, 7), "10.0.0.4"),
+      ao_key(b"other", (8, 8), "10.0.0.5", algorithm="aes-128-cmac-96")], []),
+    # -- VyOS -------------------------------------------------------------------------------------
+    ("vyos", "set lines: groups, VRFs, ranges", """
+set protocols bgp system-as 65000
+set protocols bgp peer-group PG password 'group pw'
+set protocols bgp neighbor 10.0.0.2 peer-group PG
+set protocols bgp listen range 10.1.0.0/16 peer-group PG
+set vrf name RED protocols bgp neighbor 10.0.0.2 password redpw
+""", [md5(b"group pw", "10.0.0.2"), md5(b"group pw", "10.1.0.0/16"),
+      md5(b"redpw", "10.0.0.2", vrf="RED")], []),
+    ("vyos", "config.boot", """
+protocols {
+    bgp 65000 {
+        neighbor 10.0.0.2 {
+            password "bootpw"
+            update-source 10.0.0.1
+        }
+    }
+}
+// vyos-config-version: "bgp@5"
+""", [md5(b"bootpw", "10.0.0.2", local="10.0.0.1")], []),
+    # -- RouterOS ---------------------------------------------------------------------------------
+    ("routeros", "7 and 6, continued lines, what is disabled", """
+# 2026-01-01 by RouterOS 7.16
+/routing bgp connection
+add as=65000 local.address=10.0.0.1 .role=ebgp name=a remote.address=10.0.0.2/32 .as=65001 \\
+    tcp-md5-key="sp ace" vrf=RED
+add disabled=yes name=b remote.address=10.0.0.3 tcp-md5-key=off
+/routing bgp peer
+add name=c remote-address=10.0.0.4 tcp-md5-key=\\
+    six update-source=lo0
+/ppp secret
+add name=x password=ppp
+""", [md5(b"sp ace", "10.0.0.2", local="10.0.0.1", vrf="RED"), md5(b"six", "10.0.0.4")],
+     ["is disabled"]),
+    # -- GoBGP ------------------------------------------------------------------------------------
+    ("gobgp", "TOML: key chains, groups, ranges", """
+[global.config]
+  as = 65000
+[[keychains]]
+  [keychains.config]
+    name = "fabric"
+  [[keychains.keys]]
+    [keychains.keys.config]
+      key-id = 0
+      receive-id = 10
+      crypto-algorithm = "hmac_sha_1_96"
+      secret-key = "YW9zZWNyZXQ="
+[[peer-groups]]
+  [peer-groups.config]
+    peer-group-name = "pg"
+    auth-password = "grouppw"
+[[peer-groups]]
+  [peer-groups.config]
+    peer-group-name = "ao"
+  [peer-groups.tcp-ao.config]
+    keychain = "fabric"
+[[neighbors]]
+  [neighbors.config]
+    neighbor-address = "10.0.0.2"
+    peer-group = "pg"
+[[neighbors]]
+  [neighbors.config]
+    neighbor-address = "10.0.0.3"
+    peer-group = "ao"
+[[dynamic-neighbors]]
+  [dynamic-neighbors.config]
+    prefix = "10.1.0.0/16"
+    peer-group = "ao"
+""", [md5(b"grouppw", "10.0.0.2"), ao_key(b"aosecret", (0, 10), "10.0.0.3"),
+      ao_key(b"aosecret", (0, 10), "10.1.0.0/16")], []),
+    ("gobgp", "YAML", """
+global:
+  config:
+    as: 65000
+neighbors:
+  - config:
+      neighbor-address: 10.0.0.2
+      auth-password: "yamlpw"
+""", [md5(b"yamlpw", "10.0.0.2")], []),
+    ("gobgp", "command lines with updates and deletions, in a script", """
+#!/bin/sh
+# it's a script
+echo "it's fine"
+gobgp keychain add fabric --key '0,10,hmac-sha-1-96,b25l' --key '1,11,hmac-sha-1-96,dHdv'
+gobgp keychain update fabric --add-key '2,12,hmac-sha-1-96,dGhyZWU=' --delete-key '0,10'
+gobgp neighbor add 10.0.0.2 as 65001 \\
+    tcp-ao-keychain fabric tcp-ao-preferred-send-id 1
+gobgp neighbor add 10.0.0.3 as 65001 tcp-ao-keychain fabric
+gobgp neighbor del 10.0.0.3
+""", [ao_key(b"two", (1, 11), "10.0.0.2"), ao_key(b"three", (2, 12), "10.0.0.2")], []),
+    # -- OpenConfig -------------------------------------------------------------------------------
+    ("openconfig", "instances, groups", """
+{"openconfig-network-instance:network-instances": {"network-instance": [
+ {"name": "default", "protocols": {"protocol": [{"bgp": {
+   "peer-groups": {"peer-group": [{"peer-group-name": "pg",
+     "config": {"auth-password": "grouppw"}}]},
+   "neighbors": {"neighbor": [{"neighbor-address": "10.0.0.2",
+     "config": {"peer-group": "pg"}}]}}}]}},
+ {"name": "RED", "protocols": {"protocol": [{"bgp": {
+   "neighbors": {"neighbor": [{"neighbor-address": "10.0.0.2",
+     "config": {"auth-password": "redpw"}}]}}}]}}]}}
+""", [md5(b"grouppw", "10.0.0.2"), md5(b"redpw", "10.0.0.2", vrf="RED")], []),
+    # -- rustbgpd ---------------------------------------------------------------------------------
+    ("rustbgpd", "one key, several, groups, ranges", """
+[global]
+asn = 65000
+[peer_groups.secure]
+md5_password = "grouppw"
+[[neighbors]]
+address = "10.0.0.2"
+remote_asn = 65001
+tcp_ao = { key = "aosecret", send_id = 7, recv_id = 9, algorithm = "hmac(sha1)" }
+[[neighbors]]
+address = "10.0.0.3"
+remote_asn = 65001
+peer_group = "secure"
+[[dynamic_neighbors]]
+prefix = "10.1.0.0/16"
+tcp_ao = [{ key = "one", send_id = 1, recv_id = 1, algorithm = "hmac(sha1)" },
+          { key = "two", send_id = 2, recv_id = 2, algorithm = "cmac(aes128)" }]
+""", [ao_key(b"aosecret", (7, 9), "10.0.0.2"), ao_key(b"one", (1, 1), "10.1.0.0/16"),
+      ao_key(b"two", (2, 2), "10.1.0.0/16", algorithm="aes-128-cmac-96"),
+      md5(b"grouppw", "10.0.0.3")], []),
+    # -- zebra-rs ---------------------------------------------------------------------------------
+    ("zebra_rs", "set lines", """
+set key-chains key-chain KC key 1 crypto-algorithm hmac-sha-1
+set key-chains key-chain KC key 1 key-string keystring aosecret
+set key-chains key-chain KC key 1 send-id 1
+set key-chains key-chain KC key 1 recv-id 2
+set router bgp neighbor 10.0.0.2 tcp-ao key-chain KC
+set router bgp neighbor 10.0.0.2 tcp-ao include-tcp-options false
+set router bgp neighbor 10.0.0.3 tcp-md5 password clearpw
+set router bgp neighbor 10.0.0.4 tcp-md5 encoding encrypted
+set router bgp neighbor 10.0.0.4 tcp-md5 password hiddenpw
+""", [md5(b"clearpw", "10.0.0.3"),
+      ao_key(b"aosecret", (1, 2), "10.0.0.2", exclude_options=True)], ["(encrypted)"]),
+    # -- RFC 8177 ---------------------------------------------------------------------------------
+    ("rfc8177", "XML in a reply of NETCONF", """
+<rpc-reply xmlns="urn:ietf:params:xml:ns:netconf:base:1.0"><data>
+ <key-chains xmlns="urn:ietf:params:xml:ns:yang:ietf-key-chain"><key-chain><name>KC</name>
+  <key><key-id>1</key-id>
+   <crypto-algorithm>hmac-sha-1-12</crypto-algorithm>
+   <key-string><keystring>aosecret</keystring></key-string>
+   <authentication xmlns="urn:ietf:params:xml:ns:yang:ietf-tcp"><ao>
+    <enable-ao>true</enable-ao><send-id>1</send-id><recv-id>2</recv-id>
+    <include-tcp-options>true</include-tcp-options></ao></authentication>
+  </key></key-chain></key-chains></data></rpc-reply>
+""", [ao_key(b"aosecret", (1, 2))], []),
+    ("rfc8177", "an envelope of RESTCONF", """
+{"data": {"ietf-key-chain:key-chains": {"key-chain": [{"name": "KC", "key": [{"key-id": "1",
+ "crypto-algorithm": "hmac-sha-1-12", "key-string": {"keystring": "aosecret"},
+ "send-id": 1, "recv-id": 2}]}]}}}
+""", [ao_key(b"aosecret", (1, 2))], []),
+]  # fmt: skip
+NAMES = [f"{form}: {what}" for form, what, *_ in CASES]
+
+#: Configuration of each system that has nothing to do with TCP's keys; before and behind the cases.
+UNRELATED = {
+    "cisco_xe": """
+hostname R1
+enable secret 5 $1$abcd
+username admin password 0 notakey
+key chain EIGRP
+ key 1
+  key-string eigrppw
+interface Loopback0
+ ip address 192.0.2.1 255.255.255.255
+ ip authentication key-chain eigrp 1 EIGRP
+router ospf 1
+ area 0 authentication message-digest
+snmp-server community public RO
+line vty 0 4
+ password vtypw
+""",
+    "frr": "hostname r1\npassword zebra\ninterface eth0\n ip ospf authentication-key ospfpw\n"
+    "router ospf\n area 0 authentication\nline vty\n",
+    "junos": "set system host-name r1\nset system root-authentication encrypted-password x\n"
+    "set protocols ospf area 0 interface lo0 authentication md5 1 key ospfkey\n"
+    "set snmp community public\n",
+    "bird": "router id 192.0.2.1;\nprotocol device { }\nprotocol ospf v2 o { area 0 { interface "
+    '"eth0" { authentication cryptographic; password "ospfpw"; }; }; }\n',
+    "vyos": "set system login user vyos authentication plaintext-password pw\n"
+    "set protocols ospf area 0 authentication md5\n",
+    "zebra_rs": "set system hostname r1\nset router ospf area 0\n",
+    "openbgpd": "# bgpd.conf\nrouter-id 192.0.2.1\nnetwork 192.0.2.0/24\n",
+    "routeros": "/interface bridge\nadd name=b1\n/ip ipsec identity\nadd peer=p secret=notakey\n",
+    "exabgp": "process p {\n    run /bin/true;\n    encoder text;\n}\n",
+    "gobgp": "",
+    "rustbgpd": "",
+}  # fmt: skip
+for _same in ("cisco_xr", "arista", "aos_cx", "huawei"):
+    UNRELATED[_same] = UNRELATED["cisco_xe"].replace(" ip auth", " description auth")
+
+
+def wanted(fields):
+    fields = dict(fields)
+    if isinstance(fields.get("send_lifetime"), str):
+        from datetime import datetime
+
+        fields["send_lifetime"] = (datetime.fromisoformat(fields["send_lifetime"]), None)
+    return ao.MasterKey(**fields)
+
+
+def found(chain):
+    """The keys without what a test does not say: names, MAC lengths, the ends of lifetimes."""
+    return [
+        replace(
+            key, name=None, form=None, accept_lifetime=None,
+            mac_length=None if key.is_tcp_md5 else 12,
+            send_lifetime=key.send_lifetime and (key.send_lifetime[0], None),
+        )
+        for key in chain
+    ]  # fmt: skip
+
+
+def load(tmp_path, text, form=None, name="router.conf"):
+    path = tmp_path / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return ao.load_keys(path, form)
+
+
+def same_keys(chain, keys):
+    order = repr
+    listed = sorted(found(chain), key=order)
+    assert listed == sorted((wanted(key) for key in keys), key=order)
+    assert [key.secret for key in listed] == [
+        key.secret for key in sorted((wanted(key) for key in keys), key=order)
+    ]
+
+
+@pytest.mark.parametrize(("form", "what", "text", "keys", "notes"), CASES, ids=NAMES)
+class TestConstructs:
+    def test_the_keys(self, form, what, text, keys, notes, tmp_path):
+        chain = load(tmp_path, text)
+        same_keys(chain, keys)
+        assert {key.form for key in chain} == {form}
+        said = "\n".join(chain.notes)
+        for note in notes:
+            assert note in said, said
+
+    def test_within_a_long_configuration(self, form, what, text, keys, notes, tmp_path):
+        other = UNRELATED.get(form, "")
+        if not other or ("set " in other and "{" in text):
+            other = ""
+        if "lost indentation" in what or "prompts" in what:
+            other = "\n".join(line.strip() for line in other.splitlines()) + "\n"
+        text = text.strip("\n") + "\n"
+        same_keys(load(tmp_path, other * 3 + text, form), keys)
+        same_keys(load(tmp_path, text + other * 3, form), keys)
+        same_keys(load(tmp_path, other + text + other, form), keys)
+
+    def test_as_files_are(self, form, what, text, keys, notes, tmp_path):
+        """Line ends of other systems, a byte order mark, tabs, blanks at the end."""
+        same_keys(load(tmp_path, text.replace("\n", "\r\n"), form), keys)
+        same_keys(load(tmp_path, b"\xef\xbb\xbf" + text.encode()), keys)
+        same_keys(load(tmp_path, text.replace("\n", "  \n").replace("\\  \n", "\\\n"), form), keys)
+        if form not in ("rfc8177", "openconfig", "rustbgpd", "gobgp"):
+            latin = "! größer\n" if form not in ("bird", "openbgpd", "exabgp") else "# größer\n"
+            if form not in ("junos", "vyos", "nokia", "zebra_rs", "routeros"):
+                same_keys(load(tmp_path, latin.encode("latin-1") + text.encode(), form), keys)
+
+    def test_secrets_are_in_no_message(self, form, what, text, keys, notes, tmp_path):
+        chain = load(tmp_path, text)
+        said = "\n".join(chain.notes) + repr(chain)
+        for key in chain:
+            if len(key.secret) > 3 and key.secret.isalnum():
+                assert key.secret.decode() not in said.split()
+
+    def test_mangled_it_is_read_or_refused(self, form, what, text, keys, notes, tmp_path):
+        words = ["", "x", "7", "-1", "99999", "ö", '"', "'", "{", "}", ";", "#", "<removed>", "["]
+        for seed in range(40):
+            chance = Random(seed)
+            lines = text.splitlines(keepends=True)
+            for _ in range(chance.randint(1, 4)):
+                at = chance.randrange(len(lines))
+                parts = lines[at].split(" ")
+                parts[chance.randrange(len(parts))] = chance.choice(words)
+                lines[at] = chance.choice([" ".join(parts), "", lines[at] * 2])
+            try:
+                load(tmp_path, "".join(lines), form)
+            except ao.KeyFileError as error:
+                assert "Error" not in str(error), error
+
+
+@pytest.mark.parametrize("form", files.FORMATS[1:])
+def test_a_secret_that_was_taken_out_is_refused_by_name(form, tmp_path):
+    texts = {
+        "cisco_xe": "router bgp 1\n neighbor 10.0.0.2 password <removed>\n",
+        "cisco_xr": "router bgp 1\n neighbor 10.0.0.2\n  password clear <removed>\n",
+        "arista": "router bgp 1\n   neighbor 10.0.0.2 password 7 <removed>\n",
+        "vyos": "set protocols bgp neighbor 10.0.0.2 password '<removed>'\n",
+        "frr": "router bgp 1\n neighbor 10.0.0.2 password <removed>\n",
+    }
+    if form not in texts:
+        pytest.skip(f"no such case of {form}")
+    with pytest.raises(ao.KeyFileError, match=r"encrypted \((<removed>|Arista)"):
+        load(tmp_path, texts[form], form)
+
+
+def test_one_secret_that_cannot_be_read_costs_one_key(tmp_path):
+    chain = load(
+        tmp_path,
+        "router bgp 1\n neighbor 10.0.0.2 password 6 gHiJkL\n neighbor 10.0.0.3 password clear\n",
+        "cisco_xe",
+    )
+    assert [key.secret for key in chain] == [b"clear"]
+    assert any("encrypted (type 6)" in note and "left out" in note for note in chain.notes)
+
+
+def test_bird_includes(tmp_path):
+    (tmp_path / "peers").mkdir()
+    (tmp_path / "peers" / "a.conf").write_text(
+        "protocol bgp a { neighbor 10.0.0.2 as 1; password SECRET; }\n"
+    )
+    chain = load(
+        tmp_path,
+        'define SECRET = "included";\ninclude "peers/*.conf";\ninclude "none.conf";\n'
+        "protocol bgp b { }\n",
+    )
+    same_keys(chain, [md5(b"included", "10.0.0.2")])
+    assert any("no such file" in note for note in chain.notes)
+
+
+def test_what_is_nearly_a_native_file(tmp_path):
+    for text, meant in (
+        ('[[keys]]\nalgorithm = "hmac-sha-1-96"\n', r"did you mean key\?"),
+        ('[[key]]\nalgorithm = "hmac-sha1-96"\nsecret = "x"\nsend_id = 1\nrecv_id = 2\n',
+         r"did you mean hmac-sha-1-96\?"),
+        ('[[key]]\nalgorithm = "hmac-sha-1-96"\nsecret = "x"\nsendid = 1\nrecv_id = 2\n',
+         r"did you mean send_id\?"),
+    ):  # fmt: skip
+        with pytest.raises(ao.KeyFileError, match=meant):
+            load(tmp_path, text)
+
+
+def test_an_unknown_format_says_what_was_tried(tmp_path):
+    with pytest.raises(ao.KeyFileError, match=r"no other known format .tried rfc8177, .*junos"):
+        load(tmp_path, "once upon a time\nthere was a file\n")
+
+
+def test_what_was_seen_and_left_out_is_said_where_nothing_is_left(tmp_path):
+    with pytest.raises(ao.KeyFileError, match=r"has no key .*another protocol's"):
+        load(
+            tmp_path,
+            "key chain A\n key 1\n  key-string x\n  cryptographic-algorithm hmac-sha-256\n"
+            "interface e\n ip ospf authentication key-chain A\n",
+        )
+
+
+def test_200_000_set_lines_in_three_seconds(tmp_path):
+    """Of which one in two hundred is about keys."""
+    lines = []
+    for number in range(1000):
+        address = f"10.0.{number >> 8}.{number & 255}"
+        group = f"set protocols bgp group G{number % 50} neighbor {address}"
+        lines += [f"{group} peer-as {64512 + number}", f"{group} authentication-key s{number}"]
+        lines += [
+            f"set interfaces xe-0/0/{number} unit {unit} family inet address 10.1.0.{unit}/31"
+            for unit in range(198)
+        ]
+    text = "\n".join(lines)
+    began = time.process_time()
+    chain = load(tmp_path, text)
+    assert len(chain) == 1000
+    print(f"{len(lines)} lines in {time.process_time() - began:.2f} s of CPU")
