@@ -4,16 +4,22 @@ Each is written for these tests from the system's public documentation.  Every o
 the middle of a long configuration of the same system that is about anything else.
 """
 
+import json
 import time
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 
 import pytest
+from click.testing import CliRunner
+from wire import ACK, SYN, pair, pcap
 
 import tcpao_fast as ao
+from tcpao_fast.cli.app import tcpao
 from tcpao_fast.keys import files
 from tcpao_fast.keys.obfuscation import type_7
 
+FIELD = Path(__file__).parents[1] / "field"
 SEVEN = type_7(b"hidden", 5).decode()
 NINE = "$9$aHGjqTz6uORmfORhSMWJGD"  # juniper
 
@@ -837,3 +843,58 @@ def test_200_000_set_lines_in_three_seconds(tmp_path):
     chain = load(tmp_path, text)
     assert len(chain) == 1000
     print(f"{len(lines)} lines in {time.process_time() - began:.2f} s of CPU")
+
+
+class TestOnCaptures:
+    """The keys of such files against captures: which one fits is found, and named."""
+
+    def verify(self, tmp_path, capture, text):
+        path = tmp_path / "router.cfg"
+        path.write_text(text)
+        path.chmod(0o600)
+        runner = CliRunner(env={"COLUMNS": "200"})
+        return runner.invoke(tcpao, ["verify", str(capture), "-k", str(path)])
+
+    def test_one_neighbor_in_two_vrfs(self, tmp_path):
+        run = self.verify(
+            tmp_path,
+            FIELD / "vrfred.pcap",
+            "router bgp 1\n neighbor 10.0.0.2 password global\n"
+            " address-family ipv4 vrf RED\n  neighbor 10.0.0.2 password redpw\n",
+        )
+        assert run.exit_code == 0, run.output
+        assert "md5_good  11" in run.stdout
+        assert "vrf RED" in run.stdout, run.stdout
+
+    @pytest.mark.parametrize("excluded", [False, True])
+    def test_include_tcp_options_of_the_neighbor_alone(self, excluded, tmp_path):
+        fields = {"local": "10.0.0.1", "remote": "10.0.0.2", "exclude_options": excluded}
+        key = wanted(ao_key(b"aosecret", (5, 6)) | fields)
+        a, b = pair(key)
+        mss = bytes([2, 4, 5, 0xB4])
+        packets = [a.send(SYN, options=mss), b.send(SYN | ACK, options=mss), a.send(ACK)]
+        packets += [a.send(ACK, b"data", options=mss), b.send(ACK, b"data", options=mss)]
+        pcap(tmp_path / "a.pcap", packets)
+        run = self.verify(
+            tmp_path,
+            tmp_path / "a.pcap",
+            "key chain KC tcp\n key 1\n  send-id 5\n  recv-id 6\n  key-string aosecret\n"
+            "  cryptographic-algorithm hmac-sha-1\n"
+            "router bgp 1\n neighbor 10.0.0.2 ao KC include-tcp-options\n",
+        )
+        assert run.exit_code == 0, run.output
+        assert ("options left out" if excluded else "options covered") in run.stdout
+        assert "both readings are tried" in run.stderr
+
+    def test_notes_are_in_the_json(self, tmp_path):
+        path = tmp_path / "router.cfg"
+        path.write_text(f"router bgp 1\n neighbor 10.0.0.2 password 7 {SEVEN}\n")
+        path.chmod(0o600)
+        for command in (
+            ["verify", str(FIELD / "md5ok.pcap"), "-k", str(path), "--json"],
+            ["keys", "check", str(path), "--json"],
+            ["keys", "show", str(path), "--json", "--from", "cisco_xe"],
+        ):
+            run = CliRunner().invoke(tcpao, command)
+            assert "type 7 are read" in str(json.loads(run.stdout)["notes"])
+            assert "tcpao: note: " in run.stderr and "hidden" not in run.stderr

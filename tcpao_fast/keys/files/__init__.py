@@ -161,9 +161,11 @@ _SHORTEST_HIDDEN = 4
 
 def _without_secrets(text: str, messages: list[str]) -> list[str]:
     """Messages in which nothing stands that may be a secret of the file."""
+    if not messages:
+        return messages
     found = {match["secret"] for match in _BEFORE_SECRETS.finditer(text)}
     hidden = sorted((one for one in found if len(one) >= _SHORTEST_HIDDEN), key=len, reverse=True)
-    if hidden and messages:
+    if hidden:
         pattern = re.compile("|".join(re.escape(one) for one in hidden))
         # between words alone: "send" is no secret in "send-id"
         messages = [
@@ -238,8 +240,18 @@ def _text(name: str) -> tuple[str, list[str]]:
         return text, ["is not UTF-8: read as Latin-1"]
 
 
+#: Lines by which a format may be told; of a long text no others are held against the formats.
+_TELLING = re.compile(
+    r"key|bgp|neighbor|peer|password|md5|tcp|secret|protocol|router|session|group|config|^\W|^AS|=\W"
+    r"|^version|^feature|^boot|^line|^add|^set protocols|^frr"
+)
+_LONG = 1 << 16
+
+
 def _form(text: str) -> str | None:
     """The format that a text is likely of."""
+    if len(text) > _LONG:
+        text = "\n".join(line for line in text.split("\n") if _TELLING.search(line))
     if re.search(r"(?m)^\s*\[\[key\]\]", text):
         return "toml"
     return next((name for name, form in _OTHERS.items() if form.looks_like(text)), None)

@@ -13,7 +13,7 @@ import re
 import zoneinfo
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timezone, tzinfo
+from datetime import datetime, timedelta, timezone, tzinfo
 from fnmatch import fnmatchcase
 
 from tcpao_fast.keys import KeyChain, MasterKey
@@ -369,6 +369,8 @@ def write_junos(chain: KeyChain) -> Written:
     usable = [key for key in chain if _fits(key)]
     names: dict[str, str] = {}
     counts: dict[str, int] = defaultdict(int)
+    starts: set[tuple[str, datetime]] = set()
+    moved: list[MasterKey] = []
     for key in usable:
         remote = "any" if key.remote is None else network_text(key.remote)
         name = names.setdefault(remote, f"tcpao-{len(names) + 1}")
@@ -377,6 +379,11 @@ def write_junos(chain: KeyChain) -> Written:
         start = key.send_lifetime[0] if key.send_lifetime else None
         start = start or datetime(2000, 1, 1, tzinfo=timezone.utc)
         start = start.astimezone(timezone.utc)
+        while (remote, start) in starts:  # no two keys of a chain begin at one time
+            start += timedelta(seconds=1)
+            if key.send_lifetime and key not in moved:
+                moved.append(key)
+        starts.add((remote, start))
         begin = f"set security authentication-key-chains key-chain {name} key {number}"
         option = "disabled" if key.exclude_options else "enabled"
         lines += [
@@ -421,6 +428,9 @@ def write_junos(chain: KeyChain) -> Written:
         lambda k: not (k.send_lifetime and k.send_lifetime[0]),
     )
     lost += not_carried(usable, "NAT flags", lambda k: k.local_nat or k.remote_nat)
+    lost += not_carried(
+        moved, "start times are unique in a chain: moved by seconds", lambda k: True
+    )
     return Written("\n".join(lines) + "\n", tuple(lost), len(usable))
 
 
