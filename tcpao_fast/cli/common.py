@@ -67,7 +67,8 @@ class KeysParameter(_KeysBase):
         """Read the file; its mistakes are `KeyFileError`."""
         if isinstance(value, KeyChain):
             return value
-        chain = load_keys(value, None if ctx is None else ctx.meta.get(KEY_FORMAT))
+        meta = {} if ctx is None else ctx.meta
+        chain = load_keys(value, meta.get(KEY_FORMAT), master_key=meta.get(MASTER_KEY))
         if ctx is not None:
             ctx.find_root().meta.setdefault(KEY_FILE, []).append(value)
         for note in chain.notes[:SHOWN_NOTES]:
@@ -86,6 +87,8 @@ class KeysParameter(_KeysBase):
 
 #: Notes on a key file that are printed.
 SHOWN_NOTES = 10
+#: Where the context keeps the master key of the router whose configuration it is.
+MASTER_KEY = "tcpao_fast.master_key"
 #: Where the context keeps the key files' format.
 KEY_FORMAT = "tcpao_fast.key_format"
 #: Where the context keeps the key files' paths.
@@ -114,8 +117,26 @@ def _note_format(ctx: click.Context, param: click.Parameter, value: str | None) 
     ctx.meta[KEY_FORMAT] = value
 
 
+def _note_master_key(ctx: click.Context, param: click.Parameter, name: str | None) -> None:
+    if name is None:
+        return
+    value = os.environ.get(name)
+    if not value:
+        raise click.BadParameter(f"environment variable {name} is not set", ctx, param)
+    ctx.meta[MASTER_KEY] = value
+
+
+def master_key_option(command: F) -> F:
+    """``--master-key-env NAME``."""
+    return click.option(
+        "--master-key-env", metavar="NAME", is_eager=True, expose_value=False,
+        callback=_note_master_key, help="Variable with a router's master key (type 6, $8$).",
+    )(command)  # fmt: skip
+
+
 def format_option(command: F) -> F:
-    """``--from FORMAT``."""
+    """``--from FORMAT``, and ``--master-key-env NAME``."""
+    command = master_key_option(command)
     return click.option(
         "--from", type=click.Choice(FORMATS), is_eager=True, expose_value=False,
         callback=_note_format, metavar="FORMAT",

@@ -72,7 +72,7 @@ def diagnose_command(
     """Explain why segments do not verify, by trying what could be wrong.
 
     A few segments of every connection that is not good are tried with other secrets, algorithms,
-    KeyIDs, ISNs, SNEs, addresses and options. --json prints a list of findings, worst first.
+    KeyIDs, ISNs, SNEs, addresses and options.
 
     --try-secret-file tries lines of a file as secrets where no key gives the MACs, with every
     usual algorithm; -k can then be left out.

@@ -11,10 +11,12 @@ from tcpao_fast.capture.reader import STANDARD_STREAM
 from tcpao_fast.cli.common import (
     FILE,
     KEY_FILE,
+    MASTER_KEY,
     KeysParameter,
     console,
     format_option,
     json_option,
+    master_key_option,
     print_json,
     who_can_read,
     with_notes,
@@ -140,7 +142,11 @@ def compare_command(
     show_default=True,
     help="Format of OUT.",
 )
-def convert_command(source: str, target: str, form: str | None, to: str) -> None:
+@master_key_option
+@click.pass_context
+def convert_command(
+    ctx: click.Context, source: str, target: str, form: str | None, to: str
+) -> None:
     """Convert the keys in IN to another format, and report what it cannot express.
 
     OUT contains the secrets and is readable only by its owner. "-" is standard output, unless that
@@ -155,7 +161,7 @@ def convert_command(source: str, target: str, form: str | None, to: str) -> None
     if target == STANDARD_STREAM and sys.stdout.isatty():
         raise click.UsageError("secrets are not printed on a terminal: name a file")
     require_distinct([target], [source])
-    conversion = convert_keys(source, to, form)
+    conversion = convert_keys(source, to, form, master_key=ctx.meta.get(MASTER_KEY))
     output = OutputFile(target, private=True)
     try:
         output.put(conversion.text.encode())

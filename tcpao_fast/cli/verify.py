@@ -94,8 +94,7 @@ def verify_command(
 ) -> None:
     """Verify the TCP-AO and TCP-MD5 segments of captures.
 
-    CAPTURE is a pcap or pcapng file, also compressed; "-" is standard input. Several are read as
-    one stream, in the order of their first packets.
+    CAPTURE: pcap or pcapng, also compressed, or "-". Several are one stream.
 
     \b
     Exit status:

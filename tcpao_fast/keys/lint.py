@@ -333,6 +333,37 @@ def linux_algorithms(chain: KeyChain, now: int) -> Iterator[Found]:
             )
 
 
+#: Systems that set keys on Linux's sockets, which take secrets of so many bytes.
+_ON_LINUX = ("bird", "gobgp", "exabgp", "rustbgpd", "zebra_rs", "frr", "vyos")
+_LINUX_SECRET = 80
+
+
+def unequal_lifetimes(chain: KeyChain, now: int) -> Iterator[Found]:
+    """IOS XR takes a key for TCP-AO alone where both its lifetimes are the same."""
+    for at, key in _each(chain):
+        is_ao = key.form == "cisco_xr" and not key.is_tcp_md5
+        if is_ao and key.send_lifetime != key.accept_lifetime:
+            yield (
+                Severity.warning,
+                at,
+                "send-lifetime and accept-lifetime differ, which makes the key invalid for TCP-AO "
+                "in IOS XR",
+                "configure identical values for both; accept-tolerance widens what is accepted",
+            )
+
+
+def long_secret(chain: KeyChain, now: int) -> Iterator[Found]:
+    """A secret that the system's kernel does not take."""
+    for at, key in _each(chain):
+        if key.form in _ON_LINUX and len(key.secret) > _LINUX_SECRET:
+            yield (
+                Severity.problem,
+                at,
+                f"the secret has {len(key.secret)} bytes, and Linux takes {_LINUX_SECRET}",
+                "shorten it on both sides",
+            )
+
+
 RULES: tuple[Rule, ...] = (
     never_matches,
     blank_in_secret,
@@ -347,6 +378,8 @@ RULES: tuple[Rule, ...] = (
     options_coverage,
     kdf_by_name,
     linux_algorithms,
+    unequal_lifetimes,
+    long_secret,
 )
 
 __all__ = ["LintFinding", "Severity", "lint"]

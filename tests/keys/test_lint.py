@@ -38,6 +38,9 @@ def found(*keys, now=NOON):
 
 
 CASES = [
+    ("unequal_lifetimes", "warning", [sound(form="cisco_xr", accept_lifetime=(NOON - HOUR, None),
+                                            send_lifetime=(NOON - HOUR, NOON + HOUR))], (0,)),
+    ("long_secret", "problem", [sound(form="bird", secret=bytes(range(40, 121)))], (0,)),
     ("never_matches", "problem", [sound(remote="0.0.0.0")], (0,)),
     ("never_matches", "problem", [sound(local="ff02::1")], (0,)),
     ("never_matches", "problem", [sound(remote_port=0)], (0,)),

@@ -898,3 +898,45 @@ class TestOnCaptures:
             run = CliRunner().invoke(tcpao, command)
             assert "type 7 are read" in str(json.loads(run.stdout)["notes"])
             assert "tcpao: note: " in run.stderr and "hidden" not in run.stderr
+
+
+class TestMasterKey:
+    """Type 6 and $8$ with the router's own key."""
+
+    def files(self):
+        secrets = pytest.importorskip("network_secret", reason="needs Python 3.11")
+        from network_secret import cisco_type6, juniper8
+
+        assert secrets
+        six = cisco_type6.encrypt("aosecret", "master")
+        eight = juniper8.encrypt("aosecret", "master")
+        return {
+            "type 6": f"router bgp 1\n neighbor 10.0.0.2 password 6 {six}\n",
+            "XR's": f"!! IOS XR\nrouter bgp 1\n neighbor 10.0.0.2\n  password 6 {six}\n",
+            "$8$": f'set protocols bgp group G neighbor 10.0.0.2 authentication-key "{eight}"\n',
+        }
+
+    def test_read(self, tmp_path):
+        for kind, text in self.files().items():
+            path = tmp_path / "router.cfg"
+            path.write_text(text)
+            same_keys(ao.load_keys(path, master_key="master"), [md5(b"aosecret", "10.0.0.2")])
+            with pytest.raises(ao.KeyFileError, match="does not open the secret"):
+                ao.load_keys(path, master_key="another")
+            with pytest.raises(ao.KeyFileError, match="encrypted"):
+                ao.load_keys(path)
+            assert kind
+
+    def test_from_the_environment(self, tmp_path):
+        path = tmp_path / "router.cfg"
+        path.write_text(self.files()["$8$"])
+        path.chmod(0o600)
+        command = ["keys", "show", str(path), "--master-key-env", "ROUTER_KEY"]
+        run = CliRunner(env={"ROUTER_KEY": "master"}).invoke(tcpao, command)
+        assert run.exit_code == 0 and "8 bytes" in run.stdout, run.output
+        run = CliRunner(env={"ROUTER_KEY": None}).invoke(tcpao, command)
+        assert run.exit_code == 2 and "ROUTER_KEY is not set" in run.output
+        out = tmp_path / "keys.toml"
+        command = ["keys", "convert", str(path), str(out), "--master-key-env", "ROUTER_KEY"]
+        assert CliRunner(env={"ROUTER_KEY": "master"}).invoke(tcpao, command).exit_code == 0
+        same_keys(ao.load_keys(out), [md5(b"aosecret", "10.0.0.2")])

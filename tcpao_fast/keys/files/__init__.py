@@ -33,6 +33,7 @@ from tcpao_fast.keys.files import (
     zebra_rs,
 )
 from tcpao_fast.keys.files.entries import Format, KeyFile, Written, build
+from tcpao_fast.keys.files.master_key import open_secrets
 from tcpao_fast.keys.files.toml import read_toml, write_toml
 from tcpao_fast.keys.key_chain import overlap_problems
 
@@ -69,7 +70,9 @@ FORMATS = ("toml", *_OTHERS)
 WRITTEN = ("toml", *(name for name, form in _OTHERS.items() if form.write is not None))
 
 
-def load_keys(path: str | os.PathLike[str], form: str | None = None) -> KeyChain:
+def load_keys(
+    path: str | os.PathLike[str], form: str | None = None, *, master_key: str | None = None
+) -> KeyChain:
     """Read a key file.
 
     Parameters
@@ -78,24 +81,32 @@ def load_keys(path: str | os.PathLike[str], form: str | None = None) -> KeyChain
         In one of `FORMATS`: the native TOML (`tcpao_fast.keys.files.toml`) or what a router has.
     form : str, optional
         Which one; it is told from the text.
+    master_key : str, optional
+        The router's own, which opens secrets of Cisco's type 6 and Junos's $8$.
 
     Returns
     -------
     KeyChain
+        Its `notes` say what was assumed and left out: a key whose secret is encrypted, too.
 
     Raises
     ------
     KeyFileError
-        With every mistake in the file, not just the first. A secret that the file holds encrypted
-        is one: it is not guessed.
+        With every mistake in the file, not just the first; and where no key is left.
+    MissingExtraError
+        `master_key` is given, and the extra ``master-key`` is not installed.
     InvalidArgumentError
         `form` is none of `FORMATS`.
     """
-    return _load(path, form, allow_encrypted=False)
+    return _load(path, form, allow_encrypted=False, master_key=master_key)
 
 
 def _load(
-    path: str | os.PathLike[str], form: str | None = None, *, allow_encrypted: bool
+    path: str | os.PathLike[str],
+    form: str | None = None,
+    *,
+    allow_encrypted: bool,
+    master_key: str | None = None,
 ) -> KeyChain:
     name = _name(path)
     if form == "toml":
@@ -106,6 +117,8 @@ def _load(
         return read_toml(path)
     found = _read(name, _format(form), text)
     found.notes[:0] = notes
+    if master_key is not None:
+        open_secrets(found, master_key)
     return build(name, found, form, allow_encrypted=allow_encrypted)
 
 
@@ -313,7 +326,11 @@ class Conversion:
 
 
 def convert_keys(
-    path: str | os.PathLike[str], to: str = "toml", form: str | None = None
+    path: str | os.PathLike[str],
+    to: str = "toml",
+    form: str | None = None,
+    *,
+    master_key: str | None = None,
 ) -> Conversion:
     """Read a key file, and write its keys in another format.
 
@@ -325,8 +342,8 @@ def convert_keys(
     path : path-like
     to : str
         One of `FORMATS`.
-    form : str, optional
-        The file's format, as for `load_keys`.
+    form, master_key
+        As for `load_keys`.
 
     Returns
     -------
@@ -347,6 +364,8 @@ def convert_keys(
     else:
         found = _read(name, _format(source), text)
         found.notes[:0] = said
+        if master_key is not None:
+            open_secrets(found, master_key)
         chain = build(name, found, source, allow_encrypted=to == "toml")
     variables = {
         number: f"TCPAO_SECRET_{number + 1}"

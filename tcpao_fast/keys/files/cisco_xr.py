@@ -88,7 +88,7 @@ def _secret(text: str) -> Secret:
     if kind in ("password", "encrypted", "7"):
         return type_7(rest)
     if kind in ("password6", "6"):
-        return Secret.unread("type 6")
+        return Secret.unread("type 6", rest)
     return refused(text) or plain(text)
 
 

@@ -26,11 +26,14 @@ class Entry:
         Arguments of `MasterKey`.
     encrypted : str or None
         How the file has the secret encrypted, so that it is not known.
+    cipher : str or None
+        The secret as the file has it then, where a master key opens it.
     """
 
     where: str
-    fields: dict[str, Any]
+    fields: dict[str, Any] = field(repr=False)
     encrypted: str | None = None
+    cipher: str | None = field(default=None, repr=False)
 
 
 @dataclass(slots=True)

@@ -27,16 +27,19 @@ class Secret:
         In which form, where nothing here reads it without the router's own key.
     shown : str or None
         In which form that hides it from a glance alone.
+    cipher : str or None
+        As the file has it, where it is hidden in a form that a master key opens.
     """
 
-    value: bytes
+    value: bytes = field(repr=False)
     hidden: str | None = None
     shown: str | None = None
+    cipher: str | None = field(default=None, repr=False)
 
     @classmethod
-    def unread(cls, form: str) -> Secret:
+    def unread(cls, form: str, cipher: str | None = None) -> Secret:
         """A secret in a form that is not read."""
-        return cls(UNKNOWN_SECRET, hidden=form)
+        return cls(UNKNOWN_SECRET, hidden=form, cipher=cipher)
 
 
 def plain(text: str) -> Secret:
@@ -63,7 +66,7 @@ def typed(text: str) -> Secret:
     rest = rest.strip()
     if kind == "0":
         return refused(rest) or plain(unquoted(rest))
-    return type_7(unquoted(rest)) if kind == "7" else Secret.unread(f"type {kind}")
+    return type_7(unquoted(rest)) if kind == "7" else Secret.unread(f"type {kind}", rest)
 
 
 def refused(text: str) -> Secret | None:
@@ -81,7 +84,7 @@ def junos(text: str) -> Secret:
         found = from_junos_9(text.encode())
         if found is not None:
             return Secret(found, shown="$9$")
-        return Secret.unread(text[:3])
+        return Secret.unread(text[:3], text)
     if text.startswith("/*") or text == "SECRET-DATA":
         return Secret.unread(text)
     return refused(text) or plain(text)
@@ -297,7 +300,8 @@ class Assembly:
         """An entry with its secret."""
         if secret.shown:
             self.shown.add(secret.shown)
-        self.found.entries.append(Entry(where, {**fields, "secret": secret.value}, secret.hidden))
+        fields = {**fields, "secret": secret.value}
+        self.found.entries.append(Entry(where, fields, secret.hidden, secret.cipher))
 
     def finish(self) -> None:
         """Say which secrets are hidden from a glance alone."""
