@@ -261,6 +261,10 @@ def seeds(target: str) -> list[bytes]:
         path.read_bytes() for path in sorted((tests / "keyfiles").rglob("*")) if path.is_file()
     ]
     texts += [path.read_bytes() for path in sorted((tests / "captures").glob("*.toml"))]
+    sys.path.insert(0, str(tests / "keys"))
+    from test_routers import CASES
+
+    texts += [text.encode() for form, _, text, *_ in CASES if target == f"keys-{form}"] * 3
     secret = (
         b"key chain A tcp\n key 1\n  key-string S3cr3tWord\nneighbor 10.0.0.1 password S3cr3tWord\n"
     )

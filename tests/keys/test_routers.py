@@ -5,6 +5,8 @@ the middle of a long configuration of the same system that is about anything els
 """
 
 import json
+import os
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -940,3 +942,27 @@ class TestMasterKey:
         command = ["keys", "convert", str(path), str(out), "--master-key-env", "ROUTER_KEY"]
         assert CliRunner(env={"ROUTER_KEY": "master"}).invoke(tcpao, command).exit_code == 0
         same_keys(ao.load_keys(out), [md5(b"aosecret", "10.0.0.2")])
+
+
+def test_the_table_in_the_docs_has_every_construct_and_format():
+    text = (Path(__file__).parents[2] / "docs" / "routers.md").read_text()
+    said = set(re.findall(r"^\| `(\w+)` \| ([^|]+?) \|$", text, re.MULTILINE))
+    assert said == {(form, what) for form, what, *_ in CASES}
+    formats = dict(re.findall(r"^\| `(\w+)` \| [^|]+ \| (yes|no) \| ", text, re.MULTILINE))
+    assert list(formats) == list(files.FORMATS[1:])
+    assert {form for form, is_written in formats.items() if is_written == "yes"} == set(
+        files.WRITTEN[1:]
+    )
+
+
+def test_bird_includes_neither_devices_nor_itself_for_ever(tmp_path):
+    (tmp_path / "bird.conf").write_text(
+        'include "/dev/zero";\ninclude "bird.conf";\nprotocol bgp a { neighbor 10.0.0.2; }\n'
+    )
+    with pytest.raises(ao.KeyFileError, match=r"files are included|nested too deeply"):
+        ao.load_keys(tmp_path / "bird.conf")
+    os.mkfifo(tmp_path / "fifo")
+    chain = load(
+        tmp_path, 'include "fifo";\nprotocol bgp a { neighbor 10.0.0.2; password "x"; }\n', "bird"
+    )
+    assert len(chain) == 1 and any("is no file" in note for note in chain.notes)

@@ -67,6 +67,8 @@ class _Texts:
             if self.files > _MOST_INCLUDED:
                 raise ValueError(f"{where}: more than {_MOST_INCLUDED} files are included")
             try:
+                if not path.is_file():  # no device, and no pipe that nobody writes into
+                    raise OSError(0, "is no file")
                 text = path.read_text(encoding="utf-8", errors="replace")
             except OSError as error:
                 self.found.notes.append(f"{where}: include {name}: {error.strerror}")
