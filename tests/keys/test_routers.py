@@ -197,6 +197,20 @@ router msdp
   password clear msdppw
 !
 """, [md5(b"ldppw", "10.0.0.9"), md5(b"msdppw", "10.0.0.8")], []),
+    ("cisco_xr", "RPKI and PCEP", """
+!! IOS XR
+router bgp 65000
+ rpki server 10.0.0.7
+  transport tcp port 323
+  password clear rpkipw
+ !
+!
+pce
+ peer ipv4 10.0.0.6
+  password clear pcepw
+ !
+!
+""", [md5(b"rpkipw", "10.0.0.7"), md5(b"pcepw", "10.0.0.6")], []),
     # -- FRR --------------------------------------------------------------------------------------
     ("frr", "VRFs and peer groups; the chain of OSPF", """
 frr version 10.1
@@ -323,6 +337,16 @@ protocols {
 }
 """, [md5(b"wildpw", "10.0.0.2"), md5(b"wildpw", "10.1.0.0/16"), md5(b"wildpw", "10.2.0.0/16")],
      []),
+    ("junos", "a chain that is used for TCP-MD5", """
+set security authentication-key-chains key-chain KC key 0 secret first
+set security authentication-key-chains key-chain KC key 0 start-time "2026-1-1.00:00:00 +0000"
+set security authentication-key-chains key-chain KC key 1 secret second
+set security authentication-key-chains key-chain KC key 1 start-time "2026-6-1.00:00:00 +0000"
+set protocols bgp group G authentication-algorithm md5
+set protocols bgp group G authentication-key-chain KC
+set protocols bgp group G neighbor 10.0.0.2
+""", [md5(b"first", "10.0.0.2", send_lifetime="2026-01-01T00:00:00+00:00"),
+      md5(b"second", "10.0.0.2", send_lifetime="2026-06-01T00:00:00+00:00")], []),
     ("junos", "start times in the system's zone", """
 set system time-zone Europe/Berlin
 set security authentication-key-chains key-chain KC key 0 secret aosecret
@@ -651,6 +675,10 @@ interface Loopback0
 router ospf 1
  area 0 authentication message-digest
 snmp-server community public RO
+banner motd ^
+----->>> Keep out! <<<
+R1# is not yours
+^
 line vty 0 4
  password vtypw
 """,
@@ -764,19 +792,20 @@ class TestConstructs:
                 assert "Error" not in str(error), error
 
 
-@pytest.mark.parametrize("form", files.FORMATS[1:])
+REMOVED = {
+    "cisco_xe": "router bgp 1\n neighbor 10.0.0.2 password <removed>\n",
+    "cisco_xr": "router bgp 1\n neighbor 10.0.0.2\n  password clear <removed>\n",
+    "arista": "router bgp 1\n   neighbor 10.0.0.2 password 7 <removed>\n",
+    "vyos": "set protocols bgp neighbor 10.0.0.2 password '<removed>'\n",
+    "frr": "router bgp 1\n neighbor 10.0.0.2 password <removed>\n",
+    "junos": 'set protocols bgp group G neighbor 10.0.0.2 authentication-key "<removed>"\n',
+}
+
+
+@pytest.mark.parametrize("form", REMOVED)
 def test_a_secret_that_was_taken_out_is_refused_by_name(form, tmp_path):
-    texts = {
-        "cisco_xe": "router bgp 1\n neighbor 10.0.0.2 password <removed>\n",
-        "cisco_xr": "router bgp 1\n neighbor 10.0.0.2\n  password clear <removed>\n",
-        "arista": "router bgp 1\n   neighbor 10.0.0.2 password 7 <removed>\n",
-        "vyos": "set protocols bgp neighbor 10.0.0.2 password '<removed>'\n",
-        "frr": "router bgp 1\n neighbor 10.0.0.2 password <removed>\n",
-    }
-    if form not in texts:
-        pytest.skip(f"no such case of {form}")
     with pytest.raises(ao.KeyFileError, match=r"encrypted \((<removed>|Arista)"):
-        load(tmp_path, texts[form], form)
+        load(tmp_path, REMOVED[form], form)
 
 
 def test_one_secret_that_cannot_be_read_costs_one_key(tmp_path):

@@ -54,6 +54,7 @@ def _looks_like(text: str) -> bool:
     return bool(
         re.search(r"(?im)^\s*(?:\S*[#>]\s*)?session shared-secret profile ", text)
         or re.search(r"(?im)^\s*neighbor \S+ (peer group|password (7 \S*[^0-9A-Fa-f\s]|8a ))", text)
+        or re.search(r"(?im)^service routing protocols model ", text)
         or re.search(r"(?im)^! (device: .*EOS|Command: show running-config$)", text)
     )
 

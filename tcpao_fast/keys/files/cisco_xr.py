@@ -63,6 +63,7 @@ _SECTIONS = (
     ),
     section("mpls ldp", 2, "router-id interface neighbor", section("neighbor", 1, "password")),
     section("router msdp", 2, "originator-id", section("peer", 2, "password remote-as")),
+    section("pce", 1, "address", section("peer ipv4", 3, "password tcp-ao")),
 )  # fmt: skip
 
 
@@ -150,12 +151,15 @@ def read_cisco_xr(text: str) -> KeyFile:
             _read_ids(line, ids, found)
         elif line.begins("router", "bgp"):
             bgp.read(line.inside)
+            others += _named(line, ("rpki", "server"), 2, "RPKI session")
         elif line.begins("mpls", "ldp") or line.begins("router", "msdp"):
             others += _of_other_protocol(line)
+        elif line.head in ("pce", "segment-routing", "mpls"):
+            others += _named(line, ("peer", "ipv4"), 2, "PCEP peer")
     peers = bgp.resolved()
     assembly = Assembly(found, Dialect(_ALGORITHMS, str.upper, covered=False))
     assembly.passwords([*peers, *others])
-    used = users(peers)
+    used = users([*peers, *others])
     _add_keys(assembly, keys, ids, used)
     found.notes.extend(
         f"{listed[0].where}: names key chain {chain}, which is not in the file"
@@ -221,6 +225,26 @@ def _add_keys(
         if assembly.dialect.algorithms.get((key.algorithm or "").upper()) == ("hmac(sha256)", 16):
             notes.append(f"{key.where}: HMAC-SHA-256 is taken with RFC 5926's KDF")
         assembly.chain_key(key, used.get(key.chain, []))
+
+
+def _named(line: Line, opener: tuple[str, ...], at: int, noun: str) -> list[Peer]:
+    """Sessions that open a section with these words and their address: their ``password`` or
+    ``tcp-ao``.
+    """
+    found = []
+    for one in line.all():
+        if not one.begins(*opener) or len(one.words) <= at or not is_address(one.words[at]):
+            continue
+        peer = Peer(one.words[at], one.number, noun=noun)
+        for below in one.inside:
+            words = below.lowered
+            if words[0] == "password" and len(words) > 1:
+                peer.settings["password"] = _secret(below.behind(1))
+            elif words[0] == "tcp-ao" and len(words) > 1:
+                peer.settings["chain"] = below.words[1]
+                peer.settings["include"] = "include-tcp-options" in words
+        found.append(peer)
+    return found
 
 
 def _of_other_protocol(line: Line) -> list[Peer]:

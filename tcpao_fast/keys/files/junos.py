@@ -53,7 +53,8 @@ _CONTAINERS = frozenset(
 )  # fmt: skip
 #: What is said of keys and sessions.
 _LEAVES = frozenset(
-    ("authentication-key", "authentication-key-chain", "local-address", "secret", "start-time",
+    ("authentication-key", "authentication-key-chain", "authentication-algorithm",
+     "local-address", "secret", "start-time",
      "algorithm", "send-id", "recv-id", "tcp-ao-option", "cryptographic-algorithm", "tolerance",
      "allow", "apply-groups", "apply-groups-except")
 )  # fmt: skip
@@ -229,9 +230,10 @@ def read_junos(text: str) -> KeyFile:
     noted: set[str] = set()
     for key in keys:
         if key.algorithm is None:
-            found.notes.append(
-                f"key-chain {key.chain} key {key.number} is not for TCP-AO: left out"
-            )
+            if not _add_md5(assembly, key, used.get(key.chain, [])):
+                found.notes.append(
+                    f"key-chain {key.chain} key {key.number} is not for TCP-AO: left out"
+                )
             continue
         if key.chain not in used and key.chain not in noted:
             noted.add(key.chain)
@@ -239,6 +241,17 @@ def read_junos(text: str) -> KeyFile:
         assembly.chain_key(key, used.get(key.chain, []))
     assembly.finish()
     return found
+
+
+def _add_md5(assembly: Assembly, key: ChainKey, peers: list[Peer]) -> bool:
+    """A key of a chain that sessions use with ``authentication-algorithm md5``: TCP-MD5."""
+    if key.secret is None:
+        return False
+    peers = [peer for peer in peers if peer.settings.get("algorithm") == "md5"]
+    for peer in peers:
+        fields = {"algorithm": "tcp-md5", "name": f"{key.chain} key {key.number} for {peer.name}"}
+        assembly.add(key.where, {**fields, **assembly.place(peer), **key.lifetimes}, key.secret)
+    return bool(peers)
 
 
 def _zone(text: str, found: KeyFile) -> tzinfo:
@@ -276,13 +289,6 @@ def _keys(facts: _Facts, found: KeyFile, zone: tzinfo) -> list[ChainKey]:
     for which, of_key in said.items():
         key = ChainKey(*which, lines[which], noun="key-chain")
         keys.append(key)
-        if of_key.get("algorithm") != "ao":
-            continue
-        key.algorithm = of_key.get("cryptographic-algorithm", "hmac-sha-1-96")
-        key.include = of_key.get("tcp-ao-option", "disabled") == "enabled"
-        for theirs, ours in (("send-id", "send_id"), ("recv-id", "recv_id")):
-            if of_key.get(theirs, "").isdecimal():
-                setattr(key, ours, int(of_key[theirs]))
         if "secret" in of_key:
             key.secret = junos(of_key["secret"])
         if "start-time" in of_key:
@@ -292,6 +298,13 @@ def _keys(facts: _Facts, found: KeyFile, zone: tzinfo) -> list[ChainKey]:
                 found.problems.append(
                     f"{key.where}: start-time is not YYYY-MM-DD.HH:MM[:SS] [+ZZZZ]"
                 )
+        if of_key.get("algorithm") != "ao":
+            continue
+        key.algorithm = of_key.get("cryptographic-algorithm", "hmac-sha-1-96")
+        key.include = of_key.get("tcp-ao-option", "disabled") == "enabled"
+        for theirs, ours in (("send-id", "send_id"), ("recv-id", "recv_id")):
+            if of_key.get(theirs, "").isdecimal():
+                setattr(key, ours, int(of_key[theirs]))
     return keys
 
 
@@ -312,6 +325,8 @@ def _peers(facts: _Facts) -> list[Peer]:
         elif name == "authentication-key-chain":
             settings["chain"] = values[0]
             settings.setdefault("password", None)
+        elif name == "authentication-algorithm":
+            settings["algorithm"] = values[0]
         elif name == "local-address":
             settings["local"] = values[0]
     groups = {"\0".join(place): peer for place, peer in nodes.items()}

@@ -236,7 +236,7 @@ class Assembly:
             remote = network_of(peer.name)
             if secret is None or remote is None or peer.settings.get("chain"):
                 continue
-            fields = {"algorithm": "tcp-md5", "name": peer.label, **self._place(peer)}
+            fields = {"algorithm": "tcp-md5", "name": peer.label, **self.place(peer)}
             self.add(peer.where, fields, secret)
 
     def chain_key(self, key: ChainKey, peers: list[Peer], *, is_used: bool = True) -> None:
@@ -268,7 +268,7 @@ class Assembly:
                 **key.lifetimes,
             }  # fmt: skip
             if peer is not None:
-                fields |= self._place(peer)
+                fields |= self.place(peer)
                 if peer.vrf and len(peers) > 1:
                     fields["name"] += f" vrf {peer.vrf}"
             for reading, covered in self.readings(key, peer):
@@ -311,7 +311,8 @@ class Assembly:
         ]
 
     @staticmethod
-    def _place(peer: Peer) -> dict[str, Any]:
+    def place(peer: Peer) -> dict[str, Any]:
+        """Where keys for a peer are used, as arguments of `MasterKey`."""
         place: dict[str, Any] = {"remote": network_of(peer.name)}
         local = peer.settings.get("local")
         if local is not None and network_of(local) is not None:

@@ -109,20 +109,17 @@ def lines_of(
     -------
     list of Line
     """
+    raw = [(number, line.expandtabs(_TAB).rstrip()) for number, line in
+           enumerate(text.splitlines(), 1) if line.strip()]  # fmt: skip
+    prompts = [_PROMPT.match(line) for _, line in raw]
+    # a banner may look like a prompt; what was copied from a terminal has one on most lines
+    copied = 2 * sum(match is not None for match in prompts) > len(raw)
     said: list[tuple[int, int, str]] = []
-    prompts = indented = 0
-    for number, raw in enumerate(text.splitlines(), 1):
-        expanded = raw.expandtabs(_TAB).rstrip()
-        match = _PROMPT.match(expanded)
-        if match is not None and match.end() < len(expanded):
-            prompts += 1
-            expanded = expanded[match.end() :]
-        depth = len(expanded) - len(expanded.lstrip())
-        indented += depth > 0
-        stripped = expanded.strip()
-        if stripped:
-            said.append((number, depth, stripped))
-    if prompts or not indented:
+    for (number, line), match in zip(raw, prompts, strict=True):
+        rest = line[match.end() :] if copied and match is not None else line
+        if rest.strip():
+            said.append((number, len(rest) - len(rest.lstrip()), rest.strip()))
+    if copied or not any(depth for _, depth, _ in said):
         return _by_words(said, sections, comments)
     return _by_depth(said, sections, comments)
 
