@@ -753,7 +753,8 @@ class TestConstructs:
         if not other or ("set " in other and "{" in text):
             other = ""
         if "lost indentation" in what or "prompts" in what:
-            other = "\n".join(line.strip() for line in other.splitlines()) + "\n"
+            prompt = "R1(config)#" if "prompts" in what else ""
+            other = "".join(f"{prompt}{line.strip()}\n" for line in other.splitlines())
         text = text.strip("\n") + "\n"
         same_keys(load(tmp_path, other * 3 + text, form), keys)
         same_keys(load(tmp_path, text + other * 3, form), keys)
