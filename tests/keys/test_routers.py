@@ -819,6 +819,28 @@ def test_one_secret_that_cannot_be_read_costs_one_key(tmp_path):
     assert any("encrypted (type 6)" in note and "left out" in note for note in chain.notes)
 
 
+def test_groups_that_lead_to_each_other(tmp_path):
+    """In circles, and by two ways at each of many levels."""
+    lines = ["router bgp 1", " template peer-session T0", "  inherit peer-session T99"]
+    for level in range(1, 100):
+        lines += [f" template peer-session T{level}"]
+        lines += [f"  inherit peer-session T{level - 1}", f"  inherit peer-session T{level - 1}"]
+    lines += [" template peer-session T50", "  password deep", " neighbor 10.0.0.2 remote-as 2",
+              " neighbor 10.0.0.2 inherit peer-session T99"]  # fmt: skip
+    same_keys(load(tmp_path, "\n".join(lines), "cisco_xe"), [md5(b"deep", "10.0.0.2")])
+
+
+def test_a_group_with_an_address_of_the_other_ip_version(tmp_path):
+    text = (
+        "set protocols bgp group G local-address 10.0.0.1\n"
+        "set protocols bgp group G authentication-key pw\n"
+        "set protocols bgp group G neighbor 10.0.0.2\n"
+        "set protocols bgp group G neighbor 2001:db8::2\n"
+    )
+    same_keys(load(tmp_path, text),
+              [md5(b"pw", "10.0.0.2", local="10.0.0.1"), md5(b"pw", "2001:db8::2")])  # fmt: skip
+
+
 def test_bird_includes(tmp_path):
     (tmp_path / "peers").mkdir()
     (tmp_path / "peers" / "a.conf").write_text(

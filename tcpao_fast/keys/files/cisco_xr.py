@@ -97,15 +97,14 @@ class _Bgp:
     """The neighbors and groups of one ``router bgp``."""
 
     def __init__(self) -> None:
-        self.neighbors: list[Peer] = []
+        self.neighbors: dict[tuple[str | None, str], Peer] = {}
         self.groups: dict[str, Peer] = {}
 
     def read(self, lines: list[Line], vrf: str | None = None) -> None:
         for line in lines:
             if line.head == "neighbor" and len(line.words) > 1:
-                peer = Peer(line.words[1], line.number, vrf)
-                self.neighbors.append(peer)
-                _read_peer(peer, line)
+                fresh = Peer(line.words[1], line.number, vrf)
+                _read_peer(self.neighbors.setdefault((vrf, line.words[1]), fresh), line)
             elif line.head in ("neighbor-group", "session-group", "af-group"):
                 if len(line.words) > 1:
                     group = Peer(line.words[1], line.number)
@@ -114,7 +113,11 @@ class _Bgp:
                 self.read(line.inside, line.words[1])
 
     def resolved(self) -> list[Peer]:
-        return [inherited(peer, self.groups) for peer in self.neighbors if is_address(peer.name)]
+        return [
+            inherited(peer, self.groups)
+            for peer in self.neighbors.values()
+            if is_address(peer.name)
+        ]
 
 
 def _read_peer(peer: Peer, line: Line) -> None:

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable
+from typing import Any
 
 from tcpao_fast.keys.files.records import Peer, Secret, inherited, is_address, typed
 from tcpao_fast.keys.files.sections import Line
@@ -109,11 +111,13 @@ class Neighbors:
 
     def resolved(self) -> list[Peer]:
         """Every neighbor with what it inherits; groups are its VRF's, then the global ones."""
-        found = []
+        of_vrf: dict[str | None, dict[str, Peer]] = {None: {}}
         for (vrf, name), peer in self.peers.items():
-            if not is_address(name):
-                continue
-            groups = {n: group for (v, n), group in self.peers.items() if v is None}
-            groups |= {n: group for (v, n), group in self.peers.items() if v == vrf}
-            found.append(inherited(peer, groups))
-        return found
+            of_vrf.setdefault(vrf, {})[name] = peer
+        known: dict[str | None, dict[str, dict[str, Any]]] = {vrf: {} for vrf in of_vrf}
+        groups = {vrf: ChainMap(named, of_vrf[None]) for vrf, named in of_vrf.items()}
+        return [
+            inherited(peer, groups[vrf], known[vrf])
+            for (vrf, name), peer in self.peers.items()
+            if is_address(name)
+        ]

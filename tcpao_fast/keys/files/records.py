@@ -127,10 +127,6 @@ class ChainKey:
         return f"line {self.line} ({self.noun} {self.chain} key {self.number})"
 
 
-#: What of a peer a group may give it, unless the peer says it itself.
-SETTINGS = ("chain", "password", "include", "local", "algorithm")
-
-
 @dataclass(slots=True)
 class Peer:
     """A neighbor, or a group or template that neighbors inherit from.
@@ -143,7 +139,8 @@ class Peer:
     vrf : str or None
         Name of the VRF or routing instance.
     settings : dict of str to Any
-        Of `SETTINGS`; None takes back what is inherited.
+        ``chain``, ``password`` (a `Secret`), ``include``, ``local``, ``algorithm``: what a group
+        may give a peer, unless the peer says it itself; None takes back what is inherited.
     inherits : list of str
         Groups, what comes first prevails.
     noun : str
@@ -168,14 +165,23 @@ class Peer:
         return f"{self.noun} {self.name}" + (f" vrf {self.vrf}" if self.vrf else "")
 
 
-def inherited(peer: Peer, groups: Mapping[str, Peer], seen: frozenset[str] = frozenset()) -> Peer:
-    """A peer with all that its groups say, and theirs; what is nearer prevails."""
+def inherited(
+    peer: Peer, groups: Mapping[str, Peer], known: dict[str, dict[str, Any]] | None = None
+) -> Peer:
+    """A peer with all that its groups say, and theirs; what is nearer prevails.
+
+    `known` has the settings of groups that were looked at: each is once, however many lead to it.
+    """
+    known = {} if known is None else known
     settings: dict[str, Any] = dict(peer.settings)
     for name in peer.inherits:
         group = groups.get(name)
-        if group is None or name in seen:
+        if group is None:
             continue
-        for key, value in inherited(group, groups, seen | {name}).settings.items():
+        if name not in known:
+            known[name] = group.settings  # for those that lead back here
+            known[name] = inherited(group, groups, known).settings
+        for key, value in known[name].items():
             settings.setdefault(key, value)
     return replace(peer, settings=settings)
 
@@ -221,7 +227,9 @@ class Assembly:
     Attributes
     ----------
     found : KeyFile
-    keys : list of ChainKey
+    dialect : Dialect
+    shown : set of str
+        Forms that hide secrets from a glance alone, of those that were read.
     """
 
     def __init__(self, found: KeyFile, dialect: Dialect) -> None:
@@ -239,7 +247,7 @@ class Assembly:
             fields = {"algorithm": "tcp-md5", "name": peer.label, **self.place(peer)}
             self.add(peer.where, fields, secret)
 
-    def chain_key(self, key: ChainKey, peers: list[Peer], *, is_used: bool = True) -> None:
+    def chain_key(self, key: ChainKey, peers: list[Peer]) -> None:
         """A key for each peer that uses its chain; for any address where nobody does."""
         lacking = [
             name
@@ -314,9 +322,10 @@ class Assembly:
     def place(peer: Peer) -> dict[str, Any]:
         """Where keys for a peer are used, as arguments of `MasterKey`."""
         place: dict[str, Any] = {"remote": network_of(peer.name)}
-        local = peer.settings.get("local")
-        if local is not None and network_of(local) is not None:
-            place["local"] = network_of(local)
+        local = network_of(peer.settings.get("local") or "")
+        # a group's may be of the other IP version than a neighbor of it
+        if local is not None and (":" in local) == (":" in peer.name):
+            place["local"] = local
         if peer.vrf is not None:
             place["vrf"] = peer.vrf
         return place

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 #: A prompt before a line that was copied from a terminal: a name, a mode in brackets, # or >.
 _PROMPT = re.compile(r"^\s*(?:\S*?[\w.:/-]+(?:\([^)\s]*\))?[#>]|[\[<][*~]?[\w.:/-]+[\]>])\s*")
 _TAB = 8
+#: How far back a section is looked for that a line names: those of one section stand together.
+_NEAR = 8
 
 
 @dataclass(slots=True)
@@ -162,9 +164,9 @@ def _placed(into: list[Line], number: int, text: str, sections: tuple[Section, .
 
 
 def _same(into: list[Line], number: int, text: str) -> Line:
-    """The last line of a list where it says just this, else a new one."""
+    """One of the last lines of a list that says just this, else a new one."""
     words = tuple(text.split())
-    for line in reversed(into):
+    for line in reversed(into[-_NEAR:]):
         if line.words == words:
             return line
     line = Line(number, text, words)
