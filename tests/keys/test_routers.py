@@ -538,6 +538,126 @@ add name=c remote-address=10.0.0.4 tcp-md5-key=\\
 add name=x password=ppp
 """, [md5(b"sp ace", "10.0.0.2", local="10.0.0.1", vrf="RED"), md5(b"six", "10.0.0.4")],
      ["is disabled"]),
+    # -- FortiOS ----------------------------------------------------------------------------------
+    ("fortios", "key chains, groups, ranges, what is deleted", """
+config router key-chain
+    edit "AO"
+        config key
+            edit "1"
+                set send-lifetime 00:00:00 01 02 2026 2147483646
+                set accept-lifetime 00:00:00 01 02 2026 2147483646
+                set key-string "aose\\"cret"
+                set algorithm cmac-aes128
+            next
+            edit 2
+                set key-string other
+            next
+        end
+    next
+    edit "RIP"
+        config key
+            edit 9
+                set key-string rippw
+                set algorithm hmac-sha1
+            next
+        end
+    next
+end
+config router bgp
+    set as 65001
+    config neighbor
+        edit "10.0.0.2"
+            set auth-options "AO"
+            set remote-as 65002
+        next
+        edit "10.0.0.3"
+            set password plainpw
+            set description "two
+lines, and an end
+end"
+        next
+        edit "10.0.0.4"
+            set password ENC AbCd==
+        next
+        edit "10.0.0.5"
+            set password gone
+        next
+        delete "10.0.0.5"
+        edit "2001:db8::2"
+            set neighbor-group "G"
+        next
+    end
+    config neighbor-group
+        edit "G"
+            set password grouppw
+        next
+    end
+    config neighbor-range
+        edit 1
+            set prefix 10.1.0.0 255.255.0.0
+            set neighbor-group "G"
+        next
+    end
+    config neighbor-range6
+        edit 1
+            set prefix6 2001:db8:1::/48
+            set neighbor-group "G"
+        next
+    end
+end
+""", [ao_key(b'aose"cret', (1, 1), "10.0.0.2", algorithm="aes-128-cmac-96",
+             reading=reading, exclude_options=out,
+             send_lifetime="2026-02-01T00:00:00+00:00")
+      for reading, out in (("options covered", False), ("options left out", True))]
+     + [md5(b"plainpw", "10.0.0.3"), md5(b"grouppw", "2001:db8::2"),
+        md5(b"grouppw", "10.1.0.0/16"), md5(b"grouppw", "2001:db8:1::/48")],
+     ["key chain AO key 2): cryptographic-algorithm md5: how it is used for TCP-AO is not known",
+      "key chain RIP: no neighbor names it", "encrypted (ENC)", "both readings are tried"]),
+    ("fortios", "virtual domains", """
+#config-version=FGT60F-7.4.4-FW:opmode=0:vdom=1
+config vdom
+edit root
+next
+edit RED
+next
+end
+config global
+config system global
+    set hostname "fw"
+end
+end
+config vdom
+edit root
+config router bgp
+    config neighbor
+        edit "10.0.0.2"
+            set password rootpw
+        next
+    end
+end
+end
+config vdom
+edit RED
+config router bgp
+    config neighbor
+        edit "10.0.0.2"
+            set password redpw
+        next
+    end
+end
+end
+""", [md5(b"rootpw", "10.0.0.2"), md5(b"redpw", "10.0.0.2", vrf="RED")], []),
+    ("fortios", "at a prompt, without indentation", """
+FGT # config router bgp
+FGT (bgp) # config neighbor
+FGT (neighbor) # edit 10.0.0.2
+FGT (10.0.0.2) # set password one
+FGT (10.0.0.2) # unset password
+FGT (10.0.0.2) # set password two
+FGT (10.0.0.2) # next
+FGT (neighbor) # end
+FGT (bgp) # end
+""", [md5(b"two", "10.0.0.2")], []),
     # -- GoBGP ------------------------------------------------------------------------------------
     ("gobgp", "TOML: key chains, groups, ranges", """
 [global.config]
@@ -694,6 +814,27 @@ line vty 0 4
     "zebra_rs": "set system hostname r1\nset router ospf area 0\n",
     "openbgpd": "# bgpd.conf\nrouter-id 192.0.2.1\nnetwork 192.0.2.0/24\n",
     "routeros": "/interface bridge\nadd name=b1\n/ip ipsec identity\nadd peer=p secret=notakey\n",
+    "fortios": """
+config system admin
+    edit "admin"
+        set password ENC SH2abc
+    next
+end
+config router ospf
+    config area
+        edit 0.0.0.0
+            set authentication text
+        next
+    end
+end
+config vpn certificate local
+    edit "x"
+        set comments "it's
+next
+end"
+    next
+end
+""",
     "exabgp": "process p {\n    run /bin/true;\n    encoder text;\n}\n",
     "gobgp": "",
     "rustbgpd": "",
@@ -767,7 +908,7 @@ class TestConstructs:
         same_keys(load(tmp_path, text.replace("\n", "  \n").replace("\\  \n", "\\\n"), form), keys)
         if form not in ("rfc8177", "openconfig", "rustbgpd", "gobgp"):
             latin = "! größer\n" if form not in ("bird", "openbgpd", "exabgp") else "# größer\n"
-            if form not in ("junos", "vyos", "nokia", "zebra_rs", "routeros"):
+            if form not in ("junos", "vyos", "nokia", "zebra_rs", "routeros", "fortios"):
                 same_keys(load(tmp_path, latin.encode("latin-1") + text.encode(), form), keys)
 
     def test_secrets_are_in_no_message(self, form, what, text, keys, notes, tmp_path):
@@ -794,6 +935,7 @@ class TestConstructs:
 
 
 REMOVED = {
+    "fortios": "config router bgp\nconfig neighbor\nedit 10.0.0.2\nset password <removed>\n",
     "cisco_xe": "router bgp 1\n neighbor 10.0.0.2 password <removed>\n",
     "cisco_xr": "router bgp 1\n neighbor 10.0.0.2\n  password clear <removed>\n",
     "arista": "router bgp 1\n   neighbor 10.0.0.2 password 7 <removed>\n",
@@ -803,10 +945,11 @@ REMOVED = {
 }
 
 
+@pytest.mark.parametrize("instead", ["<removed>", "*****"])
 @pytest.mark.parametrize("form", REMOVED)
-def test_a_secret_that_was_taken_out_is_refused_by_name(form, tmp_path):
-    with pytest.raises(ao.KeyFileError, match=r"encrypted \((<removed>|Arista)"):
-        load(tmp_path, REMOVED[form], form)
+def test_a_secret_that_was_taken_out_is_refused_by_name(form, instead, tmp_path):
+    with pytest.raises(ao.KeyFileError, match=rf"encrypted \(({re.escape(instead)}|Arista)"):
+        load(tmp_path, REMOVED[form].replace("<removed>", instead), form)
 
 
 def test_one_secret_that_cannot_be_read_costs_one_key(tmp_path):

@@ -18,6 +18,7 @@ from tcpao_fast.keys.files import (
     cisco_xe,
     cisco_xr,
     exabgp,
+    fortios,
     frr,
     gobgp,
     huawei,
@@ -51,6 +52,7 @@ _OTHERS: dict[str, Format] = {
         aos_cx,
         huawei,
         nokia,
+        fortios,
         cisco_xe,
         cisco_xr,
         vyos,
@@ -256,7 +258,7 @@ def _text(name: str) -> tuple[str, list[str]]:
 #: Lines by which a format may be told; of a long text no others are held against the formats.
 _TELLING = re.compile(
     r"key|bgp|neighbor|peer|password|md5|tcp|secret|protocol|router|session|group|config|^\W|^AS|=\W"
-    r"|^version|^feature|^boot|^line|^add|^set protocols|^frr"
+    r"|^version|^feature|^#config|^boot|^line|^add|^set protocols|^frr"
 )
 _LONG = 1 << 16
 

@@ -5,6 +5,7 @@ peers inherit from; and the entries of a `KeyFile` made of it.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -70,8 +71,8 @@ def typed(text: str) -> Secret:
 
 
 def refused(text: str) -> Secret | None:
-    """A text that stands where a secret was taken out, as ``<removed>``."""
-    if text.startswith("<") and text.endswith(">"):
+    """A text that stands where a secret was taken out, as ``<removed>`` or ``*****``."""
+    if (text.startswith("<") and text.endswith(">")) or re.fullmatch(r"\*{3,}", text):
         return Secret.unread(text)
     return None
 
