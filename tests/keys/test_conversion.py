@@ -3,13 +3,15 @@
 from dataclasses import fields
 from datetime import datetime, timedelta, timezone
 from random import Random
+from types import ModuleType
 
 import pytest
 from click.testing import CliRunner
 
 import tcpao_fast as ao
 from tcpao_fast.cli.app import tcpao
-from tcpao_fast.keys.files import WRITTEN, convert_keys
+from tcpao_fast.keys import files as key_files
+from tcpao_fast.keys.files import WRITTEN, convert_keys, entries
 from tcpao_fast.keys.files.toml import write_toml
 
 UTC = timezone.utc
@@ -124,6 +126,18 @@ def test_every_pair(source, target, tmp_path):
             same = [one for one in again if (one.secret, one.send_id) == (key.secret, key.send_id)]
             if not same or any(differences(key, one) for one in same):
                 assert key.label in lost, (key, [differences(key, one) for one in same], lost)
+
+
+def test_what_a_format_carries_is_known_by_name():
+    """A word that is misspelt in a declaration would be lost without a word."""
+    names = {*entries.STATEMENTS, entries.TOLERANCE}
+    declared = [
+        value
+        for module in vars(key_files).values() if isinstance(module, ModuleType)
+        for name, value in vars(module).items() if name.startswith("_CARRIES")
+    ]  # fmt: skip
+    assert len(declared) >= 8
+    assert all(one <= names for one in declared)
 
 
 def test_junos_start_times_are_unique(tmp_path):

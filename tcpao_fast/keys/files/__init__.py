@@ -33,7 +33,7 @@ from tcpao_fast.keys.files import (
     vyos,
     zebra_rs,
 )
-from tcpao_fast.keys.files.entries import Format, KeyFile, Written, build
+from tcpao_fast.keys.files.entries import Format, KeyFile, build
 from tcpao_fast.keys.files.master_key import open_secrets
 from tcpao_fast.keys.files.toml import read_toml, write_toml
 from tcpao_fast.keys.key_chain import overlap_problems
@@ -382,6 +382,7 @@ def convert_keys(
             for number, variable in variables.items()
         ),
     ]
+    lost: list[str] = []
     if to == "toml":
         written = write_toml(chain, variables)
     else:
@@ -390,11 +391,11 @@ def convert_keys(
             raise InvalidArgumentError(f"{to} is read, not written")
         alone, lost = (chain, []) if to == "oneline" else _alone(chain)
         written = writer(alone)
-        count = len(alone) if written.keys is None else written.keys
-        written = Written(written.text, (*lost, *written.lost), count)
-    count = len(chain) if written.keys is None else written.keys
     total = len(found.entries) if source != "toml" else len(chain)
-    return Conversion(written.text, written.lost, tuple(notes), total, source, count)
+    return Conversion(
+        written.text, (*lost, *written.all_lost(chain)), tuple(notes), total, source,
+        len(written.keys),
+    )  # fmt: skip
 
 
 def _alone(chain: KeyChain) -> tuple[KeyChain, list[str]]:

@@ -231,6 +231,10 @@ def _fits(key: MasterKey) -> bool:
     return _algorithm(key) is not None and key.mac_length == 12 and not key.exclude_options
 
 
+#: What the text has of keys.
+_CARRIES = frozenset({"addresses of peers", "local addresses"})
+
+
 def write_bird(chain: KeyChain) -> Written:
     """A chain as BGP protocols; one for each pair of addresses."""
     usable = [key for key in chain if _fits(key)]
@@ -267,21 +271,9 @@ def write_bird(chain: KeyChain) -> Written:
         "BIRD has no such key (algorithm, a MAC of 12 bytes, options covered, one neighbor)",
         lambda k: not _fits(k),
     )
-    lost += not_carried(usable, "names are numbers there", lambda k: k.name is not None)
-    lost += not_carried(usable, "lifetimes", lambda k: bool(k.send_lifetime or k.accept_lifetime))
-    lost += not_carried(
-        usable,
-        "ports, VRF, NAT flags",
-        lambda k: bool(
-            k.local_port or k.vrf is not None or k.local_nat or k.remote_nat or k.remote_port
-        ),
-    )
-    lost += not_carried(
-        usable, "local prefixes", lambda k: k.local is not None and single_address(k.local) is None
-    )
     if usable:
         lost.append("the AS numbers 64512 and 64513 are made up")
-    return Written("\n\n".join(blocks) + "\n", tuple(lost), len(usable))
+    return Written("\n\n".join(blocks) + "\n", usable, _CARRIES, tuple(lost))
 
 
 FORMAT = Format(

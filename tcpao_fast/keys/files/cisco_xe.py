@@ -17,6 +17,8 @@ from tcpao_fast.keys import KeyChain, MasterKey
 from tcpao_fast.keys.addresses import network_text
 from tcpao_fast.keys.files.chains import chain_section, note_zone, read_chain
 from tcpao_fast.keys.files.entries import (
+    LIFETIMES,
+    PEERS,
     Format,
     KeyFile,
     Written,
@@ -161,6 +163,10 @@ def _of_other_protocol(line: Line) -> list[Peer]:
     return [Peer(name, line.number, vrf, {"password": typed(secret)}, noun=noun)]
 
 
+#: What the text has of keys.
+_CARRIES = LIFETIMES | PEERS | {"options left out of the MAC"}
+
+
 def write_cisco_xe(chain: KeyChain) -> Written:
     """A chain as IOS XE configuration; a key chain for each remote side."""
     usable = [key for key in chain if _fits(key)]
@@ -197,20 +203,6 @@ def write_cisco_xe(chain: KeyChain) -> Written:
     lost = not_carried(
         chain, "IOS XE has no such key (algorithm, MAC length or secret)", lambda k: not _fits(k)
     )
-    lost += not_carried(usable, "names are numbers there", lambda k: k.name is not None)
-    lost += not_carried(
-        usable,
-        "ports, VRF, local addresses, NAT flags",
-        lambda k: bool(
-            k.local
-            or k.local_port
-            or k.remote_port
-            or k.vrf is not None
-            or k.local_nat
-            or k.remote_nat
-        ),
-    )
-    lost += not_carried(usable, "keys for any address need a neighbor", lambda k: k.remote is None)
     mixed = [
         key
         for keys in groups.values()
@@ -222,10 +214,8 @@ def write_cisco_xe(chain: KeyChain) -> Written:
         "options covered by another key of the neighbor: releases differ there",
         lambda k: True,
     )
-    if chain.accept_tolerance:
-        lost.append("accept_tolerance: widen accept-lifetime")
     lost.append("the AS numbers 64512 and 64513 are made up")
-    return Written("\n".join([*chains, *peers, "!"]) + "\n", tuple(lost), len(usable))
+    return Written("\n".join([*chains, *peers, "!"]) + "\n", usable, _CARRIES, tuple(lost))
 
 
 def _fits(key: MasterKey) -> bool:

@@ -19,6 +19,9 @@ from tcpao_fast.keys import KeyChain, MasterKey
 from tcpao_fast.keys.addresses import network_text
 from tcpao_fast.keys.files.chains import chain_section, note_zone, read_chain
 from tcpao_fast.keys.files.entries import (
+    LIFETIMES,
+    PEERS,
+    TOLERANCE,
     Format,
     KeyFile,
     Written,
@@ -276,6 +279,18 @@ def _of_other_protocol(line: Line) -> list[Peer]:
     return found
 
 
+#: What the text has of keys.
+_CARRIES = (
+    LIFETIMES
+    | PEERS
+    | {
+        "options left out of the MAC",
+        "lifetimes without a start",
+        TOLERANCE,
+    }
+)
+
+
 def write_cisco_xr(chain: KeyChain) -> Written:
     """A chain as IOS XR configuration; a key chain for each remote side."""
     usable = [key for key in chain if _fits(key)]
@@ -332,13 +347,6 @@ def write_cisco_xr(chain: KeyChain) -> Written:
     lost += not_carried(
         other, "options covered by one key and not by another of the same neighbor", lambda k: True
     )
-    lost += not_carried(usable, "names are numbers there", lambda k: k.name is not None)
-    lost += not_carried(
-        usable,
-        "ports, VRF and local addresses",
-        lambda k: any((k.local, k.local_port, k.remote_port, k.vrf)),
-    )
-    lost += not_carried(usable, "keys for any address need a neighbor", lambda k: k.remote is None)
     lost += not_carried(
         usable,
         "open lifetimes begin in 1993",
@@ -351,9 +359,10 @@ def write_cisco_xr(chain: KeyChain) -> Written:
             )
         ),
     )
-    lost += not_carried(usable, "NAT flags", lambda k: k.local_nat or k.remote_nat)
     lost.append("the AS number 64512 is made up")
-    return Written("\n".join([*chains, *ids, "!", *peers, "!"]) + "\n", tuple(lost), len(usable))
+    return Written(
+        "\n".join([*chains, *ids, "!", *peers, "!"]) + "\n", usable, _CARRIES, tuple(lost)
+    )
 
 
 def _fits(key: MasterKey) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tcpao_fast.errors import InvalidKeyError, KeyFileError
 from tcpao_fast.keys import KeyChain, MasterKey
+from tcpao_fast.keys.addresses import single_address
 from tcpao_fast.keys.key_chain import overlap_problems
 from tcpao_fast.keys.master_key import UNKNOWN_SECRET
 
@@ -69,6 +70,38 @@ class KeyFile:
         return max([self.accept_tolerance, *of_chains])
 
 
+def _starts(key: MasterKey) -> list[object]:
+    return [one[0] for one in (key.send_lifetime, key.accept_lifetime) if one is not None]
+
+
+#: What a key may state beside IDs, algorithm and secret.
+STATEMENTS: Mapping[str, Callable[[MasterKey], bool]] = {
+    "names": lambda key: key.name is not None,
+    "keys for any address": lambda key: key.remote is None,
+    "addresses of peers": lambda key: single_address(key.remote) is not None,
+    "prefixes of peers": lambda key: key.remote is not None and not single_address(key.remote),
+    "local addresses": lambda key: single_address(key.local) is not None,
+    "local prefixes": lambda key: key.local is not None and not single_address(key.local),
+    "ports": lambda key: key.local_port is not None or key.remote_port is not None,
+    "VRFs": lambda key: key.vrf is not None,
+    "NAT flags": lambda key: key.local_nat or key.remote_nat,
+    "MAC lengths": lambda key: not key.is_tcp_md5 and key.mac_length != TYPICAL_MAC_LENGTH,
+    "options left out of the MAC": lambda key: key.exclude_options,
+    "where send lifetimes begin": lambda key: bool(key.send_lifetime and key.send_lifetime[0]),
+    "where send lifetimes end": lambda key: bool(key.send_lifetime and key.send_lifetime[1]),
+    "accept lifetimes": lambda key: key.accept_lifetime is not None,
+    "lifetimes without a start": lambda key: None in _starts(key),
+}
+#: What a chain may state.
+TOLERANCE = "the tolerance of accept lifetimes"
+EVERYTHING = frozenset({*STATEMENTS, TOLERANCE})
+LIFETIMES = frozenset(
+    {"where send lifetimes begin", "where send lifetimes end", "accept lifetimes"}
+)
+PEERS = frozenset({"addresses of peers", "prefixes of peers"})
+TYPICAL_MAC_LENGTH = 12
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     """A chain in a format.
@@ -76,15 +109,28 @@ class Written:
     Attributes
     ----------
     text : str
+    keys : sequence of MasterKey
+        Those that it has.
+    carries : frozenset of str
+        Which of `STATEMENTS` it has of them; what else they state is lost.
     lost : tuple of str
-        What the format cannot carry.
-    keys : int or None
-        How many keys the text has; None: all.
+        What was left out, or changed, beyond that.
     """
 
     text: str
-    lost: tuple[str, ...]
-    keys: int | None = None
+    keys: Sequence[MasterKey]
+    carries: frozenset[str]
+    lost: tuple[str, ...] = ()
+
+    def all_lost(self, chain: KeyChain) -> tuple[str, ...]:
+        """What of a chain the text has not, a line each."""
+        lost = list(self.lost)
+        for what, holds in STATEMENTS.items():
+            if what not in self.carries:
+                lost += not_carried(self.keys, what, holds)
+        if chain.accept_tolerance and TOLERANCE not in self.carries:
+            lost.append(TOLERANCE)
+        return tuple(lost)
 
 
 @dataclass(frozen=True, slots=True)

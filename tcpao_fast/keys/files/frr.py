@@ -159,6 +159,10 @@ def _fits(key: MasterKey) -> bool:
     )
 
 
+#: What the text has of keys.
+_CARRIES = frozenset({"addresses of peers", "local addresses"})
+
+
 def write_frr(chain: KeyChain) -> Written:
     """The TCP-MD5 keys of a chain as neighbors."""
     usable = [key for key in chain if _fits(key)]
@@ -174,11 +178,8 @@ def write_frr(chain: KeyChain) -> Written:
         chain, "no neighbor's address, or the secret is not plain text",
         lambda k: k.is_tcp_md5 and not _fits(k),
     )  # fmt: skip
-    lost += not_carried(
-        usable, "names, ports, VRF", lambda k: any((k.name, k.local_port, k.remote_port, k.vrf))
-    )
     lost.append("the AS numbers 64512 and 64513 are made up")
-    return Written("\n".join([*lines, "!"]) + "\n", tuple(lost), len(usable))
+    return Written("\n".join([*lines, "!"]) + "\n", usable, _CARRIES, tuple(lost))
 
 
 FORMAT = Format("frr", "FRR (neighbor passwords, key chains)", _looks_like, read_frr, write_frr)

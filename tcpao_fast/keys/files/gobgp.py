@@ -216,6 +216,13 @@ def _name(key: MasterKey) -> str | None:
     return _WRITTEN.get((key.algorithm, key.mac_length or 0))
 
 
+#: What command lines have of keys, and TOML; the algorithm says the MAC length.
+_CARRIES = frozenset(
+    {"keys for any address", "addresses of peers", "MAC lengths", "options left out of the MAC"}
+)
+_CARRIES_TOML = frozenset({"addresses of peers", "local addresses"})
+
+
 def write_gobgp(chain: KeyChain) -> Written:
     """A chain as command lines, a keychain for each remote side; TCP-MD5 alone as TOML."""
     if all(key.is_tcp_md5 for key in chain):
@@ -238,21 +245,9 @@ def write_gobgp(chain: KeyChain) -> Written:
                 f"tcp-ao-keychain tcpao-{number} tcp-ao-preferred-send-id {keys[0].send_id}"
             )
     lost = not_carried(chain, "no such algorithm and MAC length there", lambda k: _name(k) is None)
-    lost += not_carried(usable, "names are numbers there", lambda k: k.name is not None)
-    lost += not_carried(
-        usable,
-        "remote prefixes",
-        lambda k: k.remote is not None and single_address(k.remote) is None,
-    )
-    lost += not_carried(usable, "lifetimes", lambda k: bool(k.send_lifetime or k.accept_lifetime))
-    lost += not_carried(
-        usable,
-        "local addresses, ports, VRF, NAT flags",
-        lambda k: any((k.local, k.local_port, k.remote_port, k.vrf, k.local_nat, k.remote_nat)),
-    )
     if usable:
         lost.append("the AS number 64513 is made up")
-    return Written("\n".join(lines) + "\n", tuple(lost), len(usable))
+    return Written("\n".join(lines) + "\n", usable, _CARRIES, tuple(lost))
 
 
 def _write_toml(chain: KeyChain) -> Written:
@@ -269,17 +264,14 @@ def _write_toml(chain: KeyChain) -> Written:
         transport = []
         if single_address(key.local):
             transport.append(f'    local-address = "{single_address(key.local)}"')
-        if isinstance(key.remote_port, tuple) and key.remote_port[0] == key.remote_port[1]:
-            transport.append(f"    remote-port = {key.remote_port[0]}")
         if transport:
             lines += ["  [neighbors.transport.config]", *transport]
         lines.append("")
     lost = not_carried(
         chain, "no neighbor's address, or the secret is not plain text", lambda k: k not in usable
     )
-    lost += not_carried(usable, "names are addresses there", lambda k: k.name is not None)
     lost.append("the AS numbers 64512 and 64513 are made up")
-    return Written("\n".join(lines), tuple(lost), len(usable))
+    return Written("\n".join(lines), usable, _CARRIES_TOML, tuple(lost))
 
 
 FORMAT = Format("gobgp", "GoBGP (TOML, or its command lines)", _looks_like, read_gobgp, write_gobgp)

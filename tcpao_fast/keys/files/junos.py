@@ -20,6 +20,8 @@ from tcpao_fast.keys import KeyChain, MasterKey
 from tcpao_fast.keys.addresses import network_text
 from tcpao_fast.keys.files.braces import paths, set_lines, statements
 from tcpao_fast.keys.files.entries import (
+    PEERS,
+    TOLERANCE,
     Format,
     KeyFile,
     Written,
@@ -378,6 +380,16 @@ def _moment(text: str, zone: tzinfo) -> datetime:
     return moment
 
 
+#: What the text has of keys.
+_CARRIES = PEERS | {
+    "keys for any address",
+    "options left out of the MAC",
+    "where send lifetimes begin",
+    "lifetimes without a start",
+    TOLERANCE,
+}
+
+
 def write_junos(chain: KeyChain) -> Written:
     """A chain as ``set`` lines; a key-chain for each remote side."""
     lines: list[str] = []
@@ -426,27 +438,15 @@ def write_junos(chain: KeyChain) -> Written:
     lost = not_carried(
         chain, "Junos has no such key (algorithm, MAC length or secret)", lambda k: not _fits(k)
     )
-    lost += not_carried(usable, "names are numbers there", lambda k: k.name is not None)
-    lost += not_carried(
-        usable,
-        "ports, VRF and local addresses",
-        lambda k: any((k.local, k.local_port, k.remote_port, k.vrf)),
-    )
-    lost += not_carried(
-        usable,
-        "ends of lifetimes, and accept lifetimes",
-        lambda k: bool(k.accept_lifetime or (k.send_lifetime and k.send_lifetime[1])),
-    )
     lost += not_carried(
         usable,
         "no lifetime is start-time 2000-01-01",
         lambda k: not (k.send_lifetime and k.send_lifetime[0]),
     )
-    lost += not_carried(usable, "NAT flags", lambda k: k.local_nat or k.remote_nat)
     lost += not_carried(
         moved, "start times are unique in a chain: moved by seconds", lambda k: True
     )
-    return Written("\n".join(lines) + "\n", tuple(lost), len(usable))
+    return Written("\n".join(lines) + "\n", usable, _CARRIES, tuple(lost))
 
 
 def _fits(key: MasterKey) -> bool:

@@ -21,7 +21,7 @@ from typing import Any
 
 from tcpao_fast.keys import KeyChain, MasterKey
 from tcpao_fast.keys.addresses import network_text
-from tcpao_fast.keys.files.entries import Entry, Format, KeyFile, Written
+from tcpao_fast.keys.files.entries import EVERYTHING, Entry, Format, KeyFile, Written
 from tcpao_fast.keys.lifetimes import Lifetime
 
 _FLAGS = ("exclude-options", "local-nat", "remote-nat")
@@ -127,7 +127,7 @@ def write_oneline(chain: KeyChain) -> Written:
         lines.insert(
             0, f"accept-tolerance {'forever' if math.isinf(tolerance) else int(tolerance)}"
         )
-    return Written("\n".join(lines) + "\n", ())
+    return Written("\n".join(lines) + "\n", chain, EVERYTHING)
 
 
 def _line(key: MasterKey) -> str:

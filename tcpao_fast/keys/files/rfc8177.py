@@ -19,6 +19,8 @@ from xml.etree import ElementTree
 from tcpao_fast.keys import KeyChain, MasterKey
 from tcpao_fast.keys.files.documents import parsed_json
 from tcpao_fast.keys.files.entries import (
+    LIFETIMES,
+    TOLERANCE,
     Entry,
     Format,
     KeyFile,
@@ -221,6 +223,10 @@ def _lifetime(value: dict[str, Any]) -> Lifetime | None:
     return start, None
 
 
+#: What the text has of keys.
+_CARRIES = LIFETIMES | {"keys for any address", "options left out of the MAC", TOLERANCE}
+
+
 def write_rfc8177(chain: KeyChain) -> Written:
     """A chain as one key-chain."""
     usable = [key for key in chain if key.algorithm in _WRITTEN]
@@ -236,18 +242,10 @@ def write_rfc8177(chain: KeyChain) -> Written:
     )
     lost += not_carried(
         usable,
-        "addresses, ports and VRF",
-        lambda k: any((k.local, k.remote, k.local_port, k.remote_port, k.vrf)),
-    )
-    lost += not_carried(usable, "names are numbers there", lambda k: k.name is not None)
-    lost += not_carried(usable, "MAC lengths", lambda k: not k.is_tcp_md5 and k.mac_length != 12)
-    lost += not_carried(usable, "NAT flags", lambda k: k.local_nat or k.remote_nat)
-    lost += not_carried(
-        usable,
         "lifetimes without a start begin in 1970",
         lambda k: any(one and one[0] is None for one in (k.send_lifetime, k.accept_lifetime)),
     )
-    return Written(json.dumps(document, indent=2) + "\n", tuple(lost), len(usable))
+    return Written(json.dumps(document, indent=2) + "\n", usable, _CARRIES, tuple(lost))
 
 
 def _key(number: int, key: MasterKey) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from typing import Any
 from tcpao_fast.errors import InvalidKeyError, KeyFileError
 from tcpao_fast.keys import KeyChain, MasterKey
 from tcpao_fast.keys.addresses import network_text
-from tcpao_fast.keys.files.entries import Written
+from tcpao_fast.keys.files.entries import EVERYTHING, Written
 from tcpao_fast.keys.files.times import lasting
 from tcpao_fast.keys.key_chain import overlap_problems
 from tcpao_fast.text import meant
@@ -288,7 +288,7 @@ def write_toml(chain: KeyChain, variables: Mapping[int, str] | None = None) -> W
         name = _free_name(key.name, taken)  # in a key file each is another
         table = _table(replace(key, name=name), (variables or {}).get(number))
         parts.append("\n".join(["[[key]]", *table]) + "\n")
-    return Written("\n".join(parts), ())
+    return Written("\n".join(parts), chain, EVERYTHING)
 
 
 def _free_name(name: str | None, taken: set[str]) -> str | None:
