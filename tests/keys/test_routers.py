@@ -952,6 +952,13 @@ def test_a_secret_that_was_taken_out_is_refused_by_name(form, instead, tmp_path)
         load(tmp_path, REMOVED[form].replace("<removed>", instead), form)
 
 
+def test_a_secret_in_the_place_of_a_number_is_in_no_message(tmp_path):
+    with pytest.raises(ao.KeyFileError) as caught:
+        load(tmp_path, "gobgp keychain add fabric --key 'hunter22,1,2,hmac-sha-1-96'\n", "gobgp")
+    assert "SENDID,RECVID" in str(caught.value)
+    assert "hunter22" not in str(caught.value)
+
+
 def test_one_secret_that_cannot_be_read_costs_one_key(tmp_path):
     chain = load(
         tmp_path,

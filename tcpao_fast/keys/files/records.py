@@ -124,8 +124,9 @@ class ChainKey:
 
     @property
     def where(self) -> str:
-        """For messages."""
-        return f"line {self.line} ({self.noun} {self.chain} key {self.number})"
+        """For messages, without what stands in a number's place and is none: it may be a secret."""
+        number = f" key {self.number}" if self.number.isdecimal() else ""
+        return f"line {self.line} ({self.noun} {self.chain}{number})"
 
 
 @dataclass(slots=True)
