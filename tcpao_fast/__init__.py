@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 from tcpao_fast.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from tcpao_fast.capture.packets import (
+        Packets as Packets,
+    )
     from tcpao_fast.capture.reader import (
         CaptureReader as CaptureReader,
     )
@@ -240,6 +243,7 @@ _MODULES = {
     "NoSuchKeyError": "tcpao_fast.errors",
     "NotConnectedError": "tcpao_fast.errors",
     "Outcome": "tcpao_fast.endpoint",
+    "Packets": "tcpao_fast.capture.packets",
     "Policy": "tcpao_fast.engine.policy",
     "Records": "tcpao_fast.core.wire.records",
     "RepairModeError": "tcpao_fast.errors",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import mmap
 import os
 import select
 import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -18,7 +19,7 @@ import numpy as np
 from tcpao_fast.capture.compression import decompressed, what_is_wrong
 from tcpao_fast.core.wire.records import Records
 from tcpao_fast.core.wire.scan import Scanner
-from tcpao_fast.errors import CaptureError, MissingExtraError
+from tcpao_fast.errors import CaptureError, InvalidArgumentError, MissingExtraError
 
 #: Records a chunk; its columns take 2.5 MB.
 CHUNK_RECORDS = 1 << 16
@@ -40,17 +41,7 @@ def _populate(data: mmap.mmap, start: int, end: int) -> None:
         data.madvise(_MADV_POPULATE_READ, start, end - start)
 
 
-def in_time_order(paths: Sequence[str | os.PathLike[str]]) -> list[str | os.PathLike[str]]:
-    """Captures in the order of their first packets; what has none, or cannot be read, at the end.
-
-    With standard input among them, which cannot be looked at twice, they stay as they are.
-    """
-    if len(paths) < 2 or STANDARD_STREAM in [os.fspath(path) for path in paths]:
-        return list(paths)
-    return sorted(paths, key=_first_timestamp)
-
-
-def _first_timestamp(path: str | os.PathLike[str]) -> tuple[bool, int]:
+def first_timestamp(path: str | os.PathLike[str]) -> tuple[bool, int]:
     """Whether a capture has no packet, and else the time of its first."""
     try:
         with CaptureReader(path) as reader:
@@ -69,6 +60,41 @@ def _has_more(file: BinaryIO) -> bool:
         return True
 
 
+class _Borrowed(io.RawIOBase):
+    """Reads from a file of somebody else's, which is not closed here."""
+
+    def __init__(self, file: Any) -> None:
+        # a file that has read1 gives what is there, and does not wait until all is
+        self._read = getattr(file, "read1", file.read)
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        if not hasattr(self._file, "fileno"):
+            raise io.UnsupportedOperation("fileno")
+        return int(self._file.fileno())
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._read(len(buffer))
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise InvalidArgumentError(
+                f"{name_of_file(self._file)}: gives {type(data).__name__}, not bytes; open it in "
+                "binary mode"
+            )
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def name_of_file(file: Any) -> str:
+    """A path as text; what stands for it of a file that is open."""
+    if isinstance(file, (str, os.PathLike)):
+        return os.fspath(file)
+    name = getattr(file, "name", None)
+    return name if isinstance(name, str) else f"<{type(file).__name__}>"
+
+
 class CaptureReader:
     """A capture, some consecutive records at a time, in constant memory.
 
@@ -77,8 +103,10 @@ class CaptureReader:
 
     Parameters
     ----------
-    path : path-like
-        ``-`` is standard input, read as it grows. gzip and Zstandard are looked through.
+    path : path-like, or binary file
+        ``-`` is standard input, read as it grows. gzip and Zstandard are looked through. A file
+        that is open (`io.BytesIO`, `gzip.open`, a socket's ``makefile``) is read from where it is,
+        somewhat beyond the capture's end perhaps, and not closed.
     preceding : int
         How many records came before this capture, in a stream of several.
 
@@ -97,10 +125,12 @@ class CaptureReader:
     CaptureError
         The file cannot be opened. While iterating: it is damaged, after all records before the
         damage were given.
+    InvalidArgumentError
+        The file is open in text mode.
     """
 
-    def __init__(self, path: str | os.PathLike[str], preceding: int = 0) -> None:
-        self.path = os.fspath(path)
+    def __init__(self, path: str | os.PathLike[str] | BinaryIO, preceding: int = 0) -> None:
+        self.path = name_of_file(path)
         self.read = 0
         self._preceding = preceding
         self._passed = 0  # records yielded
@@ -108,23 +138,29 @@ class CaptureReader:
         self.size: int | None = None
         self._map: mmap.mmap | None = None
         self._content: BinaryIO | None = None
+        mode = None
         try:
-            if self.path == STANDARD_STREAM:
-                self._file: BinaryIO = sys.stdin.buffer
+            if not isinstance(path, (str, os.PathLike)):
+                self._file: BinaryIO = io.BufferedReader(_Borrowed(path))
+            elif self.path == STANDARD_STREAM:
+                self._file = sys.stdin.buffer
             else:
                 self._file = Path(self.path).open("rb")  # noqa: SIM115 (closed by close)
-            status = os.fstat(self._file.fileno())
-            if not stat.S_ISDIR(status.st_mode):
+                status = os.fstat(self._file.fileno())
+                mode = status.st_mode
+            if mode is None or not stat.S_ISDIR(mode):
                 self._content = decompressed(self._file)
+        except InvalidArgumentError:
+            raise
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             raise CaptureError(self.path, getattr(error, "strerror", None) or str(error)) from error
         except MissingExtraError:
             self.close()
             raise
-        if stat.S_ISDIR(status.st_mode):
+        if mode is not None and stat.S_ISDIR(mode):
             self._file.close()
             raise CaptureError(self.path, "is a directory")
-        if stat.S_ISREG(status.st_mode) and self.path != STANDARD_STREAM:
+        if mode is not None and stat.S_ISREG(mode):
             self.size = status.st_size
             if self.size and self._content is None:
                 self._map = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)

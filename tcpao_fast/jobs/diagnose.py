@@ -9,7 +9,13 @@ from typing import BinaryIO
 
 from tcpao_fast.capture.filter import PacketFilter
 from tcpao_fast.capture.isns import IsnsLike, read_isns
-from tcpao_fast.capture.reader import in_time_order
+from tcpao_fast.capture.sources import (
+    PacketIterator,
+    PathLike,
+    Source,
+    as_sources,
+    in_time_order,
+)
 from tcpao_fast.diagnose.evidence import EvidenceCollector
 from tcpao_fast.diagnose.findings import findings_of
 from tcpao_fast.diagnose.secret_search import OpenSide, SecretSearch
@@ -17,13 +23,13 @@ from tcpao_fast.engine import Engine
 from tcpao_fast.engine.policy import Policy
 from tcpao_fast.engine.secrets import read_secrets
 from tcpao_fast.errors import KeyFileError
-from tcpao_fast.jobs.stream import PathLike, Progress, Sink, as_paths, verify_into
+from tcpao_fast.jobs.stream import Progress, Sink, verify_into
 from tcpao_fast.keys import MasterKey
 from tcpao_fast.report.results import Diagnosis, Interrupted
 
 
 def diagnose_capture(
-    path: PathLike | Sequence[PathLike],
+    path: Source | PacketIterator | Sequence[Source],
     chain: Iterable[MasterKey],
     *,
     policy: Policy | None = None,
@@ -77,7 +83,7 @@ def diagnose_capture(
 
 
 def diagnose_with(
-    path: PathLike | Sequence[PathLike],
+    path: Source | PacketIterator | Sequence[Source],
     chain: Iterable[MasterKey],
     sinks: Sequence[Sink] = (),
     *,
@@ -90,14 +96,14 @@ def diagnose_with(
     show_secrets: bool = False,
 ) -> tuple[Engine, Diagnosis]:
     """`diagnose_capture` with more sinks for the results, and the engine that gave them."""
-    paths = as_paths(path)
+    sources = as_sources(path)
     engine = Engine(chain, policy, threads)
     if isns is not None:
         engine.restore(read_isns(isns))
     collector = EvidenceCollector()
     report, damage = verify_into(
         engine,
-        in_time_order(paths),
+        in_time_order(sources),
         [collector, *sinks],
         packets=None if packet_filter is None else PacketFilter(packet_filter),
         progress=progress,

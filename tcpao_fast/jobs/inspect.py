@@ -6,17 +6,24 @@ from collections.abc import Sequence
 
 from tcpao_fast.capture.filter import PacketFilter
 from tcpao_fast.capture.output import OutputFile, require_distinct
-from tcpao_fast.capture.reader import in_time_order
+from tcpao_fast.capture.sources import (
+    PacketIterator,
+    PathLike,
+    Source,
+    as_sources,
+    in_time_order,
+    paths_of,
+)
 from tcpao_fast.diagnose.inspection import InspectionCollector, needed_keys
 from tcpao_fast.engine import Engine
 from tcpao_fast.errors import CaptureError
-from tcpao_fast.jobs.stream import PathLike, Progress, as_paths, verify_into
+from tcpao_fast.jobs.stream import Progress, verify_into
 from tcpao_fast.keys.outline import template
 from tcpao_fast.report.inspection import Inspection
 
 
 def inspect_capture(
-    path: PathLike | Sequence[PathLike],
+    path: Source | PacketIterator | Sequence[Source],
     *,
     keys: PathLike | None = None,
     threads: int = 1,
@@ -46,12 +53,12 @@ def inspect_capture(
     InvalidArgumentError, MissingExtraError
         As for `verify_capture`.
     """
-    paths = as_paths(path)
-    require_distinct([keys], paths)
+    sources = as_sources(path)
+    require_distinct([keys], paths_of(sources))
     collector = InspectionCollector()
     report, damage = verify_into(
         Engine((), None, threads),
-        in_time_order(paths),
+        in_time_order(sources),
         [collector],
         packets=None if packet_filter is None else PacketFilter(packet_filter),
         progress=progress,

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from tcpao_fast.capture.isns import IsnsLike
 from tcpao_fast.capture.output import OutputFile, require_distinct
+from tcpao_fast.capture.sources import PacketIterator, PathLike, Source, as_sources, paths_of
 from tcpao_fast.engine.policy import Policy
 from tcpao_fast.jobs.diagnose import diagnose_with
-from tcpao_fast.jobs.stream import PathLike, Progress, as_paths
+from tcpao_fast.jobs.stream import Progress
 from tcpao_fast.keys import MasterKey
 from tcpao_fast.report.html import html_page, page_template
 from tcpao_fast.report.results import Diagnosis
@@ -16,7 +17,7 @@ from tcpao_fast.report.timeline import TimeLines
 
 
 def report_capture(
-    path: PathLike | Sequence[PathLike],
+    path: Source | PacketIterator | Sequence[Source],
     chain: Iterable[MasterKey],
     output: PathLike,
     *,
@@ -53,11 +54,12 @@ def report_capture(
     """
     template = page_template()
     lines = TimeLines()
-    require_distinct([output], as_paths(path))
+    sources = as_sources(path)
+    require_distinct([output], paths_of(sources))
     file = OutputFile(output)  # first: what cannot be written is told before the work
     try:
         engine, diagnosis = diagnose_with(
-            path,
+            sources,
             chain,
             [lines],
             policy=policy,

@@ -11,11 +11,12 @@ import numpy as np
 
 from tcpao_fast.capture.output import require_distinct
 from tcpao_fast.capture.reader import CaptureReader
+from tcpao_fast.capture.sources import PathLike
 from tcpao_fast.capture.writer import PcapWriter
 from tcpao_fast.core.wire.records import Records
 from tcpao_fast.engine import Engine, Rewritten, strip
 from tcpao_fast.engine.policy import Policy
-from tcpao_fast.jobs.stream import PathLike, Progress
+from tcpao_fast.jobs.stream import Progress
 from tcpao_fast.keys import MasterKey
 from tcpao_fast.report.results import RewriteReport
 

@@ -2,41 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
 
 from tcpao_fast.capture.filter import PacketFilter
-from tcpao_fast.capture.reader import CaptureReader
+from tcpao_fast.capture.sources import Source, name_of, open_source
 from tcpao_fast.core.wire.parse import LINK_TYPES
 from tcpao_fast.core.wire.records import Records
 from tcpao_fast.engine import Engine, VerifyResult
-from tcpao_fast.errors import CaptureError, InvalidArgumentError
+from tcpao_fast.errors import CaptureError
 from tcpao_fast.report.results import CaptureReport, ConnectionTally, Interrupted
 
-PathLike = str | os.PathLike[str]
 #: Called with the capture's path, bytes read of it, and its size (None: not known).
 Progress = Callable[[str, int, int | None], None]
-
-
-def as_paths(path: PathLike | Sequence[PathLike]) -> list[PathLike]:
-    """One path, or several, as a list.
-
-    Raises
-    ------
-    InvalidArgumentError
-        It is neither.
-    """
-    paths = [path] if isinstance(path, (str, os.PathLike)) else path
-    if isinstance(paths, (bytes, bytearray)) or not isinstance(paths, Iterable):
-        raise InvalidArgumentError(f"path is {path!r}; it must be a path, or several")
-    paths = list(paths)
-    for one in paths:
-        if not isinstance(one, (str, os.PathLike)):
-            raise InvalidArgumentError(f"path is {one!r}; it must be a str or path-like")
-    return paths
 
 
 class Sink(Protocol):
@@ -48,7 +28,7 @@ class Sink(Protocol):
 
 def verify_into(
     engine: Engine,
-    paths: Iterable[PathLike],
+    sources: Iterable[Source],
     sinks: Sequence[Sink] = (),
     *,
     packets: PacketFilter | None = None,
@@ -63,9 +43,9 @@ def verify_into(
     tally = ConnectionTally(engine)
     report = CaptureReport()
     damage: CaptureError | Interrupted | None = None
-    for path in paths:
-        name = os.fspath(path)
-        stream = _records(path, report, progress)
+    for source in sources:
+        name = name_of(source)
+        stream = _records(source, report, progress)
         while damage is None:
             try:
                 records = next(stream, None)
@@ -100,9 +80,9 @@ def count_unread(report: CaptureReport, records: Records) -> None:
             report.unread[linktype] = report.unread.get(linktype, 0) + count
 
 
-def _records(path: PathLike, report: CaptureReport, progress: Progress | None) -> Iterator[Records]:
+def _records(source: Source, report: CaptureReport, progress: Progress | None) -> Iterator[Records]:
     """The records of a capture, which the report and the progress count."""
-    with CaptureReader(path, report.records) as reader:
+    with open_source(source, report.records) as reader:
         report.captures.append(reader.path)
         for records in reader:
             count = len(records)

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterable, Iterator, Sequence
 
 from tcpao_fast.capture.annotate import AnnotatedCapture
 from tcpao_fast.capture.filter import PacketFilter
 from tcpao_fast.capture.isns import IsnsLike, read_isns
 from tcpao_fast.capture.output import require_distinct
-from tcpao_fast.capture.reader import (
-    STANDARD_STREAM,
-    in_time_order,
-)
 from tcpao_fast.capture.rows import RowWriter
+from tcpao_fast.capture.sources import (
+    PacketIterator,
+    PathLike,
+    Source,
+    as_sources,
+    in_time_order,
+    is_read_once,
+    paths_of,
+)
 from tcpao_fast.capture.state import StateFile
 from tcpao_fast.diagnose.evidence import EvidenceCollector
 from tcpao_fast.diagnose.isn_search import SearchReport, find_isns
 from tcpao_fast.engine import Engine
 from tcpao_fast.engine.policy import Policy
 from tcpao_fast.errors import InvalidArgumentError
-from tcpao_fast.jobs.stream import PathLike, Progress, as_paths, verify_into
+from tcpao_fast.jobs.stream import Progress, verify_into
 from tcpao_fast.keys import MasterKey
 from tcpao_fast.report.results import CaptureReport
 
@@ -30,7 +34,7 @@ MOST_SEARCHED = 1 << 20
 
 
 def verify_capture(
-    path: PathLike | Sequence[PathLike],
+    path: Source | PacketIterator | Sequence[Source],
     chain: Iterable[MasterKey],
     *,
     policy: Policy | None = None,
@@ -49,9 +53,10 @@ def verify_capture(
 
     Parameters
     ----------
-    path : path-like, or sequence of path-like
+    path : path-like, binary file, Packets, or sequence of those
         pcap or pcapng; ``-`` is standard input. Several are taken in the order of their first
-        packets (unless one is standard input), and connections go on from file to file.
+        packets (unless one can be read but once), and connections go on from file to file. An
+        iterator of (time, bytes) is `Packets` of Ethernet.
     chain : KeyChain, or iterable of MasterKey
     policy : Policy
     threads : int
@@ -104,7 +109,8 @@ def verify_capture(
     KeyboardInterrupt
         The attribute ``report`` is the `CaptureReport` of what came before; no output is written.
     """
-    paths = as_paths(path)
+    sources = as_sources(path)
+    paths = paths_of(sources)
     if search_isn is not None:
         _check_reach(search_isn)
     require_distinct([output, annotate], [*paths, state])
@@ -124,11 +130,13 @@ def verify_capture(
             fresh.restore(known)
 
         begin(engine)
-        ordered = in_time_order(paths)
+        ordered = in_time_order(sources)
         search: SearchReport | None = None
         if search_isn is not None:
-            if STANDARD_STREAM in [os.fspath(one) for one in ordered]:
-                raise InvalidArgumentError("search_isn reads captures twice: not standard input")
+            if any(is_read_once(one) for one in ordered):
+                raise InvalidArgumentError(
+                    "search_isn reads captures twice: not standard input, open files or Packets"
+                )
             scout = Engine(chain, policy, threads, *limits)
             begin(scout)
             search = search_in(scout, ordered, search_isn, packets=packets, progress=progress)
@@ -181,7 +189,7 @@ def _outputs(
 
 def search_in(
     engine: Engine,
-    paths: Iterable[PathLike],
+    sources: Iterable[Source],
     reach: int,
     *,
     packets: PacketFilter | None = None,
@@ -189,7 +197,7 @@ def search_in(
 ) -> SearchReport:
     """Look captures through, and search the ISNs of connections whose handshake they lack."""
     collector = EvidenceCollector()
-    _, damage = verify_into(engine, paths, [collector], packets=packets)
+    _, damage = verify_into(engine, sources, [collector], packets=packets)
     if isinstance(damage, KeyboardInterrupt):
         raise damage
     return find_isns(

@@ -12,7 +12,8 @@ from wire import handshake, pair, tcp_packet
 
 import tcpao_fast as ao
 from tcpao_fast.capture.annotate import MAX_COMMENT
-from tcpao_fast.capture.reader import CaptureReader, in_time_order
+from tcpao_fast.capture.reader import CaptureReader
+from tcpao_fast.capture.sources import in_time_order
 from tcpao_fast.core.wire.pcap_write import pcapng_packets
 from tcpao_fast.engine.verdicts import MEANINGS
 
