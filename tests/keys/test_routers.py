@@ -9,6 +9,7 @@ import os
 import re
 import time
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 from random import Random
 
@@ -21,6 +22,7 @@ from tcpao_fast.cli.app import tcpao
 from tcpao_fast.keys import files
 from tcpao_fast.keys.obfuscation import type_7
 
+UTC = timezone.utc
 FIELD = Path(__file__).parents[1] / "field"
 SEVEN = type_7(b"hidden", 5).decode()
 NINE = "$9$aHGjqTz6uORmfORhSMWJGD"  # juniper
@@ -116,6 +118,27 @@ key chain KC tcp
 router bgp 65000
  neighbor 10.0.0.2 ao KC include-tcp-options
 """, [ao_key(b"aosecret", (1, 2), "10.0.0.2", send_lifetime="2026-01-01T01:00:00+01:00")], []),
+    ("cisco_xe", "NX-OS: names of algorithms as it spells them", """
+feature bgp
+key chain AO tcp
+  key 10
+    send-id 1
+    recv-id 2
+    key-string 0 aosecret
+    cryptographic-algorithm HMAC-SHA-1-96
+  key 20
+    send-id 3
+    recv-id 4
+    key-string 7 @SEVEN@
+    cryptographic-algorithm AES_128_CMAC
+router bgp 65000
+  neighbor 10.0.0.2
+    remote-as 65001
+    ao AO
+""".replace("@SEVEN@", SEVEN), [
+      ao_key(b"aosecret", (1, 2), "10.0.0.2", exclude_options=True),
+      ao_key(b"hidden", (3, 4), "10.0.0.2", algorithm="aes-128-cmac-96", exclude_options=True),
+    ], ["type 7"]),
     ("cisco_xe", "NX-OS: VRFs, templates, a prefix", """
 feature bgp
 router bgp 65000
@@ -421,7 +444,76 @@ configure {
 """, [ao_key(b"aokey", (5, 5), "10.0.0.2", algorithm="aes-128-cmac-96",
              reading="options covered"),
       ao_key(b"aokey", (5, 5), "10.0.0.2", algorithm="aes-128-cmac-96",
-             reading="options left out", exclude_options=True)], ["both are tried"]),
+             reading="options left out", exclude_options=True)],
+     ["both are tried", "says no tcp-option-number tcp-ao"]),
+    ("nokia", "the classic CLI", """
+# TiMOS-C-20.10.R1
+exit all
+configure
+#--------------------------------------------------
+echo "System Security Configuration"
+#--------------------------------------------------
+    system
+        security
+            keychain "K 1"
+                direction
+                    uni
+                        receive
+                            entry 9 key "ao secret" algorithm hmac-sha-1-96
+                                begin-time 2026/01/01 00:00:00 UTC
+                            exit
+                        exit
+                        send
+                            entry 2 key "ao secret" algorithm hmac-sha-1-96
+                                begin-time 2026/02/01 00:00:00 UTC
+                            exit
+                        exit
+                    exit
+                exit
+                tcp-option-number
+                    send tcp-ao
+                    receive tcp-ao
+                exit
+                no shutdown
+            exit
+        exit
+    exit
+#--------------------------------------------------
+echo "BGP Configuration"
+#--------------------------------------------------
+    router Base
+        bgp
+            group "peers"
+                auth-keychain "K 1"
+                neighbor 10.0.0.2
+                    peer-as 65002
+                exit
+                neighbor 10.0.0.3
+                    authentication-key "md5pw"
+                exit
+                neighbor 10.0.0.4
+                    authentication-key "Wm3" hash2
+                exit
+            exit
+        exit
+    exit
+    service
+        vprn 10 name "RED" customer 1 create
+            bgp
+                group "ce"
+                    authentication-key "redpw"
+                    neighbor 10.0.0.2
+                    exit
+                exit
+            exit
+        exit
+    exit
+exit all
+""", [ao_key(b"ao secret", (2, 9), "10.0.0.2", reading=reading, exclude_options=out,
+             send_lifetime="2026-02-01T00:00:00+00:00")
+      for reading, out in (("options covered", False), ("options left out", True))]
+     + [md5(b"md5pw", "10.0.0.3"), md5(b"redpw", "10.0.0.2", vrf="RED")],
+     ["both are tried", "encrypted (hash2)"]),
     # -- BIRD -------------------------------------------------------------------------------------
     ("bird", "constants, numbers, strings as they are, no algorithm, VRF", r"""
 define SECRET = "from \n a constant";
@@ -846,8 +938,6 @@ for _same in ("cisco_xr", "arista", "aos_cx", "huawei"):
 def wanted(fields):
     fields = dict(fields)
     if isinstance(fields.get("send_lifetime"), str):
-        from datetime import datetime
-
         fields["send_lifetime"] = (datetime.fromisoformat(fields["send_lifetime"]), None)
     return ao.MasterKey(**fields)
 
@@ -932,6 +1022,88 @@ class TestConstructs:
                 load(tmp_path, "".join(lines), form)
             except ao.KeyFileError as error:
                 assert "Error" not in str(error), error
+
+
+#: Noon of a January day, where the system's clock is an hour ahead of UTC.
+ZONES = {
+    "cisco_xe": """
+clock timezone CET 1 0
+key chain K tcp
+ key 1
+  send-id 1
+  recv-id 1
+  key-string x
+  cryptographic-algorithm hmac-sha-1
+  send-lifetime 12:00:00 Jan 10 2026 infinite
+""",
+    "cisco_xr": """
+clock timezone CET Europe/Paris
+key chain K
+ key 1
+  key-string clear x
+  cryptographic-algorithm HMAC-SHA1-96
+  send-lifetime 12:00:00 january 10 2026 infinite
+tcp ao
+ keychain K
+  key 1 SendID 1 ReceiveID 1
+router bgp 1
+ neighbor 10.0.0.2
+  ao K include-tcp-options enable
+""",
+    "arista": """
+clock timezone Europe/Paris
+management security
+   session shared-secret profile P
+      secret 1 0 x transmit-lifetime 2026-01-10 12:00:00 infinite local-time
+router bgp 65000
+   neighbor 10.0.0.2 password shared-secret profile P algorithm hmac-sha1-96
+""",
+    "huawei": """
+clock timezone CET add 01:00:00
+keychain K mode absolute
+ key-id 1
+  algorithm hmac-sha1-12
+  algorithm aes-128-cmac-96
+  key-string plain x
+  send-time 12:00 2026-01-10 to 12:00 2027-01-10
+tcp ao A
+ binding keychain K
+ key-id 1
+  send-id 1 receive-id 1
+bgp 1
+ peer 10.0.0.2 tcp-ao policy A
+""",
+    "fortios": """
+config system global
+    set timezone "Europe/Paris"
+end
+config router key-chain
+    edit K
+        config key
+            edit 1
+                set key-string x
+                set algorithm hmac-sha1
+                set send-lifetime 12:00:00 10 01 2026 infinite
+            next
+        end
+    next
+end
+config router bgp
+    config neighbor
+        edit 10.0.0.2
+            set auth-options K
+        next
+    end
+end
+""",
+}
+
+
+@pytest.mark.parametrize("form", ZONES)
+def test_lifetimes_are_in_the_zone_of_the_systems_clock(form, tmp_path):
+    chain = load(tmp_path, ZONES[form], form)
+    assert {key.send_lifetime[0] for key in chain} == {datetime(2026, 1, 10, 11, tzinfo=UTC)}
+    assert not any("UTC" in note for note in chain.notes)
 
 
 REMOVED = {

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import datetime, timezone, tzinfo
 
 from tcpao_fast.keys.files.entries import Format, KeyFile
 from tcpao_fast.keys.files.neighbors import Neighbors
@@ -26,6 +26,7 @@ from tcpao_fast.keys.files.records import (
     users,
 )
 from tcpao_fast.keys.files.sections import Line, lines_of, section
+from tcpao_fast.keys.files.times import router_zone
 from tcpao_fast.keys.lifetimes import Lifetime
 
 _ALGORITHMS: Mapping[str, tuple[str, int]] = {
@@ -83,13 +84,14 @@ class _Neighbors(Neighbors):
 def read_arista(text: str) -> KeyFile:
     """The keys of an EOS configuration."""
     found = KeyFile()
+    zone = router_zone(text)
     keys: list[ChainKey] = []
     tables: list[Neighbors] = []
     for line in lines_of(text, _SECTIONS):
         if line.begins("management", "security"):
             for profile in line.inside:
                 if profile.begins("session", "shared-secret", "profile"):
-                    keys += _profile(profile, found)
+                    keys += _profile(profile, found, zone)
         elif line.begins("router", "bgp"):
             tables.append(_Neighbors())
             tables[-1].read(line.inside)
@@ -115,8 +117,10 @@ def read_arista(text: str) -> KeyFile:
     return found
 
 
-def _profile(line: Line, found: KeyFile) -> list[ChainKey]:
-    """``secret NUMBER [TYPE] SECRET [receive-lifetime L] [transmit-lifetime L]``."""
+def _profile(line: Line, found: KeyFile, zone: tzinfo | None) -> list[ChainKey]:
+    """``secret NUMBER [TYPE] SECRET [receive-lifetime L] [transmit-lifetime L] [local-time]``;
+    times are UTC without the last word.
+    """
     keys = []
     for one in line.inside:
         words = one.words
@@ -129,12 +133,17 @@ def _profile(line: Line, found: KeyFile) -> list[ChainKey]:
             key.send_id = key.recv_id = int(words[1])
         rest = " ".join(words[at:])
         pieces = re.split(r"(receive-lifetime|transmit-lifetime|local-time)\s*", rest)
+        is_local = "local-time" in pieces
+        if is_local and zone is None:
+            found.notes.append(f"{key.where}: local-time is taken as UTC")
         named = dict(zip(pieces[1::2], pieces[2::2], strict=False))
         for name, ours in (
             ("receive-lifetime", "accept_lifetime"), ("transmit-lifetime", "send_lifetime"),
         ):  # fmt: skip
             try:
-                lifetime = _lifetime(named.get(name, pieces[0]))
+                lifetime = _lifetime(
+                    named.get(name, pieces[0]), (is_local and zone) or timezone.utc
+                )
             except ValueError:
                 found.problems.append(f"{key.where}: {name} is not infinite, or START END")
                 continue
@@ -144,18 +153,18 @@ def _profile(line: Line, found: KeyFile) -> list[ChainKey]:
     return keys
 
 
-def _lifetime(text: str) -> Lifetime | None:
+def _lifetime(text: str, zone: tzinfo) -> Lifetime | None:
     words = text.split()
     if not words or words == ["infinite"]:
         return None
-    start = _moment(" ".join(words[:2]))
-    return start, None if words[2:] in ([], ["infinite"]) else _moment(" ".join(words[2:4]))
+    start = _moment(" ".join(words[:2]), zone)
+    return start, None if words[2:] in ([], ["infinite"]) else _moment(" ".join(words[2:4]), zone)
 
 
-def _moment(text: str) -> datetime:
+def _moment(text: str, zone: tzinfo) -> datetime:
     for form in _DATES:
         try:
-            return datetime.strptime(text, form).replace(tzinfo=timezone.utc)
+            return datetime.strptime(text, form).replace(tzinfo=zone)
         except ValueError:
             continue
     raise ValueError(text)

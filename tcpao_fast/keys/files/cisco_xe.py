@@ -42,6 +42,9 @@ _ALGORITHMS: Mapping[str, tuple[str, int]] = {
     "hmac-sha-1": ("hmac-sha-1-96", 12),
     "hmac-sha1": ("hmac-sha-1-96", 12),
     "aes-128-cmac": ("aes-128-cmac-96", 12),
+    "hmac-sha-1-96": ("hmac-sha-1-96", 12),
+    "hmac-sha1-96": ("hmac-sha-1-96", 12),
+    "aes-128-cmac-96": ("aes-128-cmac-96", 12),
     "hmac-sha-256": ("hmac(sha256)", 16),
     "hmac-sha256": ("hmac(sha256)", 16),
 }
@@ -104,6 +107,10 @@ class _Assembly(Assembly):
         return [("options covered", True), ("options left out", False)]
 
 
+def _fold(name: str) -> str:
+    return name.lower().replace("_", "-")
+
+
 def read_cisco_xe(text: str) -> KeyFile:
     """The keys of an IOS, IOS XE or NX-OS configuration."""
     found = KeyFile()
@@ -121,7 +128,7 @@ def read_cisco_xe(text: str) -> KeyFile:
         elif line.begins("mpls", "ldp", "neighbor") or line.begins("ip", "msdp"):
             others += _of_other_protocol(line)
     peers = [peer for table in tables for peer in table.resolved()]
-    assembly = _Assembly(found, Dialect(_ALGORITHMS, covered=False))
+    assembly = _Assembly(found, Dialect(_ALGORITHMS, _fold, covered=False))
     assembly.passwords([*peers, *others])
     used = users(peers)
     for chain in dict.fromkeys(key.chain for key in keys):

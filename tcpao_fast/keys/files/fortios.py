@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timezone, tzinfo
 
 from tcpao_fast.keys.files.entries import Format, KeyFile
 from tcpao_fast.keys.files.records import (
@@ -24,7 +25,7 @@ from tcpao_fast.keys.files.records import (
     refused,
     users,
 )
-from tcpao_fast.keys.files.times import lasting, router_moment
+from tcpao_fast.keys.files.times import lasting, named_zone, router_moment
 from tcpao_fast.keys.lifetimes import Lifetime
 
 _ALGORITHMS: Mapping[str, tuple[str, int]] = {
@@ -150,21 +151,37 @@ def read_fortios(text: str) -> KeyFile:
         found.problems.append(str(error))
         return found
     assembly = _Assembly(found, Dialect(_ALGORITHMS, is_strict=False))
-    _domain(root, None, assembly)
+    zone = _zone(root)
+    _domain(root, None, assembly, zone)
     for domain in root.entries("vdom"):
-        _domain(domain, None if domain.name == ("root",) else domain.name[0], assembly)
+        _domain(domain, None if domain.name == ("root",) else domain.name[0], assembly, zone)
     if any(key.fields.get("reading") for key in found.entries):
         found.notes.append(
             "whether FortiOS covers TCP options is not documented: both readings are tried"
         )
-    if any("send_lifetime" in key.fields or "accept_lifetime" in key.fields
-           for key in found.entries):  # fmt: skip
+    has_lifetimes = any(
+        {"send_lifetime", "accept_lifetime"} & {*key.fields} for key in found.entries
+    )
+    if has_lifetimes and zone is None:
         found.notes.append("lifetimes are taken as UTC")
     assembly.finish()
     return found
 
 
-def _domain(domain: _Table, vdom: str | None, assembly: Assembly) -> None:
+def _zone(root: _Table) -> tzinfo | None:
+    """``set timezone "Europe/Paris"``; older releases number their zones."""
+    places = [root, root.inside.get(("global",), root)]
+    for place in places:
+        table = place.inside.get(("system", "global"))
+        words, _ = table.settings.get("timezone", ([], 0)) if table is not None else ([], 0)
+        if words:
+            return named_zone(words[0])
+    return None
+
+
+def _domain(
+    domain: _Table, vdom: str | None, assembly: Assembly, zone: tzinfo | None = None
+) -> None:
     """The keys of one virtual domain; its chains are its own."""
     found = assembly.found
     bgp = domain.inside.get(("router", "bgp"))
@@ -173,7 +190,7 @@ def _domain(domain: _Table, vdom: str | None, assembly: Assembly) -> None:
         key
         for chain in domain.entries("router", "key-chain")
         for entry in chain.entries("key")
-        if (key := _key(chain, entry, found)) is not None
+        if (key := _key(chain, entry, found, zone or timezone.utc)) is not None
     ]
     assembly.passwords(peers)
     used = users(peers)
@@ -228,7 +245,7 @@ def _secret(words: list[str]) -> Secret:
     return refused(words[0]) or plain(words[0])
 
 
-def _key(chain: _Table, entry: _Table, found: KeyFile) -> ChainKey | None:
+def _key(chain: _Table, entry: _Table, found: KeyFile, zone: tzinfo) -> ChainKey | None:
     key = ChainKey(chain.name[0], entry.name[0], entry.line)
     key.algorithm = " ".join(entry.settings.get("algorithm", ([_DEFAULT], 0))[0])
     if key.number.isdecimal():
@@ -241,23 +258,23 @@ def _key(chain: _Table, entry: _Table, found: KeyFile) -> ChainKey | None:
         if not words:
             continue
         try:
-            key.lifetimes[name.replace("-", "_")] = _lifetime(words)
+            key.lifetimes[name.replace("-", "_")] = _lifetime(words, zone)
         except (ValueError, IndexError, OverflowError):
             found.problems.append(f"line {line}: {name} is not START and seconds, END or infinite")
             return None
     return key
 
 
-def _lifetime(words: list[str]) -> Lifetime:
+def _lifetime(words: list[str], zone: tzinfo) -> Lifetime:
     """HH:MM:SS DAY MONTH YEAR, and then seconds, ``infinite`` or a moment of the same form."""
-    start = router_moment(words[:4])
+    start = router_moment(words[:4], zone)
     rest = words[4:]
     if not rest or rest[0].lower().startswith("infinit"):
         return start, None
     if len(rest) == 1:
         seconds = int(rest[0])
         return (start, None) if seconds >= _FOREVER else lasting(start, seconds)
-    return start, router_moment(rest)
+    return start, router_moment(rest, zone)
 
 
 FORMAT = Format("fortios", "FortiOS (router key-chain, router bgp)", _looks_like, read_fortios)

@@ -129,10 +129,12 @@ def _add(assembly: Assembly, key: ChainKey, elsewhere: set[str]) -> None:
     if key.chain in elsewhere:
         notes.append(f"{key.where}: the key chain is another protocol's: left out")
     elif (key.algorithm or "").lower() not in _ALGORITHMS:
-        notes.append(
-            f"{key.where}: cryptographic-algorithm {key.algorithm or 'is missing'} is not "
-            "TCP-AO's: left out"
+        said = (
+            f"cryptographic-algorithm {key.algorithm} is not TCP-AO's"
+            if key.algorithm
+            else "states no cryptographic-algorithm"
         )
+        notes.append(f"{key.where}: {said}: left out")
     elif key.secret is None:
         assembly.found.problems.append(f"{key.where}: lacks key-string")
     elif not key.number.isdecimal() or int(key.number) > 255:

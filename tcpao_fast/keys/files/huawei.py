@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import datetime, timezone, tzinfo
 
 from tcpao_fast.keys.files.entries import Format, KeyFile
 from tcpao_fast.keys.files.records import (
@@ -26,6 +26,7 @@ from tcpao_fast.keys.files.records import (
     users,
 )
 from tcpao_fast.keys.files.sections import Line, lines_of, section
+from tcpao_fast.keys.files.times import router_zone
 from tcpao_fast.keys.lifetimes import Lifetime
 
 _ALGORITHMS: Mapping[str, tuple[str, int]] = {
@@ -77,12 +78,13 @@ def _secret(text: str) -> Secret:
 def read_huawei(text: str) -> KeyFile:
     """The keys of a VRP configuration."""
     found = KeyFile()
+    zone = router_zone(text)
     keys: list[ChainKey] = []
     ids: dict[str, tuple[str, dict[str, tuple[int, int]]]] = {}
     peers: list[Peer] = []
     for line in lines_of(text, _SECTIONS, ("#", "!")):
         if line.head == "keychain" and len(line.words) > 1:
-            keys += _keychain(line, found)
+            keys += _keychain(line, found, zone)
         elif line.begins("tcp", "ao") and len(line.words) > 2:
             ids[line.words[2]] = _ids(line)
         elif line.head == "bgp":
@@ -109,7 +111,7 @@ def read_huawei(text: str) -> KeyFile:
     return found
 
 
-def _keychain(line: Line, found: KeyFile) -> list[ChainKey]:
+def _keychain(line: Line, found: KeyFile, zone: tzinfo | None) -> list[ChainKey]:
     keys = []
     for one in line.inside:
         if one.head == "receive-tolerance" and len(one.words) > 1 and one.words[1].isdecimal():
@@ -125,26 +127,31 @@ def _keychain(line: Line, found: KeyFile) -> list[ChainKey]:
                 key.secret = _secret(below.behind(1))
             elif below.head in ("send-time", "receive-time"):
                 ours = "send_lifetime" if below.head == "send-time" else "accept_lifetime"
+                is_utc = "utc" in below.lowered
+                if zone is None and not is_utc:
+                    found.notes.append(f"line {below.number}: {below.head} is taken as UTC")
                 try:
-                    key.lifetimes[ours] = _lifetime(below.words[1:])
+                    key.lifetimes[ours] = _lifetime(
+                        below.words[1:], timezone.utc if is_utc or zone is None else zone
+                    )
                 except (ValueError, IndexError):
                     found.notes.append(f"line {below.number}: {below.head} is not read")
     return keys
 
 
-def _lifetime(words: tuple[str, ...]) -> Lifetime:
-    """``[utc] HH:MM YYYY-MM-DD to HH:MM YYYY-MM-DD``, taken as UTC."""
+def _lifetime(words: tuple[str, ...], zone: tzinfo) -> Lifetime:
+    """``[utc] HH:MM YYYY-MM-DD to HH:MM YYYY-MM-DD``."""
     words = tuple(word for word in words if word.lower() not in ("utc", "lmt"))
     start, middle, end = words[:2], words[2], words[3:5]
     if middle.lower() != "to":
         raise ValueError(middle)
-    return _moment(start), _moment(end)
+    return _moment(start, zone), _moment(end, zone)
 
 
-def _moment(words: tuple[str, ...]) -> datetime:
+def _moment(words: tuple[str, ...], zone: tzinfo) -> datetime:
     form = "%H:%M:%S" if words[0].count(":") == 2 else "%H:%M"
     moment = datetime.strptime(" ".join(words), f"{form} %Y-%m-%d")
-    return moment.replace(tzinfo=timezone.utc)
+    return moment.replace(tzinfo=zone)
 
 
 def _ids(line: Line) -> tuple[str, dict[str, tuple[int, int]]]:

@@ -10,7 +10,6 @@ is deactivated is not there; groups (``apply-groups``) are applied, with wildcar
 from __future__ import annotations
 
 import re
-import zoneinfo
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta, timezone, tzinfo
@@ -38,6 +37,7 @@ from tcpao_fast.keys.files.records import (
     junos,
     users,
 )
+from tcpao_fast.keys.files.times import named_zone
 
 _ALGORITHMS: Mapping[str, tuple[str, int]] = {
     "hmac-sha-1-96": ("hmac-sha-1-96", 12),
@@ -261,13 +261,12 @@ def _zone(text: str, found: KeyFile) -> tzinfo:
     match = re.search(r"(?m)^\s*(?:set system )?time-zone ([\w/+-]+);?\s*$", text)
     if match is None:
         return timezone.utc
-    try:
-        return zoneinfo.ZoneInfo(match[1])
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+    zone = named_zone(match[1])
+    if zone is None:
         found.notes.append(
             f"time-zone {match[1]} is not known here: start-times without an offset count as UTC"
         )
-        return timezone.utc
+    return zone or timezone.utc
 
 
 def _keys(facts: _Facts, found: KeyFile, zone: tzinfo) -> list[ChainKey]:

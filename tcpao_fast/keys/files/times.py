@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zoneinfo
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone, tzinfo
 
@@ -36,13 +37,29 @@ def offset(hours: str, minutes: str = "0") -> tzinfo:
     return timezone(timedelta(hours=int(hours), minutes=sign * int(minutes)))
 
 
-def router_zone(text: str) -> tzinfo | None:
-    """The offset that a configuration states with ``clock timezone NAME HOURS [MINUTES]``."""
-    match = re.search(r"(?im)^\s*clock timezone (\S+) ([+-]?\d{1,2})(?: (\d{1,2}))?\s*$", text)
-    if match is None:
-        return None
+def named_zone(name: str) -> tzinfo | None:
+    """``Europe/Paris``; None where no such zone is known here."""
     try:
-        return offset(match[2], match[3] or "0")
+        return zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        return None
+
+
+def router_zone(text: str) -> tzinfo | None:
+    """The zone that a configuration states: ``clock timezone CET 1 0`` (IOS), ``clock timezone CET
+    Europe/Paris`` (IOS XR), ``clock timezone Europe/Paris`` (EOS), ``clock timezone BJ add
+    08:00:00`` (VRP).
+    """
+    match = re.search(r"(?im)^\s*clock timezone (\S.*?)\s*$", text)
+    words = match[1].split() if match else []
+    named = next((word for word in words if "/" in word), None)
+    if named is not None:
+        return named_zone(named)
+    try:
+        if len(words) == 3 and words[1] in ("add", "minus"):
+            hours, minutes = words[2].split(":")[:2]
+            return offset(hours if words[1] == "add" else f"-{hours}", minutes)
+        return offset(*words[1:3]) if len(words) in (2, 3) else None
     except ValueError:
         return None
 
