@@ -360,6 +360,30 @@ protocols {
 }
 """, [md5(b"wildpw", "10.0.0.2"), md5(b"wildpw", "10.1.0.0/16"), md5(b"wildpw", "10.2.0.0/16")],
      []),
+    ("junos", "a part of a configuration", """
+group ext {
+    neighbor 10.0.0.2 {
+        peer-as 65002;
+        authentication-key "partpw"; ## SECRET-DATA
+    }
+    neighbor 10.0.0.3 {
+        authentication-algorithm ao;
+        authentication-key-chain KC;
+    }
+}
+key-chain KC {
+    key 1 {
+        secret aosecret;
+        algorithm ao;
+        ao-attribute {
+            send-id 1;
+            recv-id 2;
+            tcp-ao-option enabled;
+            cryptographic-algorithm hmac-sha-1-96;
+        }
+    }
+}
+""", [md5(b"partpw", "10.0.0.2"), ao_key(b"aosecret", (1, 2), "10.0.0.3")], []),
     ("junos", "a chain that is used for TCP-MD5", """
 set security authentication-key-chains key-chain KC key 0 secret first
 set security authentication-key-chains key-chain KC key 0 start-time "2026-1-1.00:00:00 +0000"
@@ -596,6 +620,9 @@ neighbor 10.0.0.5 {
 """, [md5(b"templatepw", "10.0.0.2", local="10.0.0.1"), md5(b"base", "10.0.0.3"),
       ao_key(b"aosecret", (7, 7), "10.0.0.4"),
       ao_key(b"other", (8, 8), "10.0.0.5", algorithm="aes-128-cmac-96")], []),
+    ("exabgp", "one line each",
+     "template { neighbor t { md5-password tpl; } }\nneighbor 10.0.0.2 { inherit t; peer-as 2; }\n",
+     [md5(b"tpl", "10.0.0.2")], []),
     # -- VyOS -------------------------------------------------------------------------------------
     ("vyos", "set lines: groups, VRFs, ranges", """
 set protocols bgp system-as 65000
@@ -616,6 +643,22 @@ protocols {
 }
 // vyos-config-version: "bgp@5"
 """, [md5(b"bootpw", "10.0.0.2", local="10.0.0.1")], []),
+    ("vyos", "as show configuration has it", """
+protocols {
+    bgp {
+        neighbor 10.0.0.2 {
+            password "pw1"
+        }
+        neighbor 10.0.0.3 {
+            peer-group "G"
+        }
+        peer-group G {
+            password "gpw"
+        }
+        system-as "65001"
+    }
+}
+""", [md5(b"pw1", "10.0.0.2"), md5(b"gpw", "10.0.0.3")], []),
     # -- RouterOS ---------------------------------------------------------------------------------
     ("routeros", "7 and 6, continued lines, what is disabled", """
 # 2026-01-01 by RouterOS 7.16
@@ -630,6 +673,16 @@ add name=c remote-address=10.0.0.4 tcp-md5-key=\\
 add name=x password=ppp
 """, [md5(b"sp ace", "10.0.0.2", local="10.0.0.1", vrf="RED"), md5(b"six", "10.0.0.4")],
      ["is disabled"]),
+    ("routeros", "templates", """
+/routing bgp template
+set default as=65001 tcp-md5-key=tplpw
+add name=other tcp-md5-key=otherpw
+/routing/bgp/connection
+add name=p1 remote.address=10.0.0.2/32 templates=default
+add name=p2 remote.address=10.0.0.3 templates=other,default
+add name=p3 remote.address=10.0.0.4 templates=default tcp-md5-key=own
+add name=p4 remote.address=10.0.0.5 templates=default tcp-md5-key=""
+""", [md5(b"tplpw", "10.0.0.2"), md5(b"otherpw", "10.0.0.3"), md5(b"own", "10.0.0.4")], []),
     # -- FortiOS ----------------------------------------------------------------------------------
     ("fortios", "key chains, groups, ranges, what is deleted", """
 config router key-chain

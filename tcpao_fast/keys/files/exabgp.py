@@ -33,8 +33,10 @@ _ALGORITHMS: Mapping[str, tuple[str, int]] = {
 
 def _looks_like(text: str) -> bool:
     return bool(
-        re.search(r"(?m)^\s*neighbor \S+ \{", text)
-        and re.search(r"(?m)^\s*(md5(-password)? |tcp-ao\b|router-id |local-as |peer-as )", text)
+        re.search(r"(?m)(?:^|[{;])\s*neighbor \S+ \{", text)
+        and re.search(
+            r"(?m)(?:^|[{;])\s*(md5(-password)? |tcp-ao\b|router-id |local-as |peer-as )", text
+        )
         and not re.search(r"(?m)^\s*tcp md5sig |^AS \d+\s*$", text)
     )
 

@@ -69,7 +69,7 @@ Path = tuple[str, ...]
 
 def _looks_like(text: str) -> bool:
     return bool(
-        re.search(r"\bauthentication-key-chains?\b|\bao-attribute\b", text)
+        re.search(r"\bauthentication-key-chains?\b|\bao-attribute\b|\bauthentication-key .*;", text)
         or re.search(
             r"(?m)^\s*set (protocols|routing-instances \S+ protocols) (bgp|ldp|msdp)\b", text
         )
@@ -200,11 +200,24 @@ def _facts(text: str) -> _Facts:
         for words, line in paths(statements(text)):
             if "inactive:" in words:
                 continue
-            facts.take(tuple(word for word in words if word != "protect:"), line)
+            facts.take(_placed(tuple(word for word in words if word != "protect:")), line)
     for words in facts.inactive:
         facts.drop(words)
     facts.apply_groups()
     return facts
+
+
+#: Where what begins so stands, in what `show configuration protocols bgp` and the like print.
+_PARTS: Mapping[str, Path] = {
+    "group": ("protocols", "bgp"),
+    "bgp": ("protocols",),
+    "key-chain": ("security", "authentication-key-chains"),
+    "authentication-key-chains": ("security",),
+}
+
+
+def _placed(words: Path) -> Path:
+    return (*_PARTS.get(words[0], ()), *words) if words else words
 
 
 def _whole(words: Path) -> Path:

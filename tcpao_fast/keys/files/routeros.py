@@ -1,14 +1,25 @@
-"""MikroTik RouterOS 6 and 7: ``tcp-md5-key`` of BGP's connections and peers, as in ``/export``."""
+"""MikroTik RouterOS 6 and 7: ``tcp-md5-key`` of BGP's connections, of the templates that they name,
+and of peers, as in ``/export``.
+"""
 
 from __future__ import annotations
 
 import re
 
 from tcpao_fast.keys.files.entries import Format, KeyFile
-from tcpao_fast.keys.files.records import Assembly, Dialect, Peer, is_address, plain, refused
+from tcpao_fast.keys.files.records import (
+    Assembly,
+    Dialect,
+    Peer,
+    inherited,
+    is_address,
+    plain,
+    refused,
+)
 
 _PAIR = re.compile(r"""([\w.-]+)=(?:"((?:[^"\\]|\\.)*)"|(\S*))""")
-_MENUS = ("/routing bgp connection", "/routing bgp peer")
+_TEMPLATES = "/routing bgp template"
+_MENUS = ("/routing bgp connection", "/routing bgp peer", _TEMPLATES)
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 
 
@@ -20,10 +31,12 @@ def read_routeros(text: str) -> KeyFile:
     """The keys of a RouterOS export."""
     found = KeyFile()
     peers: dict[str, Peer] = {}
+    templates: dict[str, Peer] = {}
     menu = ""
     for number, line in _joined(text):
         stripped = line.strip()
         if stripped.startswith("/"):
+            stripped = re.sub(r"^/routing/bgp/", "/routing bgp ", stripped)
             menu = next((one for one in _MENUS if stripped.startswith(one)), "")
             stripped = stripped[len(menu) :].strip() if menu else ""
         if not menu or not re.match(r"(add|set)\b", stripped):
@@ -34,24 +47,31 @@ def read_routeros(text: str) -> KeyFile:
             continue
         name = pairs.get("name", f"line {number}")
         match = re.match(r"set \[?\s*(?:find name=)?\"?([^\s\"\]]+)", stripped)
-        if match and match[1] in peers:
+        known = templates if menu == _TEMPLATES else peers
+        # the template "default" is there from the start
+        if match and (match[1] in known or menu == _TEMPLATES):
             name = match[1]
-        peer = peers.setdefault(name, Peer("", number, noun="connection"))
+        peer = known.setdefault(name, Peer("", number, noun="connection"))
+        if pairs.get("templates"):
+            peer.inherits = pairs["templates"].split(",")
         peer.name = pairs.get("remote.address", pairs.get("remote-address", peer.name))
         if pairs.get("tcp-md5-key"):
             key = pairs["tcp-md5-key"]
             peer.settings["password"] = refused(key) or plain(key)
+        elif "tcp-md5-key" in pairs:
+            peer.settings["password"] = None
         local = pairs.get("local.address", pairs.get("update-source", ""))
         if is_address(local):
             peer.settings["local"] = local
         if pairs.get("vrf", "main") != "main":
             peer.vrf = pairs["vrf"]
+    listed = [inherited(peer, templates) for peer in peers.values()]
     found.notes += [
         f"line {peer.line}: has no address (remote.address): left out"
-        for peer in peers.values()
+        for peer in listed
         if peer.settings.get("password") and not is_address(peer.name)
     ]
-    Assembly(found, Dialect({})).passwords(peers.values())
+    Assembly(found, Dialect({})).passwords(listed)
     return found
 
 

@@ -23,6 +23,9 @@ def _looks_like(text: str) -> bool:
         re.search(r"(?m)^\s*(?:\S+[#$]\s*)?set (vrf name \S+ )?protocols bgp (\d+ )?"
                   r"(neighbor|peer-group|listen|system-as|parameters) ", text)
         or re.search(r"(?m)^// vyos-config-version|^/\* === vyatta-config-version", text)
+        # braces as in Junos, without its semicolons
+        or (re.search(r"(?m)^\s*protocols \{\s*$", text)
+            and re.search(r"(?m)^\s*bgp (\d+ )?\{\s*$", text) and not re.search(r"(?m);\s*$", text))
     )  # fmt: skip
 
 
