@@ -139,6 +139,15 @@ router bgp 65000
       ao_key(b"aosecret", (1, 2), "10.0.0.2", exclude_options=True),
       ao_key(b"hidden", (3, 4), "10.0.0.2", algorithm="aes-128-cmac-96", exclude_options=True),
     ], ["type 7"]),
+    ("cisco_xe", "NX-OS: what show running-config bgp prints", """
+router bgp 65000
+  template peer P
+    password 0 tplpw
+  neighbor 10.0.0.2
+    password 3 9125d59c18a9b015
+  neighbor 10.0.0.3
+    inherit peer P
+""", [md5(b"tplpw", "10.0.0.3")], ["encrypted (type 3)"]),
     ("cisco_xe", "NX-OS: VRFs, templates, a prefix", """
 feature bgp
 router bgp 65000

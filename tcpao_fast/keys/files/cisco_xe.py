@@ -74,6 +74,9 @@ def _looks_like(text: str) -> bool:
         or re.search(r"(?im)^\s*(mpls ldp neighbor|ip msdp( vrf \S+)? password) ", text)
         or re.search(r"(?im)^\s*(address-family ipv[46] vrf|template peer-(session|policy)) ", text)
         or re.search(r"(?im)^\s*neighbor \S+ password [07] \S|^line (con|vty) 0", text)
+        # NX-OS
+        or re.search(r"(?im)^\s*(inherit|template) peer \S|^\s+password 3 [0-9a-f]+\s*$", text)
+        or re.search(r"(?im)^  +password 7 [0-9a-f]{4,}\s*$|^!Command: show running", text)
         or re.search(r"(?im)^(version 1\d\.\d|boot-start-marker|feature bgp)\b", text)
     )
 
