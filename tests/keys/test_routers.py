@@ -1381,7 +1381,10 @@ class TestMasterKey:
 
 
 def test_the_table_in_the_docs_has_every_construct_and_format():
-    text = (Path(__file__).parents[2] / "docs" / "routers.md").read_text()
+    page = Path(__file__).parents[2] / "docs" / "routers.md"
+    if not page.exists():
+        pytest.skip("the tests run away from the checkout: there is no docs/routers.md")
+    text = page.read_text()
     said = set(re.findall(r"^\| `(\w+)` \| ([^|]+?) \|$", text, re.MULTILINE))
     assert said == {(form, what) for form, what, *_ in CASES}
     formats = dict(re.findall(r"^\| `(\w+)` \| [^|]+ \| (yes|no) \| ", text, re.MULTILINE))
