@@ -108,11 +108,7 @@ def read_arista(text: str) -> KeyFile:
         for algorithm in dict.fromkeys(peer.settings.get("algorithm") for peer in listed):
             of_it = [peer for peer in listed if peer.settings.get("algorithm") == algorithm]
             assembly.chain_key(replace(key, algorithm=algorithm), of_it)
-    found.notes += [
-        f"{listed[0].where}: names the profile {chain}, which is not in the file"
-        for chain, listed in used.items()
-        if chain not in {key.chain for key in keys}
-    ]
+    assembly.note_missing(used, (key.chain for key in keys), "the profile")
     assembly.finish()
     return found
 

@@ -27,10 +27,12 @@ from tcpao_fast.keys.files.entries import (
 )
 from tcpao_fast.keys.files.neighbors import Neighbors
 from tcpao_fast.keys.files.records import (
+    BOTH_READINGS,
     Assembly,
     ChainKey,
     Dialect,
     Peer,
+    dashed,
     is_address,
     typed,
     users,
@@ -107,11 +109,7 @@ class _Assembly(Assembly):
             f"{key.where}: include-tcp-options is said for {who} alone: releases differ in what "
             "that means, so both readings are tried: options covered, and left out of the MAC"
         )
-        return [("options covered", True), ("options left out", False)]
-
-
-def _fold(name: str) -> str:
-    return name.lower().replace("_", "-")
+        return BOTH_READINGS
 
 
 def read_cisco_xe(text: str) -> KeyFile:
@@ -131,7 +129,7 @@ def read_cisco_xe(text: str) -> KeyFile:
         elif line.begins("mpls", "ldp", "neighbor") or line.begins("ip", "msdp"):
             others += _of_other_protocol(line)
     peers = [peer for table in tables for peer in table.resolved()]
-    assembly = _Assembly(found, Dialect(_ALGORITHMS, _fold, covered=False))
+    assembly = _Assembly(found, Dialect(_ALGORITHMS, dashed, covered=False))
     assembly.passwords([*peers, *others])
     used = users(peers)
     for chain in dict.fromkeys(key.chain for key in keys):
@@ -141,18 +139,10 @@ def read_cisco_xe(text: str) -> KeyFile:
             )
     for key in keys:
         assembly.chain_key(key, used.get(key.chain, []))
-    _note_missing(found, used, {key.chain for key in keys})
+    assembly.note_missing(used, (key.chain for key in keys))
     note_zone(keys, found, zone)
     assembly.finish()
     return found
-
-
-def _note_missing(found: KeyFile, used: Mapping[str, list[Peer]], known: set[str]) -> None:
-    found.notes.extend(
-        f"{listed[0].where}: names key chain {chain}, which is not in the file"
-        for chain, listed in used.items()
-        if chain not in known
-    )
 
 
 def _of_other_protocol(line: Line) -> list[Peer]:

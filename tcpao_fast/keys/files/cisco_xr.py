@@ -167,11 +167,7 @@ def read_cisco_xr(text: str) -> KeyFile:
     assembly.passwords([*peers, *others])
     used = users([*peers, *others])
     _add_keys(assembly, keys, ids, used)
-    found.notes.extend(
-        f"{listed[0].where}: names key chain {chain}, which is not in the file"
-        for chain, listed in used.items()
-        if chain not in {key.chain for key in keys}
-    )
+    assembly.note_missing(used, (key.chain for key in keys))
     note_zone(keys, found, zone)
     assembly.finish()
     return found

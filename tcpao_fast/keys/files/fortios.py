@@ -137,11 +137,6 @@ def _tables(text: str) -> _Table:
     return root
 
 
-class _Assembly(Assembly):
-    def readings(self, key: ChainKey, peer: Peer | None) -> list[tuple[str | None, bool]]:
-        return [("options covered", True), ("options left out", False)]
-
-
 def read_fortios(text: str) -> KeyFile:
     """The keys of a FortiOS configuration."""
     found = KeyFile()
@@ -150,7 +145,7 @@ def read_fortios(text: str) -> KeyFile:
     except ValueError as error:
         found.problems.append(str(error))
         return found
-    assembly = _Assembly(found, Dialect(_ALGORITHMS, is_strict=False))
+    assembly = Assembly(found, Dialect(_ALGORITHMS, covered=None, is_strict=False))
     zone = _zone(root)
     _domain(root, None, assembly, zone)
     for domain in root.entries("vdom"):
@@ -179,9 +174,7 @@ def _zone(root: _Table) -> tzinfo | None:
     return None
 
 
-def _domain(
-    domain: _Table, vdom: str | None, assembly: Assembly, zone: tzinfo | None = None
-) -> None:
+def _domain(domain: _Table, vdom: str | None, assembly: Assembly, zone: tzinfo | None) -> None:
     """The keys of one virtual domain; its chains are its own."""
     found = assembly.found
     bgp = domain.inside.get(("router", "bgp"))
@@ -200,11 +193,7 @@ def _domain(
             found.notes.append(
                 f"key chain {chain}: no neighbor names it (auth-options {chain}): left out"
             )
-    found.notes += [
-        f"{listed[0].where}: names key chain {chain}, which is not in the file"
-        for chain, listed in used.items()
-        if chain not in chains
-    ]
+    assembly.note_missing(used, chains)
     for key in keys:
         if key.chain in used:
             assembly.chain_key(key, used[key.chain])

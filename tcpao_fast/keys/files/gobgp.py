@@ -31,6 +31,7 @@ from tcpao_fast.keys.files.records import (
     ChainKey,
     Dialect,
     Peer,
+    dashed,
     inherited,
     is_address,
     plain,
@@ -67,7 +68,7 @@ def read_gobgp(text: str) -> KeyFile:
         if document is None:
             return found
         chains, peers = _document(found, document)
-    assembly = Assembly(found, Dialect(_ALGORITHMS, lambda name: name.lower().replace("_", "-")))
+    assembly = Assembly(found, Dialect(_ALGORITHMS, dashed))
     assembly.passwords(peers)
     used = users(peers)
     for key in chains:

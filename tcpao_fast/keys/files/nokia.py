@@ -107,11 +107,6 @@ def _secret(words: tuple[str, ...]) -> Secret:
     return refused(words[0]) or plain(words[0])
 
 
-class _Assembly(Assembly):
-    def readings(self, key: ChainKey, peer: Peer | None) -> list[tuple[str | None, bool]]:
-        return [("options covered", True), ("options left out", False)]
-
-
 def read_nokia(text: str) -> KeyFile:
     """The keys of an SR OS configuration."""
     found = KeyFile()
@@ -132,7 +127,7 @@ def read_nokia(text: str) -> KeyFile:
         found.problems.append(str(error))
         return found
     listed = [inherited(peer, groups) for peer in peers.values()]
-    assembly = _Assembly(found, Dialect(_ALGORITHMS, is_strict=False))
+    assembly = Assembly(found, Dialect(_ALGORITHMS, covered=None, is_strict=False))
     assembly.passwords(listed)
     used = users(listed)
     keys = _keys(list(entries.values()), found)

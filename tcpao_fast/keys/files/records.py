@@ -211,16 +211,29 @@ class Dialect:
         Names in lower case: ours, and the MAC length.
     fold : callable
         How a name is written to be looked up.
-    covered : bool
-        Whether options are covered where nothing is said.
+    covered : bool or None
+        Whether options are covered where nothing is said; None: it is not documented, and both
+        readings are carried.
     is_strict : bool
         Whether a key of another algorithm is a mistake; else it is left out, and noted.
     """
 
     algorithms: Mapping[str, tuple[str, int]]
     fold: Callable[[str], str] = str.lower
-    covered: bool = True
+    covered: bool | None = True
     is_strict: bool = True
+
+
+#: Of keys of which it is not known whether they cover options.
+BOTH_READINGS: list[tuple[str | None, bool]] = [
+    ("options covered", True),
+    ("options left out", False),
+]
+
+
+def dashed(name: str) -> str:
+    """A name of an algorithm in lower case, with dashes for underscores."""
+    return name.lower().replace("_", "-")
 
 
 class Assembly:
@@ -292,7 +305,8 @@ class Assembly:
         said = key.include
         if said is None and peer is not None:
             said = peer.settings.get("include")
-        return [(None, self.dialect.covered if said is None else said)]
+        covered = self.dialect.covered if said is None else said
+        return BOTH_READINGS if covered is None else [(None, covered)]
 
     def algorithm(self, where: str, name: str) -> tuple[str, int] | None:
         """Our name of an algorithm, and its MAC length; None, and a problem, for another."""
@@ -312,6 +326,17 @@ class Assembly:
             self.shown.add(secret.shown)
         fields = {**fields, "secret": secret.value}
         self.found.entries.append(Entry(where, fields, secret.hidden, secret.cipher))
+
+    def note_missing(
+        self, used: Mapping[str, list[Peer]], known: Iterable[str], noun: str = "key chain"
+    ) -> None:
+        """Say which chains peers name that are not in the file."""
+        names = set(known)
+        self.found.notes += [
+            f"{listed[0].where}: names {noun} {chain}, which is not in the file"
+            for chain, listed in used.items()
+            if chain not in names
+        ]
 
     def finish(self) -> None:
         """Say which secrets are hidden from a glance alone."""
