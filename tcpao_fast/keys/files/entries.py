@@ -87,17 +87,15 @@ STATEMENTS: Mapping[str, Callable[[MasterKey], bool]] = {
     "NAT flags": lambda key: key.local_nat or key.remote_nat,
     "MAC lengths": lambda key: not key.is_tcp_md5 and key.mac_length != TYPICAL_MAC_LENGTH,
     "options left out of the MAC": lambda key: key.exclude_options,
-    "where send lifetimes begin": lambda key: bool(key.send_lifetime and key.send_lifetime[0]),
-    "where send lifetimes end": lambda key: bool(key.send_lifetime and key.send_lifetime[1]),
+    "starts of send lifetimes": lambda key: bool(key.send_lifetime and key.send_lifetime[0]),
+    "ends of send lifetimes": lambda key: bool(key.send_lifetime and key.send_lifetime[1]),
     "accept lifetimes": lambda key: key.accept_lifetime is not None,
     "lifetimes without a start": lambda key: None in _starts(key),
 }
 #: What a chain may state.
 TOLERANCE = "the tolerance of accept lifetimes"
 EVERYTHING = frozenset({*STATEMENTS, TOLERANCE})
-LIFETIMES = frozenset(
-    {"where send lifetimes begin", "where send lifetimes end", "accept lifetimes"}
-)
+LIFETIMES = frozenset({"starts of send lifetimes", "ends of send lifetimes", "accept lifetimes"})
 PEERS = frozenset({"addresses of peers", "prefixes of peers"})
 TYPICAL_MAC_LENGTH = 12
 

@@ -396,7 +396,7 @@ def _moment(text: str, zone: tzinfo) -> datetime:
 _CARRIES = PEERS | {
     "keys for any address",
     "options left out of the MAC",
-    "where send lifetimes begin",
+    "starts of send lifetimes",
     "lifetimes without a start",
     TOLERANCE,
 }
