@@ -64,10 +64,19 @@ if TYPE_CHECKING:
         Rewritten as Rewritten,
     )
     from tcpao_fast.engine import (
+        RewrittenPacket as RewrittenPacket,
+    )
+    from tcpao_fast.engine import (
+        Verified as Verified,
+    )
+    from tcpao_fast.engine import (
         VerifyResult as VerifyResult,
     )
     from tcpao_fast.engine import (
         strip as strip,
+    )
+    from tcpao_fast.engine import (
+        strip_inplace as strip_inplace,
     )
     from tcpao_fast.engine.counters import (
         Counters as Counters,
@@ -250,6 +259,7 @@ _MODULES = {
     "RepairState": "tcpao_fast.endpoint",
     "RewriteReport": "tcpao_fast.report.results",
     "Rewritten": "tcpao_fast.engine",
+    "RewrittenPacket": "tcpao_fast.engine",
     "SequenceExtender": "tcpao_fast.engine.sne",
     "SignOutcome": "tcpao_fast.engine.verdicts",
     "State": "tcpao_fast.endpoint",
@@ -259,6 +269,7 @@ _MODULES = {
     "TrafficKeys": "tcpao_fast.core.mac.mac",
     "UnknownAlgorithmError": "tcpao_fast.errors",
     "Verdict": "tcpao_fast.engine.verdicts",
+    "Verified": "tcpao_fast.engine",
     "VerifyResult": "tcpao_fast.engine",
     "compare_keys": "tcpao_fast.keys.files",
     "convert_keys": "tcpao_fast.keys.files",
@@ -272,6 +283,7 @@ _MODULES = {
     "sign_capture": "tcpao_fast.jobs.rewrite",
     "snmp_counters": "tcpao_fast.engine.counters",
     "strip": "tcpao_fast.engine",
+    "strip_inplace": "tcpao_fast.engine",
     "strip_capture": "tcpao_fast.jobs.rewrite",
     "verify_capture": "tcpao_fast.jobs.verify",
 }

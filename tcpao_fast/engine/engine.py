@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, overload
 
-import numpy.typing as npt
+import numpy as np
 
+from tcpao_fast.core.batch.narrow import NarrowWay, RewrittenPacket, Verified
 from tcpao_fast.core.batch.pipeline import Pipeline
 from tcpao_fast.core.batch.shard import Shard
 from tcpao_fast.core.batch.sign import sign, sign_inplace
@@ -16,12 +16,26 @@ from tcpao_fast.core.flow.snapshot import snapshot
 from tcpao_fast.core.flow.traffic_keys import KeyTable
 from tcpao_fast.core.mac.algorithms import find
 from tcpao_fast.core.wire.records import Records
-from tcpao_fast.core.wire.rewrite import strip as strip_records
 from tcpao_fast.engine.connections import describe_connection
 from tcpao_fast.engine.counters import KeyCounters, snmp_of
 from tcpao_fast.engine.events import Tracer
+from tcpao_fast.engine.inputs import (
+    Buffer,
+    Checksums,
+    Integers,
+    checksums_of,
+    is_packet,
+    memory_of,
+    no_number,
+    records_of,
+)
 from tcpao_fast.engine.policy import Policy
-from tcpao_fast.engine.results import InplaceResult, Rewritten, VerifyResult
+from tcpao_fast.engine.results import (
+    InplaceResult,
+    Rewritten,
+    VerifyResult,
+    named_counts,
+)
 from tcpao_fast.engine.state import (
     STATE_VERSION,
     ConnectionState,
@@ -30,18 +44,21 @@ from tcpao_fast.engine.state import (
     states_of,
     to_json,
 )
+from tcpao_fast.engine.strip import (
+    strip,
+    strip_inplace,
+    strip_records,
+    strip_records_inplace,
+)
 from tcpao_fast.engine.trace import emit_events
-from tcpao_fast.engine.verdicts import SEGMENT_VERDICTS
+from tcpao_fast.engine.verdicts import GOOD, OUTCOMES, SignOutcome, Verdict
 from tcpao_fast.engine.workers import Workers, survive_forks
-from tcpao_fast.errors import InvalidArgumentError, StateError
+from tcpao_fast.errors import InvalidArgumentError
 from tcpao_fast.keys import KeyChain, MasterKey
 
-Buffer = Any  # anything with the buffer protocol; collections.abc.Buffer is there from Python 3.12
-Integers = npt.ArrayLike
 #: Places of the connection table that `export_state` looks at under the lock at a time.
 STATE_PIECE = 4096
-#: Name and number of each verdict that is counted: an enum's `name` is slow where calls are small.
-_COUNTED = tuple((v.name, int(v)) for v in SEGMENT_VERDICTS)
+_GOOD = np.array(sorted(GOOD), np.uint8)
 
 
 def _shard(
@@ -85,7 +102,7 @@ class Engine:
     keys : tuple of MasterKey
         What the ``key`` column of results counts.
     counts : dict of str to int
-        Verdicts since the engine was made.
+        How many segments got each verdict since the engine was made; can be read while it runs.
 
     Raises
     ------
@@ -118,10 +135,6 @@ class Engine:
         self.threads = threads
         self.trace = trace
         self.max_connections = max_connections
-        self.counts = dict.fromkeys((v.name for v in SEGMENT_VERDICTS), 0)
-        self.lock = threading.Lock()
-        self.owner = 0
-        self.torn = False
         share = max(2, -(-max_connections // threads))
         shards = [
             _shard(chain, share, self.policy.ao_required, number, threads)
@@ -129,19 +142,72 @@ class Engine:
         ]
         self._workers = Workers(threads)
         self._pipeline = Pipeline(shards, self._workers)
+        self._narrow = NarrowWay(self._pipeline, tuple(Verdict), OUTCOMES)
+        self.turn = self._pipeline.turn
         survive_forks(self)
 
     def renew(self) -> None:
         """In a child of the process: with threads of its own."""
         self._workers.renew()
 
-    def _begin(self) -> None:
-        """First thing in a call that has the lock."""
-        self.owner = threading.get_ident()
-        if self.torn:
-            raise StateError(
-                "this process was forked in the middle of a call to its engine; make a new engine"
-            )
+    @overload
+    def verify(
+        self,
+        buffer: Records | list[Buffer] | tuple[Buffer, ...],
+        offsets: None = None,
+        lengths: None = None,
+        linktype: int | Integers = 1,
+        timestamps: Integers | None = None,
+        *,
+        wire_lengths: Integers | None = None,
+        vlan: Integers | None = None,
+        final: bool = True,
+        out: VerifyResult | None = None,
+    ) -> VerifyResult: ...
+
+    @overload
+    def verify(
+        self,
+        buffer: bytes | bytearray | memoryview,
+        offsets: None = None,
+        lengths: None = None,
+        linktype: int = 1,
+        timestamps: int | None = None,
+        *,
+        wire_lengths: int | None = None,
+        vlan: int | None = None,
+        final: bool = True,
+    ) -> Verified: ...
+
+    @overload
+    def verify(
+        self,
+        buffer: Buffer,
+        offsets: Integers,
+        lengths: Integers,
+        linktype: int | Integers = 1,
+        timestamps: Integers | None = None,
+        *,
+        wire_lengths: Integers | None = None,
+        vlan: Integers | None = None,
+        final: bool = True,
+        out: VerifyResult | None = None,
+    ) -> VerifyResult: ...
+
+    @overload
+    def verify(
+        self,
+        buffer: Buffer,
+        offsets: None = None,
+        lengths: None = None,
+        linktype: int | Integers = 1,
+        timestamps: Integers | None = None,
+        *,
+        wire_lengths: Integers | None = None,
+        vlan: Integers | None = None,
+        final: bool = True,
+        out: VerifyResult | None = None,
+    ) -> Any: ...
 
     def verify(
         self,
@@ -152,39 +218,52 @@ class Engine:
         timestamps: Integers | None = None,
         *,
         wire_lengths: Integers | None = None,
+        vlan: Integers | None = None,
         final: bool = True,
-    ) -> VerifyResult:
-        """Verify records, in their order.
+        out: VerifyResult | None = None,
+    ) -> Any:
+        """Verify records, in their order, or one packet.
 
         Parameters
         ----------
-        buffer : Records, or buffer protocol, contiguous bytes
-            Never copied. `Records` say all that the other parameters but `final` do, which are left
-            out then.
+        buffer
+            With `offsets` and `lengths` one buffer (contiguous bytes) that holds all records.
+            Without them `Records`, which say all that the other parameters but `final` and `out`
+            do; or the records themselves: a list or tuple of buffers (bytes, bytearray, memoryview,
+            mmap, numpy array), or a binary column of Arrow (pyarrow, polars); or one buffer, which
+            is one packet. Nothing is copied.
         offsets, lengths : int64[n] (lengths also int32[n])
-            Where each record begins and how many bytes of it were captured.
+            Where each record begins and how many bytes of it were captured. In a ring of slots that
+            is ``slot * stride + headroom``.
         linktype : int or int32[n]
             Link type as in pcap files: 1 Ethernet, 101 raw IP, 113 and 276 Linux SLL and SLL2,
             0 and 108 BSD loopback.
         timestamps : int64[n], optional
             Nanoseconds since 1970, negative where one is not known. Only with them do key lifetimes
-            and the age of fragments count.
+            and the age of fragments count. Of one packet: a number, as are `wire_lengths` and
+            `vlan` then.
         wire_lengths : int64[n], optional
             Bytes each record had before the snap length cut it. Needed only where the IP header
             does not say it (a total length of 0, from segmentation offload).
+        vlan : int32[n], optional
+            The outermost VLAN tag where it is not in the record, as kernels hand it over: its TCI,
+            of which the low 12 bits are the VLAN ID; negative without.
         final : bool
             Whether IP fragments that are incomplete at the end of the call are given up (their
             first record becomes `truncated`) rather than kept for the next call.
+        out : VerifyResult, optional
+            An earlier result, or `VerifyResult.room`, whose memory is used for this one and which
+            then means nothing any more; it must have as many rows or more.
 
         Returns
         -------
-        VerifyResult
+        VerifyResult, or Verified for one packet
 
         Raises
         ------
         InvalidArgumentError
-            A record outside the buffer, arrays of other shapes or dtypes, or a number that its
-            dtype cannot hold.
+            A record outside the buffer, arrays of other shapes or dtypes, a number that its dtype
+            cannot hold, or an `out` without room.
 
         Notes
         -----
@@ -192,23 +271,55 @@ class Engine:
         the process is safe and every verdict one of `Verdict`, though it speaks of bytes that may
         never have stood there together. `offsets` and `lengths` are copied before they are checked.
         """
-        given = (buffer, offsets, lengths, linktype, timestamps, wire_lengths)
-        records = _records(*given)
-        with self.lock:
-            self._begin()
-            verdict, key, connection, sne, tally, effects = self._pipeline.verify(
-                records, final, self.trace is not None
-            )
-            numbers = tally.tolist()
-            counts = {name: numbers[index] for name, index in _COUNTED}
-            for name, count in counts.items():
-                if count:
-                    self.counts[name] += count
+        if offsets is None and lengths is None and is_packet(buffer):
+            if out is not None:
+                raise InvalidArgumentError("one packet needs no out")
+            if self.trace is not None:
+                return self._verify_traced(buffer, linktype, timestamps, wire_lengths, vlan, final)
+            try:
+                return self._narrow.verify(
+                    buffer,
+                    linktype,
+                    -1 if timestamps is None else timestamps,
+                    -1 if wire_lengths is None else wire_lengths,
+                    -1 if vlan is None else vlan,
+                    final,
+                )
+            except (TypeError, OverflowError) as error:
+                raise no_number(error) from None
+        given = (buffer, offsets, lengths, linktype, timestamps, wire_lengths, vlan)
+        records = records_of(*given)
+        if out is not None and (not isinstance(out, VerifyResult) or out.columns is None):
+            raise InvalidArgumentError(f"out is {out!r}; it must be a VerifyResult")
+        room = None if out is None else out.columns
+        with self.turn:
+            columns, tally = self._pipeline.verify(records, final, self.trace is not None, room)
         kept = buffer if isinstance(buffer, Records) else given
-        result = VerifyResult(verdict, key, connection, sne, counts, numbers[-1], kept)
-        if self.trace is not None and effects is not None:
-            emit_events(self.trace, self.keys, result, effects, records)
+        result = VerifyResult.of(columns, len(records), tally, kept)
+        if self.trace is not None and columns.effects is not None:
+            emit_events(self.trace, self.keys, result, columns.effects[: len(records)], records)
         return result
+
+    def _verify_traced(
+        self,
+        packet: Buffer,
+        linktype: Any,
+        timestamp: Any,
+        wire_length: Any,
+        vlan: Any,
+        final: bool,
+    ) -> Verified:
+        """One packet by the wide way, which has the events."""
+        one = [None if value is None else [value] for value in (timestamp, wire_length, vlan)]
+        found = self.verify(
+            [packet], None, None, linktype, one[0], wire_lengths=one[1], vlan=one[2], final=final
+        )
+        return Verified.of(
+            Verdict(found.verdict[0]), found.key[0], found.connection[0], found.sne[0]
+        )
+
+    strip = staticmethod(strip)
+    strip_inplace = staticmethod(strip_inplace)
 
     def flush(self) -> VerifyResult:
         """Give up IP fragments that calls of `verify` with ``final=False`` have kept.
@@ -220,6 +331,69 @@ class Engine:
         """
         return self.verify(b"", (), ())
 
+    @overload
+    def sign(
+        self,
+        buffer: bytes | bytearray | memoryview,
+        offsets: None = None,
+        lengths: None = None,
+        linktype: int = 1,
+        timestamps: int | None = None,
+        *,
+        wire_lengths: int | None = None,
+        vlan: int | None = None,
+        make_room: bool = False,
+        checksums: Checksums = "full",
+    ) -> RewrittenPacket: ...
+
+    @overload
+    def sign(
+        self,
+        buffer: Records | list[Buffer] | tuple[Buffer, ...],
+        offsets: None = None,
+        lengths: None = None,
+        linktype: int | Integers = 1,
+        timestamps: Integers | None = None,
+        *,
+        wire_lengths: Integers | None = None,
+        vlan: Integers | None = None,
+        make_room: bool = False,
+        checksums: Checksums = "full",
+        out: Rewritten | None = None,
+    ) -> Rewritten: ...
+
+    @overload
+    def sign(
+        self,
+        buffer: Buffer,
+        offsets: Integers,
+        lengths: Integers,
+        linktype: int | Integers = 1,
+        timestamps: Integers | None = None,
+        *,
+        wire_lengths: Integers | None = None,
+        vlan: Integers | None = None,
+        make_room: bool = False,
+        checksums: Checksums = "full",
+        out: Rewritten | None = None,
+    ) -> Rewritten: ...
+
+    @overload
+    def sign(
+        self,
+        buffer: Buffer,
+        offsets: None = None,
+        lengths: None = None,
+        linktype: int | Integers = 1,
+        timestamps: Integers | None = None,
+        *,
+        wire_lengths: Integers | None = None,
+        vlan: Integers | None = None,
+        make_room: bool = False,
+        checksums: Checksums = "full",
+        out: Rewritten | None = None,
+    ) -> Any: ...
+
     def sign(
         self,
         buffer: Buffer | Records,
@@ -229,42 +403,70 @@ class Engine:
         timestamps: Integers | None = None,
         *,
         wire_lengths: Integers | None = None,
+        vlan: Integers | None = None,
         make_room: bool = False,
-    ) -> Rewritten:
+        checksums: Checksums = "full",
+        out: Rewritten | None = None,
+    ) -> Any:
         """Insert a TCP-AO (or TCP-MD5) option into every unsigned segment that a key matches.
 
         The option comes first among the options, as Linux has it, with NOPs behind it (for TCP-MD5
         before it) where its length is no multiple of 4. Data offset, IP lengths and checksums are
-        mended, the TCP checksum is computed anew. A record that cannot be signed is copied as it
-        is. ISNs are those that the records' own SYNs and SYN-ACKs state, or what an earlier call
-        or `import_state` knows. The connection's key stays in use while it may send; else it is
-        of those that match and, where there are timestamps, may send at that time the one whose
-        send lifetime began last, then the first of the chain.
+        mended. A record that cannot be signed is copied as it is. ISNs are those that the records'
+        own SYNs and SYN-ACKs state, or what an earlier call or `import_state` knows. The
+        connection's key stays in use while it may send; else it is of those that match and, where
+        there are timestamps, may send at that time the one whose send lifetime began last, then the
+        first of the chain.
 
         Parameters
         ----------
-        buffer, offsets, lengths, linktype, timestamps, wire_lengths
+        buffer, offsets, lengths, linktype, timestamps, wire_lengths, vlan
             As for `verify`.
         make_room : bool
             Where a TCP header has no room for the option, drop other options, as Linux does: SACK
             blocks, the last first; of a SYN or SYN-ACK the Fast Open cookie, then timestamps where
             SACK is offered. `Rewritten.dropped` tells. Without it, and where that is not enough,
             the outcome is `no_option_space`.
+        checksums : {"full", "incremental", "partial"}
+            The TCP checksum: computed over the whole segment; from the one that it had (RFC 1624),
+            so that a wrong one stays wrong; or of the pseudo-header alone, as hardware that
+            computes the rest wants it.
+        out : Rewritten, optional
+            An earlier result, or `Rewritten.room`, whose memory is used for this one and which then
+            means nothing any more; it must have as many rows, and 40 bytes a record more than they
+            have.
 
         Returns
         -------
-        Rewritten
-            Iterates as ``buffer, offsets, lengths``.
+        Rewritten, or RewrittenPacket for one packet
+            The former iterates as ``buffer, offsets, lengths``.
 
         Raises
         ------
         InvalidArgumentError
             As for `verify`.
         """
-        records = _records(buffer, offsets, lengths, linktype, timestamps, wire_lengths)
-        with self.lock:
-            self._begin()
-            return Rewritten(*sign(self._pipeline, records, make_room))
+        how = checksums_of(checksums)
+        if offsets is None and lengths is None and is_packet(buffer):
+            if out is not None:
+                raise InvalidArgumentError("one packet needs no out")
+            try:
+                return self._narrow.sign(
+                    buffer,
+                    linktype,
+                    -1 if timestamps is None else timestamps,
+                    -1 if wire_lengths is None else wire_lengths,
+                    -1 if vlan is None else vlan,
+                    make_room,
+                    how,
+                )
+            except (TypeError, OverflowError) as error:
+                raise no_number(error) from None
+        records = records_of(buffer, offsets, lengths, linktype, timestamps, wire_lengths, vlan)
+        memory = memory_of(out)
+        with self.turn:
+            arrays, used = sign(self._pipeline, records, make_room, how, memory)
+        return Rewritten.of(arrays, len(records), used)
 
     def sign_inplace(
         self,
@@ -275,35 +477,127 @@ class Engine:
         timestamps: Integers | None = None,
         *,
         wire_lengths: Integers | None = None,
+        vlan: Integers | None = None,
+        headroom: int = 0,
+        tailroom: int = 0,
+        make_room: bool = False,
+        checksums: Checksums = "full",
     ) -> InplaceResult:
-        """Fill in the TCP-AO (or TCP-MD5) options that the segments have already.
+        """Sign records where they are.
 
-        A KeyID that names a matching MKT chooses it and stays, RNextKeyID with it; else both IDs
-        become those of the key that `sign` would take. MAC and TCP checksum are computed; nothing
-        else changes.
+        Without headroom and tailroom the TCP-AO (or TCP-MD5) options that segments have already are
+        filled in: a KeyID that names a matching MKT chooses it and stays, RNextKeyID with it; else
+        both IDs become those of the key that `sign` would take. MAC and TCP checksum are computed;
+        nothing else changes.
+
+        With either it does what `sign` does. Headers move into the headroom, and the payload stays
+        where it is; where there is too little headroom, what has no payload grows into the
+        tailroom.
 
         Parameters
         ----------
-        buffer : writable Records, or writable buffer protocol, contiguous bytes
-        offsets, lengths, linktype, timestamps, wire_lengths
+        buffer : writable Records, or writable buffers as for `verify`
+        offsets, lengths, linktype, timestamps, wire_lengths, vlan
             As for `verify`.
+        headroom, tailroom : int
+            Bytes that are free before and behind each record. Buffers that hold a record each begin
+            with the headroom and end with the tailroom. An option takes up to 40 bytes.
+        make_room, checksums
+            As for `sign`; `make_room` only with headroom or tailroom.
 
         Returns
         -------
         InplaceResult
+            `offsets` and `lengths` say where the records are now, and so do the `Records` that were
+            given.
 
         Raises
         ------
         InvalidArgumentError
-            As for `verify`, and for a read-only buffer.
+            As for `verify`, for read-only buffers, and where records overlap.
         """
-        records = _records(
-            buffer, offsets, lengths, linktype, timestamps, wire_lengths, writable=True
+        how = checksums_of(checksums)
+        records = records_of(
+            buffer,
+            offsets,
+            lengths,
+            linktype,
+            timestamps,
+            wire_lengths,
+            vlan,
+            writable=True,
+            headroom=headroom,
+            tailroom=tailroom,
         )
-        with self.lock:
-            self._begin()
-            outcome, key, connection = sign_inplace(self._pipeline, records)
-        return InplaceResult(outcome, key, connection)
+        with self.turn:
+            done = sign_inplace(self._pipeline, records, make_room, how)
+        outcome, key, connection, dropped = done
+        return InplaceResult(outcome, key, connection, records.offsets, records.lengths, dropped)
+
+    def verify_and_strip(
+        self,
+        buffer: Buffer | Records,
+        offsets: Integers | None = None,
+        lengths: Integers | None = None,
+        linktype: int | Integers = 1,
+        timestamps: Integers | None = None,
+        *,
+        wire_lengths: Integers | None = None,
+        vlan: Integers | None = None,
+        final: bool = True,
+        inplace: bool = False,
+        checksums: Checksums = "full",
+    ) -> Any:
+        """Verify records, and remove the option from those whose verdict is good.
+
+        Parameters
+        ----------
+        buffer, offsets, lengths, linktype, timestamps, wire_lengths, vlan, final
+            As for `verify`.
+        inplace : bool
+            Whether records are stripped where they are, as by `strip_inplace`.
+        checksums
+            As for `sign`.
+
+        Returns
+        -------
+        tuple of (VerifyResult, Rewritten), or for one packet (Verified, RewrittenPacket)
+            In place the second is an `InplaceResult`. What is not `good` or `md5_good` has the
+            outcome `SignOutcome.not_good` and stays as it is; `VerifyResult.segments` of records
+            stripped in place are those without options.
+
+        Raises
+        ------
+        InvalidArgumentError
+            As for `verify`; in place as for `sign_inplace`.
+        """
+        how = checksums_of(checksums)
+        if offsets is None and lengths is None and not inplace and is_packet(buffer):
+            found = self.verify(
+                buffer, None, None, linktype, timestamps, wire_lengths=wire_lengths, vlan=vlan,
+                final=final,
+            )  # fmt: skip
+            if found.verdict in GOOD:
+                return found, self.strip(
+                    buffer, linktype=linktype, wire_lengths=wire_lengths, vlan=vlan,
+                    checksums=checksums,
+                )  # fmt: skip
+            return found, RewrittenPacket.of(buffer, SignOutcome.not_good)
+        records = records_of(
+            buffer, offsets, lengths, linktype, timestamps, wire_lengths, vlan, writable=inplace
+        )
+        result = self.verify(records, final=final)
+        good = np.isin(result.verdict, _GOOD)
+        if inplace:
+            return result, strip_records_inplace(records, how, good)
+        return result, strip_records(records, how, None, good)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many segments got each verdict since the engine was made, by its name; to be asked
+        for at any time, also while a call runs in another thread.
+        """
+        return named_counts(self._pipeline.counts())
 
     @property
     def snmp(self) -> dict[str, int]:
@@ -318,8 +612,7 @@ class Engine:
         list of KeyCounters
             One for each of `keys`, in their order.
         """
-        with self.lock:
-            self._begin()
+        with self.turn:
             tally = self._pipeline.key_tally()
         return [KeyCounters(good, bad) for good, bad in tally.tolist()]
 
@@ -362,8 +655,7 @@ class Engine:
         iterator of (int, ConnectionState)
             The connection's number, and what is known of it.
         """
-        with self.lock:
-            self._begin()
+        with self.turn:
             rows = self._pipeline.snapshot(first, proved, only)
         return states_of(rows)
 
@@ -415,8 +707,7 @@ class Engine:
         """
         for shard in self._pipeline.shards:
             for start in range(0, shard.connections.capacity, STATE_PIECE):
-                with self.lock:
-                    self._begin()
+                with self.turn:
                     rows = snapshot(
                         shard.connections, 0, not candidates, start, start + STATE_PIECE
                     )
@@ -461,59 +752,5 @@ class Engine:
         """
         for start in range(0, len(states), STATE_PIECE):
             rows = rows_of(states[start : start + STATE_PIECE])
-            with self.lock:
-                self._begin()
+            with self.turn:
                 self._pipeline.restore(rows)
-
-
-def _records(
-    buffer: Buffer | Records,
-    offsets: Integers | None,
-    lengths: Integers | None,
-    linktype: int | Integers,
-    timestamps: Integers | None,
-    wire_lengths: Integers | None,
-    *,
-    writable: bool = False,
-) -> Records:
-    """The records of a call, which says them as one object or piece by piece."""
-    if not isinstance(buffer, Records):
-        if offsets is None or lengths is None:
-            raise InvalidArgumentError("offsets and lengths are needed beside a buffer")
-        return Records(buffer, offsets, lengths, linktype, timestamps, wire_lengths, writable)
-    others = (offsets, lengths, timestamps, wire_lengths)
-    alone = isinstance(linktype, int) and linktype == 1
-    if not alone or any(one is not None for one in others):
-        raise InvalidArgumentError("buffer is Records: offsets and the others go without saying")
-    if writable and not buffer.writable:
-        raise InvalidArgumentError("records are not writable: make them with writable=True")
-    return buffer
-
-
-def strip(
-    buffer: Buffer | Records,
-    offsets: Integers | None = None,
-    lengths: Integers | None = None,
-    linktype: int | Integers = 1,
-    *,
-    wire_lengths: Integers | None = None,
-) -> Rewritten:
-    """Remove TCP-AO and TCP-MD5 options with the NOPs that align them, and mend what follows.
-
-    Parameters
-    ----------
-    buffer, offsets, lengths, linktype, wire_lengths
-        As for `Engine.verify`.
-
-    Returns
-    -------
-    Rewritten
-        ``outcome`` is `SignOutcome.stripped` where an option was removed.
-
-    Raises
-    ------
-    InvalidArgumentError
-        As for `Engine.verify`.
-    """
-    records = _records(buffer, offsets, lengths, linktype, None, wire_lengths)
-    return Rewritten(*strip_records(records))

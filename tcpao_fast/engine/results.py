@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tcpao_fast.core.batch.pipeline import Results
+from tcpao_fast.core.batch.sign import new_memory
 from tcpao_fast.core.wire.parse import parse_records
 from tcpao_fast.core.wire.records import Records
-from tcpao_fast.engine.verdicts import SignOutcome
+from tcpao_fast.engine.verdicts import SEGMENT_VERDICTS, SignOutcome, Verdict
 from tcpao_fast.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from tcpao_fast.core.batch.sign import Memory
 
 
 @dataclass(frozen=True)
@@ -45,9 +50,61 @@ class VerifyResult:
     key: npt.NDArray[np.int32]
     connection: npt.NDArray[np.int64]
     sne: npt.NDArray[np.uint32]
-    counts: dict[str, int]
-    signed: int
+    _tally: npt.NDArray[np.int64] = field(repr=False, compare=False)
     _given: Records | tuple[Any, ...] | None = field(default=None, repr=False, compare=False)
+    _columns: Results | None = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def of(
+        cls,
+        columns: Results,
+        rows: int,
+        tally: npt.NDArray[np.int64],
+        given: Records | tuple[Any, ...] | None,
+    ) -> VerifyResult:
+        """The result that a pipeline's columns are, of which so many rows count."""
+        of = columns
+        verdict, key, connection, sne = of.verdict, of.mkt, of.connection, of.sne
+        if len(verdict) != rows:
+            verdict, key, connection, sne = (
+                verdict[:rows],
+                key[:rows],
+                connection[:rows],
+                sne[:rows],
+            )
+        return cls(verdict, key, connection, sne, tally, given, columns)
+
+    @classmethod
+    def room(cls, rows: int) -> VerifyResult:
+        """Memory for the results of so many records, for ``out`` of `Engine.verify`.
+
+        Parameters
+        ----------
+        rows : int
+
+        Returns
+        -------
+        VerifyResult
+        """
+        if isinstance(rows, bool) or not isinstance(rows, int) or rows < 0:
+            raise InvalidArgumentError(f"rows is {rows!r}; it must be a number of records")
+        columns = Results(rows, False)
+        return cls.of(columns, rows, np.zeros(len(Verdict), np.int64), None)
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """How many segments got each verdict; all names but ``not_tcp`` are there."""
+        return named_counts(self._tally.tolist())
+
+    @property
+    def signed(self) -> int:
+        """How many segments have a (sound) TCP-AO option."""
+        return int(self._tally[-1])
+
+    @property
+    def columns(self) -> Results | None:
+        """The memory behind the columns; None in a pickled result."""
+        return self._columns
 
     @cached_property
     def records(self) -> Records:
@@ -60,7 +117,10 @@ class VerifyResult:
         """
         if self._given is None:
             raise InvalidArgumentError("the result was pickled: it has no records")
-        return self._given if isinstance(self._given, Records) else Records(*self._given)
+        if isinstance(self._given, Records):
+            return self._given
+        buffer, offsets, lengths, linktype, times, wire_lengths, vlan = self._given
+        return Records(buffer, offsets, lengths, linktype, times, wire_lengths, vlan=vlan)
 
     @cached_property
     def segments(self) -> npt.NDArray[np.void]:
@@ -70,15 +130,8 @@ class VerifyResult:
         return parse_records(self.records)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {
-            "verdict": self.verdict,
-            "key": self.key,
-            "connection": self.connection,
-            "sne": self.sne,
-            "counts": self.counts,
-            "signed": self.signed,
-            "_given": None,
-        }
+        names = ("verdict", "key", "connection", "sne", "_tally")
+        return {name: getattr(self, name) for name in names} | {"_given": None, "_columns": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +159,56 @@ class Rewritten:
     key: npt.NDArray[np.int32] | None = None
     connection: npt.NDArray[np.int64] | None = None
     dropped: npt.NDArray[np.uint8] | None = None
+    _memory: Memory | None = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, memory: Memory, rows: int, used: int, *, signed: bool = True) -> Rewritten:
+        """The result that arrays are, of which so many rows and bytes count."""
+        buffer, offsets, lengths, outcome, key, connection, dropped = memory
+        return cls(
+            buffer[:used],
+            offsets[:rows],
+            lengths[:rows],
+            outcome[:rows],
+            key[:rows] if signed else None,
+            connection[:rows] if signed else None,
+            dropped[:rows] if signed else None,
+            memory,
+        )
+
+    @classmethod
+    def room(cls, rows: int, size: int) -> Rewritten:
+        """Memory for so many rewritten records, for ``out`` of `Engine.sign` and `strip`.
+
+        Parameters
+        ----------
+        rows : int
+        size : int
+            Bytes: those of the records, and 40 for each that is signed.
+
+        Returns
+        -------
+        Rewritten
+        """
+        for name, value in (("rows", rows), ("size", size)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise InvalidArgumentError(f"{name} is {value!r}; it must be 0 or more")
+        return cls.of(new_memory(rows, size + 1), 0, 0)
+
+    @property
+    def memory(self) -> Memory | None:
+        """The arrays behind the columns, as `new_memory` makes them; None in a pickled result."""
+        return self._memory
 
     def __iter__(self) -> Iterator[npt.NDArray[Any]]:
         return iter((self.buffer, self.offsets, self.lengths))
+
+    def __getstate__(self) -> list[Any]:
+        return [*self, self.outcome, self.key, self.connection, self.dropped, None]
+
+    def __setstate__(self, state: list[Any]) -> None:
+        for one, value in zip(fields(self), state, strict=True):
+            object.__setattr__(self, one.name, value)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -118,19 +218,26 @@ class Rewritten:
 
 @dataclass(frozen=True, slots=True)
 class InplaceResult:
-    """What `Engine.sign_inplace` did, one entry a record.
+    """What `Engine.sign_inplace` or `strip_inplace` did, one entry a record.
 
     Attributes
     ----------
     outcome : uint8[n]
         `SignOutcome` of each record.
-    key, connection : int64[n]
-        Index into `Engine.keys` and the connection's number, -1 without.
+    key, connection : int64[n] or None
+        Index into `Engine.keys` and the connection's number, -1 without; None from `strip_inplace`.
+    offsets, lengths : int64[n]
+        Where each record is now: in the buffer, or in its own.
+    dropped : uint8[n] or None
+        Bytes of other TCP options that were given up to make room; None from `strip_inplace`.
     """
 
     outcome: npt.NDArray[np.uint8]
-    key: npt.NDArray[np.int32]
-    connection: npt.NDArray[np.int64]
+    key: npt.NDArray[np.int32] | None
+    connection: npt.NDArray[np.int64] | None
+    offsets: npt.NDArray[np.int64]
+    lengths: npt.NDArray[np.int64]
+    dropped: npt.NDArray[np.uint8] | None = None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -142,3 +249,12 @@ def outcome_counts(outcome: npt.NDArray[np.uint8]) -> dict[str, int]:
     """How many records had each outcome; only those that occur."""
     numbers = np.bincount(outcome, minlength=len(SignOutcome))
     return {one.name: int(numbers[one]) for one in SignOutcome if numbers[one]}
+
+
+#: Name and number of each verdict that is counted: an enum's `name` is slow where calls are small.
+_COUNTED = tuple((v.name, int(v)) for v in SEGMENT_VERDICTS)
+
+
+def named_counts(numbers: list[int]) -> dict[str, int]:
+    """Counts by the names of the verdicts whose numbers they stand at."""
+    return {name: numbers[index] for name, index in _COUNTED}

@@ -97,7 +97,8 @@ MEANINGS = {
 
 
 class SignOutcome(IntEnum):
-    """What `Engine.sign`, `Engine.sign_inplace` or `strip` did with one record.
+    """What `Engine.sign`, `Engine.sign_inplace`, `strip` or `Engine.verify_and_strip` did with one
+    record.
 
     All but `signed` and `stripped` say why it was left just as it was.
     """
@@ -134,3 +135,14 @@ class SignOutcome(IntEnum):
     stripped = 14
     #: Its connection's SYN or SYN-ACK could not be signed, so the peer would drop it.
     unsigned_handshake = 15
+    #: Signing in place: there is too little headroom, or none and a payload in the way of tailroom.
+    no_room = 16
+    #: `Engine.verify_and_strip`: its verdict is not good.
+    not_good = 17
+
+
+#: How TCP checksums are made where segments are rewritten, by what callers say.
+CHECKSUMS = {"full": 0, "incremental": 1, "partial": 2}
+
+#: What an outcome's number is shown as.
+OUTCOMES = tuple(SignOutcome)

@@ -20,6 +20,8 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, Protocol
 
+from tcpao_fast.core.batch.turn import Turn
+
 #: Seconds that a fork waits for the call that runs in another thread.
 FORK_PATIENCE = 60.0
 
@@ -146,11 +148,11 @@ class Workers:
 
 
 class Forkable(Protocol):
-    """What has a lock and threads."""
+    """What has calls and threads."""
 
-    lock: threading.Lock
-    owner: int  #: the thread that has the lock, where it is taken
-    torn: bool  #: whether this process was forked in the middle of a call
+    @property
+    def turn(self) -> Turn:
+        """Whose turn it is."""
 
     def renew(self) -> None:
         """Begin anew in a child."""
@@ -168,24 +170,20 @@ def survive_forks(one: Forkable) -> None:
 
 def _before_fork() -> None:
     _one_fork.acquire()
-    for one in list(_forkables):
-        # a call that this very thread is in (a signal handler forks) does not end before the fork
-        own = one.lock.locked() and one.owner == threading.get_ident()
-        _held.append((one, not own and one.lock.acquire(timeout=FORK_PATIENCE)))
+    _held.extend((one, one.turn.hold(FORK_PATIENCE)) for one in list(_forkables))
 
 
 def _after_fork_in_parent() -> None:
     for one, held in _held:
         if held:
-            one.lock.release()
+            one.turn.release()
     _held.clear()
     _one_fork.release()
 
 
 def _after_fork_in_child() -> None:
     for one, held in _held:
-        one.torn = one.torn or not held
-        one.lock = threading.Lock()
+        one.turn.renew(held)
         one.renew()
     _held.clear()
     _one_fork.release()

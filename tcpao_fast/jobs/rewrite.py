@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
-from functools import partial
 
 import numpy as np
 
@@ -92,7 +91,10 @@ def sign_capture(
         `path_out` ends in .pcapng, .gz or .zst: pcap is written, not compressed.
     """
     engine = Engine(chain, policy, threads)
-    sign = partial(engine.sign, make_room=make_room)
+
+    def sign(records: Records) -> Rewritten:
+        return engine.sign(records, make_room=make_room)
+
     return _rewrite(path_in, path_out, "signed", sign, progress, make_room)
 
 
@@ -115,4 +117,4 @@ def strip_capture(
     CaptureError, InvalidArgumentError
         As for `sign_capture`.
     """
-    return _rewrite(path_in, path_out, "stripped", strip, progress)
+    return _rewrite(path_in, path_out, "stripped", lambda records: strip(records), progress)

@@ -258,8 +258,9 @@ class TestMemoryThatChanges:
                 offsets[:] = 1 << 40
                 return RAW_IP
 
-        with pytest.raises(ao.InvalidArgumentError, match="not inside"):
-            ao.Engine(KEYS).verify(data, offsets, lengths, Evil())
+        # what was checked is what is used
+        found = ao.Engine(KEYS).verify(data, offsets, lengths, Evil())
+        assert (found.verdict == ao.Verdict.bad_mac).all()
 
         class Liar(np.ndarray):
             def __len__(self):

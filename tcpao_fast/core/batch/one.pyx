@@ -120,7 +120,7 @@ cdef class ParsedSegment:
                 f"frame is a {type(frame).__name__}; it must be contiguous bytes") from None
         self.frame = <const uint8_t *>self.view.buf
         self.size = self.view.len
-        parse_frame(self.frame, self.size, self.size, linktype, &self.segment, &self.layers)
+        parse_frame(self.frame, self.size, self.size, linktype, 0, &self.segment, &self.layers)
         if least_options > 1:
             self.look_again(least_options)
 
@@ -375,10 +375,10 @@ cdef class ParsedSegment:
         packet = PyBytes_FromStringAndSize(NULL, length)
         to = <uint8_t *>PyBytes_AS_STRING(packet)
         insert_option(frame, self.size, &self.layers, OPTION_MD5 if is_md5 else OPTION_AO,
-                      skip + mac_length, key_id, rnext_key_id, &kept, to, &signed)
+                      skip + mac_length, key_id, rnext_key_id, &kept, to, &signed, 0)
         self.mac_into(&signed, traffic_keys, sne, exclude_options, nat, mac)
         memcpy(<uint8_t *>signed.tcp + signed.auth_offset + skip, mac, mac_length)
-        set_checksums(to, &self.layers, &signed, True)
+        set_checksums(to, &self.layers, &signed, True, 0)
         return <int>SIGNED, packet
 
     def strip(self):
@@ -394,5 +394,5 @@ cdef class ParsedSegment:
         cdef size_t length = self.size
         cdef bytes packet = PyBytes_FromStringAndSize(NULL, length + 4)
         length = remove_option(self.frame, length, &self.layers,
-                               <uint8_t *>PyBytes_AS_STRING(packet), &segment, &outcome)
+                               <uint8_t *>PyBytes_AS_STRING(packet), &segment, 0, &outcome).length
         return packet[:length]

@@ -5,6 +5,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tcpao_fast.core.batch.shard import Shard
+from tcpao_fast.core.batch.turn import Turn
 from tcpao_fast.core.wire.records import Records
 
 T = TypeVar("T")
@@ -28,17 +29,16 @@ class Pipeline:
     shards: list[Shard]
     threads: int
     rows_seen: int
+    turn: Turn
     def __init__(self, shards: list[Shard], workers: Runs | None = None) -> None: ...
     def verify(
-        self, records: Records, final: bool = True, tracing: bool = False
-    ) -> tuple[
-        npt.NDArray[np.uint8],
-        npt.NDArray[np.int32],
-        npt.NDArray[np.int64],
-        npt.NDArray[np.uint32],
-        npt.NDArray[np.int64],
-        npt.NDArray[np.uint8] | None,
-    ]: ...
+        self,
+        records: Records,
+        final: bool = True,
+        tracing: bool = False,
+        room: Results | None = None,
+    ) -> tuple[Results, npt.NDArray[np.int64]]: ...
+    def counts(self) -> list[int]: ...
     def key_tally(self) -> npt.NDArray[np.int64]: ...
     def all_threads(self, part: Callable[[int], T]) -> list[T]: ...
     def verify_part(self, shard: Shard, records: Records, out: Results) -> int: ...

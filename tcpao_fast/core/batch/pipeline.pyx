@@ -4,17 +4,18 @@ Connections are numbered as they first appear in the records, so results are the
 of threads (until `max_connections` is reached, of which each shard has its share).
 """
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
 
 import numpy as np
 
 from tcpao_fast.core.mac.attempt cimport ASKED_FOR_KEY as _ASKED_FOR_KEY
 from tcpao_fast.core.mac.attempt cimport STEPPED_SNE as _STEPPED_SNE
 from tcpao_fast.core.wire.segment cimport Segment, between
-from tcpao_fast.core.batch.shard cimport Columns, Shard, choose_shard
-from tcpao_fast.core.flow.verdict cimport VERDICT_COUNT, VERDICT_NOT_TCP, VERDICT_TRUNCATED
+from tcpao_fast.core.batch.shard cimport choose_shard
+from tcpao_fast.core.flow.verdict cimport VERDICT_NOT_TCP, VERDICT_TRUNCATED
 
 from tcpao_fast.core.flow.snapshot import snapshot
+from tcpao_fast.errors import InvalidArgumentError
 
 ASKED_FOR_KEY = _ASKED_FOR_KEY      # bits of `Results.effects`
 STEPPED_SNE = _STEPPED_SNE
@@ -32,16 +33,8 @@ cdef class Results:
         Whether to note what good segments did.
     """
 
-    cdef readonly object verdict          # uint8[rows]
-    cdef readonly object mkt              # int32[rows]
-    cdef readonly object connection       # int64[rows]
-    cdef readonly object sne              # uint32[rows]
-    cdef readonly object origin           # int64[rows], or None
-    cdef readonly object effects         # uint8[rows] of Effect, or None
-    cdef Columns columns
-
     def __cinit__(self, Py_ssize_t rows, bint own_order, bint tracing=False):
-        cdef uint8_t[::1] verdict, effects
+        cdef uint8_t[::1] verdict
         cdef int32_t[::1] mkt
         cdef uint32_t[::1] sne
         cdef int64_t[::1] connection, origin
@@ -59,8 +52,15 @@ cdef class Results:
             self.origin = origin = np.empty(rows, np.int64)
             self.columns.origin = &origin[0]
         if tracing:
-            self.effects = effects = np.zeros(rows, np.uint8)
+            self.trace()
+
+    cdef int trace(self) except -1:
+        """Note from here on what good segments do."""
+        cdef uint8_t[::1] effects
+        if len(self.verdict):
+            self.effects = effects = np.zeros(len(self.verdict), np.uint8)
             self.columns.effects = &effects[0]
+        return 0
 
 
 cdef void scatter(const Columns *rows, Py_ssize_t count, int64_t start, int64_t end,
@@ -87,8 +87,13 @@ cdef void scatter(const Columns *rows, Py_ssize_t count, int64_t start, int64_t 
         low += 1
 
 
+cdef enum:
+    FEW_ROWS = 256        # are not worth waking other threads for
+
+
 cdef class Pipeline:
-    """All stages over one set of connections and keys.  Not for two threads at a time.
+    """All stages over one set of connections and keys.  Not for two threads at a time: `turn` says
+    whose turn it is.
 
     Parameters
     ----------
@@ -96,12 +101,18 @@ cdef class Pipeline:
         One, or with ``provisional`` connection tables one a thread, in the order of their numbers.
     workers
         ``workers.run(part)`` is a list of ``part(thread)`` for each shard, at the same time.
+
+    Attributes
+    ----------
+    turn : Turn
     """
 
     def __cinit__(self, list shards not None, workers=None):
         self.shards = shards
+        self.first = shards[0]
         self.threads = len(shards)
         self.workers = workers
+        self.turn = Turn()
 
     def all_threads(self, part):
         """``part(thread)`` of every thread, here and in the others; their results."""
@@ -150,56 +161,135 @@ cdef class Pipeline:
             with nogil:
                 scatter(&rows.columns, count, start, end, shard, &out.columns)
 
-    def verify(self, Records records not None, bint final=True, bint tracing=False):
-        """Verify records; see `Engine.verify`.
-
-        Returns
-        -------
-        tuple of (uint8[n], int32[n], int64[n], uint32[n], int64[VERDICT_COUNT + 1], uint8[n])
-            Verdicts, MKT indices, connection ids, SNEs; how many of each verdict, and last how
-            many segments have a TCP-AO option; with `tracing` also bits of `Effect`, else None.
-        """
-        cdef Py_ssize_t n = records.count, i
+    cdef bint unnumbered(self) noexcept:
+        """Whether a call has met connections that have no number yet."""
         cdef Shard shard
-        cdef Results out = Results(n, False, tracing)
-        cdef int64_t given_up
-        if self.threads == 1:
-            self.verify_part(self.shards[0], records, out)
-        else:
+        for shard in self.shards:
+            if shard.connections.unnumbered_count:
+                return True
+        return False
+
+    cdef int verify_shards(self, Records records, bint final, bint tracing,
+                           const Columns *out) except -1:
+        """`verify_rows` with several shards: in this thread where there is little to do."""
+        cdef Py_ssize_t n = records.count, i
+        cdef int64_t count
+        cdef Results part
+        cdef Shard shard
+        for i in range(n):
             # each thread takes what it reads to be its own: where the bytes change meanwhile, a
             # record can be nobody's
-            out.verdict.fill(<int>VERDICT_NOT_TCP)
-            out.mkt.fill(-1)
-            out.connection.fill(-1)
-            out.sne.fill(0)
-            parts = self.parts_for(n, tracing)
+            out.verdict[i] = VERDICT_NOT_TCP
+            out.mkt[i] = -1
+            out.connection[i] = -1
+            out.sne[i] = 0
+        parts = self.parts_for(n, tracing)
+        if n <= FEW_ROWS:
+            counts = [self.verify_part(shard, records, parts[shard.number])
+                      for shard in self.shards]
+        else:
             counts = self.all_threads(
                 lambda thread: self.verify_part(self.shards[thread], records, parts[thread]))
+        if self.unnumbered():
             self.number_connections()
-            share = (n + self.threads - 1) // self.threads
-            self.all_threads(
-                lambda thread: self.scatter_part(share * thread, share * (thread + 1), parts, counts, out))
-            for shard in self.shards:
-                shard.connections.unnumbered_count = 0
-        counts = np.zeros(VERDICT_COUNT + 1, np.int64)
-        cdef int64_t[::1] tally = counts
+        if n <= FEW_ROWS:
+            for shard, part, count in zip(self.shards, parts, counts):
+                scatter(&part.columns, count, 0, n, shard, out)
+        else:
+            self.scatter_all(n, parts, counts, out)
         for shard in self.shards:
-            for i in range(VERDICT_COUNT + 1):
-                tally[i] += shard.tally[i]
+            shard.connections.unnumbered_count = 0
+        return 0
+
+    cdef scatter_all(self, Py_ssize_t n, list parts, list counts, const Columns *out):
+        cdef Results whole = Results(0, False)
+        whole.columns = out[0]
+        share = (n + self.threads - 1) // self.threads
+        self.all_threads(
+            lambda thread: self.scatter_part(share * thread, share * (thread + 1), parts, counts, whole))
+
+    cdef int settle_fragments(self, bint final, const Columns *out, Py_ssize_t rows) except -1:
+        """What became of datagrams that will never be whole."""
+        cdef Shard shard
+        cdef int64_t given_up
         if final:
             for shard in self.shards:
                 shard.fragments.give_up_all()
-        shard = self.shards[0]           # all have seen all fragments
+        shard = self.first               # all have seen all fragments
         for given_up in shard.fragments.given_up:
-            tally[<int>VERDICT_TRUNCATED] += 1
+            self.tally[<int>VERDICT_TRUNCATED] += 1
             given_up -= self.rows_seen
             if given_up >= 0:            # else an earlier call reported that row already
-                tally[<int>VERDICT_NOT_TCP] -= 1
+                self.tally[<int>VERDICT_NOT_TCP] -= 1
                 out.verdict[given_up] = VERDICT_TRUNCATED
         for shard in self.shards:
             shard.fragments.given_up.clear()
-        self.rows_seen += n
-        return out.verdict, out.mkt, out.connection, out.sne, counts, out.effects
+            shard.met_fragments = shard.fragments.waiting()
+        return 0
+
+    cdef int verify_rows(self, Records records, bint final, const Columns *out) except -1 nogil:
+        """Verify records into `out`, a row a record, and count them; with the turn."""
+        cdef Py_ssize_t i
+        cdef int verdict
+        if self.threads == 1:
+            try:
+                self.first.verify(records, self.rows_seen, out)
+            finally:
+                self.first.end_batch()
+            for verdict in range(<int>VERDICT_COUNT + 1):
+                self.tally[verdict] = self.first.tally[verdict]
+        else:
+            with gil:
+                self.verify_shards(records, final, out.effects != NULL, out)
+                for verdict in range(<int>VERDICT_COUNT + 1):
+                    self.tally[verdict] = 0
+                    for i in range(self.threads):
+                        self.tally[verdict] += (<Shard>self.shards[i]).tally[verdict]
+        if self.first.met_fragments:
+            with gil:
+                self.settle_fragments(final, out, records.count)
+        self.rows_seen += records.count
+        for verdict in range(<int>VERDICT_COUNT):
+            self.totals[verdict] += self.tally[verdict]
+        return 0
+
+    def verify(self, Records records not None, bint final=True, bint tracing=False, room=None):
+        """Verify records; see `Engine.verify`.
+
+        Parameters
+        ----------
+        records : Records
+        final, tracing : bool
+        room : Results, optional
+            Where to put what is found, of as many rows or more.
+
+        Returns
+        -------
+        tuple of (Results, int64[VERDICT_COUNT + 1])
+            How many of each verdict, and last how many segments have a TCP-AO option. MKT indices
+            and connection ids are -1 without; `effects` are there with `tracing`.
+        """
+        cdef Results out = Results(records.count, False) if room is None else room
+        if len(out.verdict) < records.count:
+            raise InvalidArgumentError(
+                f"out has room for {len(out.verdict)} records; there are {records.count}")
+        if tracing:
+            out.trace()
+        else:
+            out.columns.effects = NULL
+        counts = np.empty(VERDICT_COUNT + 1, np.int64)
+        cdef int64_t[::1] tally = counts
+        cdef int verdict
+        with nogil:
+            self.verify_rows(records, final, &out.columns)
+        for verdict in range(<int>VERDICT_COUNT + 1):
+            tally[verdict] = self.tally[verdict]
+        return out, counts
+
+    def counts(self):
+        """How many segments got each verdict, ever: a list of `VERDICT_COUNT` numbers, whenever it is
+        asked for, also while a call runs."""
+        return [self.totals[verdict] for verdict in range(<int>VERDICT_COUNT)]
 
     def key_tally(self):
         """How many segments each MKT was good and bad for, ever: int64[MKTs, 2]."""

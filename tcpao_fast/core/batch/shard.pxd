@@ -35,6 +35,7 @@ cdef class Shard:
     cdef int64_t *timestamps
     cdef int64_t *origins                 # the record that each row is
     cdef bint has_fragments               # in this batch, and they are joined
+    cdef bint met_fragments               # in this call, or some wait for others
     cdef int32_t *speculated              # connections to clean up
     cdef Derivation *derivations
     cdef uint8_t *scratch

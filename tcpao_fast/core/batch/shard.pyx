@@ -88,8 +88,8 @@ cdef inline bint elsewhere(Records records, Py_ssize_t i, uint16_t number, uint3
         return False
     if ip[0] != 0x45 or ip[9] != 6 or be16(ip + 6) & 0x3FFF or 0 < be16(ip + 2) < 24:
         return False
-    return mix(be32(ip + 12) ^ be32(ip + 16), <uint32_t>be16(ip + 20) + be16(ip + 22), 0,
-               shards) != number
+    return mix(be32(ip + 12) ^ be32(ip + 16), <uint32_t>be16(ip + 20) + be16(ip + 22),
+               records.vlan(i), shards) != number
 
 
 @cython.final
@@ -173,9 +173,10 @@ cdef class Shard:
                 continue
             segment = &self.segments[n]
             parse_frame(records.start(i), records.length(i), records.wire_length(i),
-                        records.linktype(i), segment, NULL if layers == NULL else &layers[n])
+                        records.linktype(i), records.vlan(i), segment,
+                        NULL if layers == NULL else &layers[n])
             if segment.kind == KIND_FRAGMENT and layers == NULL:
-                self.has_fragments = True
+                self.has_fragments = self.met_fragments = True
                 with gil:               # every shard joins all fragments: whose they are shows then
                     self.fragments.add(segment, rows_seen + i, records.timestamp(i))
             if self.shards == 1 or choose_shard(segment, self.shards) == self.number:

@@ -1,7 +1,8 @@
 """Signing: which key and which ISNs each record gets, and the MACs of a batch written into it.
 
 Signing believes what it is given: the ISNs of an unsigned capture are those that its SYNs state.
-Every record comes out either signed with lengths and checksums right, or just as it was.
+Every record comes out either signed with lengths and checksums right, or just as it was: in a
+buffer of its own, in the room around it, or in the option that it has.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
@@ -24,12 +25,15 @@ from tcpao_fast.core.wire.rewrite cimport (
     POSSIBLE,
     SIGNED,
     TOO_MANY_HEADERS,
+    NO_ROOM,
     UNSIGNED_HANDSHAKE,
     WRONG_MAC_LENGTH,
     Kept,
     Outcome,
+    Written,
     check_room,
     check_segment,
+    growth_of,
     insert_option,
     set_checksums,
 )
@@ -53,6 +57,7 @@ from tcpao_fast.core.batch.shard cimport Shard
 from tcpao_fast.core.flow.sne cimport extend
 
 from tcpao_fast.core.wire.records import require_separate
+from tcpao_fast.errors import InvalidArgumentError
 
 cdef enum:
     MAX_SYN_DATA = 1 << 16
@@ -148,22 +153,8 @@ cdef void note_initiator(Shard shard, Attempt *row, const Segment *segment) noex
 cdef struct Plan:
     bint forward              # the key is used from its local side to its remote one
     bint keep_ids             # the option's KeyIDs stay as they are
+    bint into_tailroom        # the option moves what is behind it, not the headers
     Kept kept                 # the other options
-
-
-cdef struct Output:
-    # a shard's rewritten records, an entry a row; `buffer` is NULL where they are signed in place
-    uint8_t *buffer
-    bint make_room            # give up other options where there is no room
-    int64_t used              # bytes of it
-    Py_ssize_t rows
-    int64_t *origin           # the record that each row is
-    int64_t *offset
-    int64_t *length
-    uint8_t *outcome
-    uint8_t *dropped          # bytes of options that were given up
-    int32_t *mkt
-    int64_t *connection
 
 
 cdef inline int option_length(const Mkt *mkt) noexcept nogil:
@@ -196,7 +187,18 @@ cdef Outcome with_handshake(Shard shard, const Attempt *row, const Segment *segm
     return found
 
 
-cdef Outcome plan_new(Shard shard, Records records, Py_ssize_t i, bint make_room,
+cdef Outcome check_place(Records records, Py_ssize_t at, const Segment *segment, int growth,
+                         Plan *plan) noexcept nogil:
+    """Where in its own memory a record that is signed in place may grow: before its headers, or
+    behind the options where no payload would have to move."""
+    plan.into_tailroom = growth > records.before(at)
+    if plan.into_tailroom and (segment.length > segment.header_length
+                               or growth > records.behind(at)):
+        return NO_ROOM
+    return POSSIBLE
+
+
+cdef Outcome plan_new(Shard shard, Records records, Py_ssize_t i, const Output *out,
                       Plan *plan) noexcept nogil:
     """Decide for row i of the batch whether an option is inserted, and with which key."""
     cdef const Segment *segment = &shard.segments[i]
@@ -210,7 +212,10 @@ cdef Outcome plan_new(Shard shard, Records records, Py_ssize_t i, bint make_room
         return NO_KEY
     mkt = &shard.keys.mkts[row.mkt]
     found = check_room(records.start(shard.origins[i]), segment, &shard.layers[i],
-                       option_length(mkt), make_room, &plan.kept)
+                       option_length(mkt), out.make_room, &plan.kept)
+    if found == POSSIBLE and out.target == IN_ROOM:
+        found = check_place(records, shard.origins[i], segment,
+                            growth_of(segment, option_length(mkt), &plan.kept), plan)
     # the ISNs are learned even from a segment that has no room for the option
     if mkt.primitive != TCPAO_MD5 and not expects(shard, row, segment):
         return MISSING_ISN if found == POSSIBLE else found
@@ -253,31 +258,43 @@ cdef void write_row(Shard shard, Records records, Py_ssize_t i, const Plan *plan
     cdef const Attempt *row = &shard.rows[i]
     cdef Py_ssize_t at = shard.origins[i], to = out.rows + i
     cdef const Mkt *mkt
+    cdef uint8_t *start = records.start(at)
+    cdef uint8_t *target
     cdef uint8_t *option
     cdef uint8_t key_id = 0, rnext_key_id = 0
+    cdef Written written
+    cdef int length
     if row.check == CHECK_AO:
         mkt = &shard.keys.mkts[row.mkt]
         key_id = mkt.send_id if plan.forward else mkt.recv_id
         rnext_key_id = mkt.recv_id if plan.forward else mkt.send_id
     out.dropped[to] = 0
-    if out.buffer != NULL:
+    if out.target == IN_OPTION:
+        if row.check == CHECK_AO and not plan.keep_ids:
+            option = <uint8_t *>segment.tcp + segment.auth_offset
+            option[2] = segment.key_id = key_id
+            option[3] = segment.rnext_key_id = rnext_key_id
+        return
+    target = out.buffer + out.used if out.target == IN_BUFFER else start
+    written.start = target
+    written.length = records.length(at)
+    if row.check != CHECK_NOTHING:
+        length = option_length(&shard.keys.mkts[row.mkt])
+        if out.target == IN_ROOM and not plan.into_tailroom:
+            target = start - growth_of(segment, length, &plan.kept)
+        written = insert_option(
+            start, records.length(at), &shard.layers[i],
+            OPTION_AO if row.check == CHECK_AO else OPTION_MD5, length, key_id, rnext_key_id,
+            &plan.kept, target, segment, out.checksums)
+        out.dropped[to] = <uint8_t>plan.kept.dropped
+    elif out.target == IN_BUFFER and written.length:
+        memcpy(target, start, written.length)
+    if out.target == IN_ROOM:
+        records.put(at, written.start, written.length)
+    else:
         out.offset[to] = out.used
-        if row.check == CHECK_NOTHING:
-            if records.length(at):
-                memcpy(out.buffer + out.used, records.start(at), records.length(at))
-            out.length[to] = records.length(at)
-        else:
-            out.length[to] = insert_option(
-                records.start(at), records.length(at), &shard.layers[i],
-                OPTION_AO if row.check == CHECK_AO else OPTION_MD5,
-                option_length(&shard.keys.mkts[row.mkt]), key_id, rnext_key_id, &plan.kept,
-                out.buffer + out.used, segment)
-            out.dropped[to] = <uint8_t>plan.kept.dropped
-        out.used += out.length[to]
-    elif row.check == CHECK_AO and not plan.keep_ids:
-        option = <uint8_t *>segment.tcp + segment.auth_offset
-        option[2] = segment.key_id = key_id
-        option[3] = segment.rnext_key_id = rnext_key_id
+        out.length[to] = written.length
+        out.used += written.length
 
 
 cdef void use_key(Shard shard, Py_ssize_t i) noexcept nogil:
@@ -307,14 +324,15 @@ cdef int sign_batch(Shard shard, Records records, Py_ssize_t count, Output *out)
         if shard.rows[i].connection != NONE:
             note_initiator(shard, &shard.rows[i], &shard.segments[i])
         if found == POSSIBLE:
-            found = (plan_inplace(shard, records, i, &plan) if out.buffer == NULL
-                     else plan_new(shard, records, i, out.make_room, &plan))
+            found = (plan_inplace(shard, records, i, &plan) if out.target == IN_OPTION
+                     else plan_new(shard, records, i, out, &plan))
         elif shard.segments[i].flags & FLAG_SYN and shard.rows[i].connection != NONE and (
-                out.buffer != NULL):
+                out.target != IN_OPTION):
             with_handshake(shard, &shard.rows[i], &shard.segments[i], found)
         write_row(shard, records, i, &plan, out)
         use_key(shard, i)
-        out.origin[out.rows + i] = shard.origins[i]
+        if out.origin != NULL:
+            out.origin[out.rows + i] = shard.origins[i]
         out.outcome[out.rows + i] = <uint8_t>found
         out.mkt[out.rows + i] = shard.rows[i].mkt
         out.connection[out.rows + i] = shard.rows[i].id
@@ -328,16 +346,44 @@ cdef int sign_batch(Shard shard, Records records, Py_ssize_t count, Output *out)
         skip = 4 if segment.auth == AUTH_AO else 2
         memcpy(<uint8_t *>segment.tcp + segment.auth_offset + skip, shard.macs + DIGEST * i,
                segment.auth_length - skip)
-        set_checksums(records.start(shard.origins[i]) if out.buffer == NULL
-                      else out.buffer + out.offset[out.rows + i], &shard.layers[i], segment, True)
+        set_checksums(out.buffer + out.offset[out.rows + i] if out.target == IN_BUFFER
+                      else records.start(shard.origins[i]), &shard.layers[i], segment, True,
+                      out.checksums)
     out.rows += count
     return 0
 
 
-# -- the two operations -------------------------------------------------------------------------
+cdef int sign_shard(Shard shard, Records records, Output *out) except -1 nogil:
+    """Sign a shard's records."""
+    cdef Py_ssize_t at = 0, count
+    try:
+        shard.reserve_layers()
+        while at < records.count:
+            count = shard.fill(records, &at, -1, shard.layers)
+            if count:
+                sign_batch(shard, records, count, out)
+            shard.end_batch()
+    finally:
+        shard.end_batch()
+        shard.leave()
+    return 0
+
+
+# -- a call ---------------------------------------------------------------------------------------
 
 cdef class Results:
-    """What became of a shard's records, an entry a row, and the memory of it."""
+    """What became of a shard's records, an entry a row, and the memory of it.
+
+    Parameters
+    ----------
+    n : int
+    target : int
+        A number of `Target`.
+    room : int
+        Bytes of the buffer; 0 in place.
+    memory : tuple of arrays, optional
+        To be used instead of new: buffer, offset, length, outcome, mkt, connection, dropped.
+    """
 
     cdef object buffer        # uint8[]: the records; None in place
     cdef object origin        # int64[n]
@@ -349,18 +395,22 @@ cdef class Results:
     cdef object connection    # int64[n]
     cdef Output out
 
-    def __cinit__(self, Py_ssize_t n, Py_ssize_t room=0, bint make_room=False):
+    def __cinit__(self, Py_ssize_t n, int target, Py_ssize_t room=0, bint make_room=False,
+                  int checksums=0, memory=None):
         cdef int64_t[::1] origin, offset, length, connection
         cdef uint8_t[::1] buffer, outcome, dropped
         cdef int32_t[::1] mkt
         # of all this no more is paged in than is written
+        if memory is None:
+            memory = new_memory(n, room)
+        self.buffer, self.offset, self.length, self.outcome, self.mkt, self.connection, \
+            self.dropped = memory
+        offset, length, outcome, mkt = self.offset, self.length, self.outcome, self.mkt
+        connection, dropped = self.connection, self.dropped
+        if min(len(offset), len(length), len(outcome), len(mkt), len(connection), len(dropped)) < n or (
+                room and len(self.buffer) < room):
+            raise InvalidArgumentError(f"out has no room: {n} records and {room} bytes are needed")
         self.origin = origin = np.empty(n, np.int64)
-        self.offset = offset = np.empty(n, np.int64)
-        self.length = length = np.empty(n, np.int64)
-        self.outcome = outcome = np.empty(n, np.uint8)
-        self.dropped = dropped = np.empty(n, np.uint8)
-        self.mkt = mkt = np.empty(n, np.int32)
-        self.connection = connection = np.empty(n, np.int64)
         if n:
             self.out.origin = &origin[0]
             self.out.offset = &offset[0]
@@ -369,30 +419,28 @@ cdef class Results:
             self.out.dropped = &dropped[0]
             self.out.mkt = &mkt[0]
             self.out.connection = &connection[0]
+        self.out.target = target
+        self.out.checksums = checksums
         self.out.make_room = make_room
         if room:
-            self.buffer = buffer = np.empty(room, np.uint8)
+            buffer = self.buffer
             self.out.buffer = &buffer[0]
 
 
+def new_memory(Py_ssize_t n, Py_ssize_t room):
+    """Arrays for the results of n records and `room` bytes, as `sign` takes them."""
+    return (np.empty(room, np.uint8) if room else None, np.empty(n, np.int64),
+            np.empty(n, np.int64), np.empty(n, np.uint8), np.empty(n, np.int32),
+            np.empty(n, np.int64), np.empty(n, np.uint8))
+
+
 def sign_part(Shard shard not None, Records records not None, Results results not None):
-    """Sign a shard's records, into the results' buffer or in place."""
-    cdef Py_ssize_t at = 0, count
-    try:
-        with nogil:
-            shard.reserve_layers()
-            while at < records.count:
-                count = shard.fill(records, &at, -1, shard.layers)
-                if count:
-                    sign_batch(shard, records, count, &results.out)
-                shard.end_batch()
-    finally:
-        with nogil:
-            shard.end_batch()
-            shard.leave()
+    """Sign a shard's records."""
+    with nogil:
+        sign_shard(shard, records, &results.out)
 
 
-cdef Py_ssize_t room_for(Records records) noexcept:
+def room_to_sign(Records records not None):
     """The most bytes that the records have when they are signed; never 0."""
     cdef Py_ssize_t i, total = 1 + MAX_GROWTH * records.count
     for i in range(records.count):
@@ -400,22 +448,27 @@ cdef Py_ssize_t room_for(Records records) noexcept:
     return total
 
 
-cdef Results run(Pipeline pipeline, Records records, Py_ssize_t room, bint make_room=False):
+cdef Results run(Pipeline pipeline, Records records, int target, bint make_room, int checksums,
+                 memory):
     """Sign in all threads; the results in the order of the records."""
     cdef Py_ssize_t n = records.count
-    parts = [Results(n, room, make_room) for _ in pipeline.shards]
-    pipeline.all_threads(lambda thread: sign_part(pipeline.shards[thread], records, parts[thread]))
+    cdef Py_ssize_t room = room_to_sign(records) if target == IN_BUFFER else 0
+    cdef Results whole = Results(n, target, room, make_room, checksums, memory)
     if pipeline.threads == 1:            # its rows are the records
-        return parts[0]
+        sign_part(pipeline.first, records, whole)
+        return whole
+    parts = [Results(n, target, room, make_room, checksums) for _ in pipeline.shards]
+    pipeline.all_threads(lambda thread: sign_part(pipeline.shards[thread], records, parts[thread]))
     pipeline.number_connections()
-    return gather(pipeline, records, parts, room)
+    gather(pipeline, records, parts, whole)
+    return whole
 
 
-cdef Results gather(Pipeline pipeline, Records records, list parts, Py_ssize_t room):
+cdef int gather(Pipeline pipeline, Records records, list parts, Results whole) except -1:
     """The rows of all shards as one, each where its record is."""
     cdef Py_ssize_t n = records.count, i, k
-    cdef Results all_rows = Results(n, room), part
-    cdef Output *out = &all_rows.out
+    cdef Results part
+    cdef Output *out = &whole.out
     cdef const Output *rows
     cdef Shard shard
     cdef const uint8_t **start = <const uint8_t **>malloc(max(1, n) * sizeof(uint8_t *))
@@ -441,7 +494,7 @@ cdef Results gather(Pipeline pipeline, Records records, list parts, Py_ssize_t r
                 out.connection[i] = (shard.connections.unnumbered[-2 - rows.connection[k]].number
                                      if rows.connection[k] < -1 else rows.connection[k])
             shard.connections.unnumbered_count = 0
-        if room:
+        if out.target == IN_BUFFER:
             with nogil:
                 for i in range(n):
                     out.offset[i] = out.used
@@ -450,30 +503,47 @@ cdef Results gather(Pipeline pipeline, Records records, list parts, Py_ssize_t r
                     out.used += out.length[i]
     finally:
         free(start)
-    return all_rows
+    return 0
 
 
-def sign(Pipeline pipeline not None, Records records not None, bint make_room=False):
+def sign(Pipeline pipeline not None, Records records not None, bint make_room=False,
+         int checksums=0, memory=None):
     """Insert options; see `Engine.sign`.
 
-    Returns
-    -------
-    tuple of (uint8[m], int64[n], int64[n], uint8[n], int32[n], int64[n], uint8[n])
-        Buffer, offsets, lengths, outcomes, MKT indices, connection ids, bytes of options given up.
-    """
-    cdef Results done = run(pipeline, records, room_for(records), make_room)
-    return (done.buffer[:done.out.used], done.offset, done.length, done.outcome, done.mkt,
-            done.connection, done.dropped)
-
-
-def sign_inplace(Pipeline pipeline not None, Records records not None):
-    """Fill in options that are there; see `Engine.sign_inplace`.  `records` must be writable.
+    Parameters
+    ----------
+    pipeline : Pipeline
+    records : Records
+    make_room : bool
+    checksums : int
+        A number of `Checksums`.
+    memory : tuple of arrays, optional
+        As of `new_memory`: what is written goes there.
 
     Returns
     -------
-    tuple of (uint8[n], int32[n], int64[n])
-        Outcomes, MKT indices, connection ids.
+    tuple of (tuple of arrays, int)
+        Buffer, offsets, lengths, outcomes, MKT indices, connection ids, bytes of options given up;
+        and how many bytes of the buffer were written.
     """
+    cdef Results done = run(pipeline, records, IN_BUFFER, make_room, checksums, memory)
+    return (done.buffer, done.offset, done.length, done.outcome, done.mkt, done.connection,
+            done.dropped), done.out.used
+
+
+def sign_inplace(Pipeline pipeline not None, Records records not None, bint make_room=False,
+                 int checksums=0):
+    """Sign where the records are, which must be writable; see `Engine.sign_inplace`.  Without headroom
+    and tailroom options that are there are filled in, else they are inserted.
+
+    Returns
+    -------
+    tuple of (uint8[n], int32[n], int64[n], uint8[n])
+        Outcomes, MKT indices, connection ids, bytes of options given up.
+    """
+    cdef int target = IN_OPTION if records.limits == NULL else IN_ROOM
     require_separate(records)
-    cdef Results done = run(pipeline, records, 0)
-    return done.outcome, done.mkt, done.connection
+    cdef Results done = run(pipeline, records, target, make_room, checksums, None)
+    if target == IN_ROOM:
+        records.moved()
+    return done.outcome, done.mkt, done.connection, done.dropped

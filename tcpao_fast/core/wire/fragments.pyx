@@ -112,6 +112,10 @@ cdef class Reassembler:
         """Forget the joined datagrams of the batch that is done."""
         self.joined.clear()
 
+    def waiting(self):
+        """Whether fragments wait for others of their datagram."""
+        return bool(self.pending)
+
     def give_up_all(self):
         """No more fragments will come."""
         for identification in list(self.pending):

@@ -673,7 +673,6 @@ cdef inline bint parse_plain(const uint8_t *frame, size_t length, int linktype,
     out.length = out.captured = total - 20
     out.seq = be32(tcp + 4)
     out.ack = be32(tcp + 8)
-    out.vlan = 0
     out.source_port = be16(tcp)
     out.destination_port = be16(tcp + 2)
     out.flags = be16(tcp + 12) & 0x0FFF
@@ -692,13 +691,15 @@ cdef inline bint parse_plain(const uint8_t *frame, size_t length, int linktype,
 
 
 cdef void parse_frame(const uint8_t *frame, size_t length, size_t wire_length, int linktype,
-                      Segment *out, Layers *layers) noexcept nogil:
-    """Fill `out` from a captured frame of `length` bytes that had `wire_length` on the wire."""
+                      uint32_t vlan, Segment *out, Layers *layers) noexcept nogil:
+    """Fill `out` from a captured frame of `length` bytes that had `wire_length` on the wire, behind
+    the VLAN tag `vlan`."""
     cdef const uint8_t *end = frame + length
     cdef size_t missing = wire_length - length if wire_length > length else 0
     cdef Noted noted
     if layers == NULL:
         if parse_plain(frame, length, linktype, out):
+            out.vlan = vlan
             return
     else:
         layers.count = layers.incomplete = 0
@@ -706,19 +707,19 @@ cdef void parse_frame(const uint8_t *frame, size_t length, size_t wire_length, i
     noted.layers = layers
     memset(out, 0, sizeof(Segment))
     if linktype == LINK_ETHERNET:
-        parse_ethernet(frame, end, missing, 0, 0, out, &noted)
+        parse_ethernet(frame, end, missing, 0, vlan, out, &noted)
     elif linktype in (LINK_RAW, LINK_RAW_12, LINK_RAW_14, LINK_IPV4, LINK_IPV6):
-        parse_ip(frame, end, missing, 0, 0, out, &noted)
+        parse_ip(frame, end, missing, 0, vlan, out, &noted)
     elif linktype == LINK_SLL:
         if length >= 16:
-            parse_ether(tcpao_once16(frame + 14), frame + 16, end, missing, 0, 0, out, &noted)
+            parse_ether(tcpao_once16(frame + 14), frame + 16, end, missing, 0, vlan, out, &noted)
     elif linktype == LINK_SLL2:
         if length >= 20:
-            parse_ether(tcpao_once16(frame), frame + 20, end, missing, 0, 0, out, &noted)
+            parse_ether(tcpao_once16(frame), frame + 20, end, missing, 0, vlan, out, &noted)
     elif linktype == LINK_NULL or linktype == LINK_LOOP:
         # the address family differs from one BSD to the next; the IP version does not
         if length >= 4:
-            parse_ip(frame + 4, end, missing, 0, 0, out, &noted)
+            parse_ip(frame + 4, end, missing, 0, vlan, out, &noted)
     elif linktype == LINK_C_HDLC:
         parse_hdlc(frame, end, missing, out, &noted)
     elif linktype == LINK_FRELAY:
@@ -726,15 +727,15 @@ cdef void parse_frame(const uint8_t *frame, size_t length, size_t wire_length, i
     elif linktype == LINK_NFLOG:
         parse_nflog(frame, end, missing, out, &noted)
     elif linktype == LINK_MPLS:
-        parse_ether(ETHER_MPLS, frame, end, missing, 0, 0, out, &noted)
+        parse_ether(ETHER_MPLS, frame, end, missing, 0, vlan, out, &noted)
     elif linktype == LINK_PPP_ETHER:
         if length >= 6:
             note_layer(&noted, frame + 4, LAYER_PPPOE, tcpao_once16(frame + 4))
-            parse_ppp(frame + 6, end, missing, 0, 0, out, &noted)
+            parse_ppp(frame + 6, end, missing, 0, vlan, out, &noted)
     elif LINK_JUNIPER_ETHER <= linktype <= LINK_JUNIPER_CHDLC:
         parse_juniper(frame, end, missing, linktype, out, &noted)
     elif linktype == LINK_PPP or linktype == LINK_PPP_HDLC:
-        parse_ppp(frame, end, missing, 0, 0, out, &noted)
+        parse_ppp(frame, end, missing, 0, vlan, out, &noted)
 
 
 cdef packed struct Row:       # `DTYPE`
@@ -802,7 +803,8 @@ def parse_records(Records records not None, bint in_full=False):
         for i in range(records.count):
             row = &rows[i]
             parse_frame(records.start(i), records.length(i), records.wire_length(i),
-                        records.linktype(i), &segment, &layers if in_full else NULL)
+                        records.linktype(i), records.vlan(i), &segment,
+                        &layers if in_full else NULL)
             size = 16 if segment.version == 6 else 4
             row.kind = segment.kind
             row.version = segment.version

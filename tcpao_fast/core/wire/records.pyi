@@ -17,8 +17,8 @@ class Records:
     def __init__(
         self,
         buffer: Any,
-        offsets: npt.ArrayLike,
-        lengths: npt.ArrayLike,
+        offsets: npt.ArrayLike | None = None,
+        lengths: npt.ArrayLike | None = None,
         linktype: int | npt.ArrayLike = 1,
         timestamps: npt.ArrayLike | None = None,
         wire_lengths: npt.ArrayLike | None = None,
@@ -26,6 +26,9 @@ class Records:
         numbers: npt.ArrayLike | None = None,
         source: str = "",
         preceding: int = 0,
+        vlan: npt.ArrayLike | None = None,
+        headroom: int = 0,
+        tailroom: int = 0,
     ) -> None: ...
     def __len__(self) -> int: ...
     @property
@@ -38,6 +41,8 @@ class Records:
     def timestamps(self) -> Wide: ...
     @property
     def linktypes(self) -> npt.NDArray[np.int32]: ...
+    @property
+    def vlan(self) -> npt.NDArray[np.int32]: ...
     @property
     def numbers(self) -> Wide: ...
     @property

@@ -27,7 +27,20 @@ cdef enum Outcome:
     TOO_MANY_HEADERS = 13
     STRIPPED = 14
     UNSIGNED_HANDSHAKE = 15
+    NO_ROOM = 16
+    NOT_GOOD = 17
     POSSIBLE = 255            # nothing found so far that forbids it
+
+# How the TCP checksum of a rewritten segment comes about.
+cdef enum Checksums:
+    CHECKSUMS_FULL = 0        # over all of it
+    CHECKSUMS_INCREMENTAL = 1  # from the one that it had (RFC 1624)
+    CHECKSUMS_PARTIAL = 2     # of the pseudo-header alone: the hardware does the rest
+
+# Where a rewritten record is.
+cdef struct Written:
+    uint8_t *start
+    size_t length
 
 # The options that a segment keeps when it gets one more.
 cdef struct Kept:
@@ -43,10 +56,11 @@ cdef inline int aligned(int length) noexcept nogil:
 cdef Outcome check_segment(const Segment *segment) noexcept nogil
 cdef Outcome check_room(const uint8_t *frame, const Segment *segment, const Layers *layers,
                         int option, bint make_room, Kept *kept) noexcept nogil
-cdef size_t insert_option(const uint8_t *frame, size_t length, const Layers *layers, uint8_t kind,
-                          int option, uint8_t key_id, uint8_t rnext_key_id, const Kept *kept,
-                          uint8_t *to, Segment *segment) noexcept nogil
-cdef size_t remove_option(const uint8_t *frame, size_t length, const Layers *layers, uint8_t *to,
-                          Segment *segment, Outcome *outcome) noexcept nogil
-cdef void set_checksums(uint8_t *frame, const Layers *layers, const Segment *segment,
-                        bint signed) noexcept nogil
+cdef int growth_of(const Segment *segment, int option, const Kept *kept) noexcept nogil
+cdef Written insert_option(const uint8_t *frame, size_t length, const Layers *layers, uint8_t kind,
+                           int option, uint8_t key_id, uint8_t rnext_key_id, const Kept *kept,
+                           uint8_t *to, Segment *segment, int checksums) noexcept nogil
+cdef Written remove_option(const uint8_t *frame, size_t length, const Layers *layers, uint8_t *to,
+                           Segment *segment, int checksums, Outcome *outcome) noexcept nogil
+cdef void set_checksums(uint8_t *frame, const Layers *layers, const Segment *segment, bint signed,
+                        int checksums) noexcept nogil

@@ -6,9 +6,7 @@ Which key and which MAC is not decided here: an inserted option has a MAC of zer
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
-
-import numpy as np
+from libc.string cimport memcpy, memmove, memset
 
 from tcpao_fast.core.mac.kernels cimport tcpao_add_up
 from tcpao_fast.core.wire.parse cimport (
@@ -33,9 +31,11 @@ from tcpao_fast.core.wire.segment cimport (
     KIND_MALFORMED,
     KIND_NOT_TCP,
     Segment,
+    be16,
     put16,
 )
 
+from tcpao_fast.core.wire.records import require_separate
 from tcpao_fast.errors import InvalidArgumentError
 
 cdef enum:
@@ -70,9 +70,24 @@ def add_up(const uint8_t[::1] data not None, uint64_t total=0):
     return tcpao_add_up(&data[0] if data.shape[0] else NULL, data.shape[0], total)
 
 
-cdef void set_checksums(uint8_t *frame, const Layers *layers, const Segment *segment,
-                        bint signed) noexcept nogil:
-    """Compute the TCP checksum anew, and those of GRE around it: innermost first, as outer ones cover
+cdef uint64_t headers_sum(const Segment *segment) noexcept nogil:
+    """What the TCP header without its checksum adds to it, and the length in the pseudo-header."""
+    cdef uint64_t total = (segment.length >> 16) + (segment.length & 0xFFFF)
+    total = tcpao_add_up(segment.tcp, 16, total)
+    return tcpao_add_up(segment.tcp + 18, segment.header_length - 18, total)
+
+
+cdef inline uint32_t carried(const Segment *segment) noexcept nogil:
+    """What the addresses and the payload add to the checksum, by the checksum that is there
+    (RFC 1624): kept in the checksum's place until the header is done."""
+    cdef uint64_t total = ~<uint32_t>be16(segment.tcp + 16) & 0xFFFF
+    total += ~headers_sum(segment) & 0xFFFF
+    return <uint32_t>tcpao_add_up(NULL, 0, total)
+
+
+cdef void set_checksums(uint8_t *frame, const Layers *layers, const Segment *segment, bint signed,
+                        int checksums) noexcept nogil:
+    """Write the TCP checksum, and compute those of GRE around it: innermost first, as outer ones cover
     inner ones.
 
     A `signed` segment never gets 0x0000, which Linux takes for a checksum that is still to be
@@ -83,10 +98,17 @@ cdef void set_checksums(uint8_t *frame, const Layers *layers, const Segment *seg
     cdef size_t size = 16 if segment.version == 6 else 4
     cdef uint64_t total = 6 + (segment.length >> 16) + (segment.length & 0xFFFF)
     cdef uint32_t checksum, i = layers.count
-    put16(tcp + 16, 0)
-    total = tcpao_add_up(segment.source, size, total)
-    total = tcpao_add_up(segment.destination, size, total)
-    checksum = ~tcpao_add_up(tcp, segment.length, total) & 0xFFFF
+    if checksums == CHECKSUMS_INCREMENTAL:
+        total = headers_sum(segment) + be16(tcp + 16)
+        checksum = ~tcpao_add_up(NULL, 0, total) & 0xFFFF
+    else:
+        put16(tcp + 16, 0)
+        total = tcpao_add_up(segment.source, size, total)
+        total = tcpao_add_up(segment.destination, size, total)
+        if checksums == CHECKSUMS_PARTIAL:
+            checksum = <uint32_t>total
+        else:
+            checksum = ~tcpao_add_up(tcp, segment.length, total) & 0xFFFF
     put16(tcp + 16, 0xFFFF if signed and checksum == 0 else checksum)
     while i:
         i -= 1
@@ -244,6 +266,11 @@ cdef void drop_options(const Segment *segment, int room, Kept *kept) noexcept no
         drop_option(kept, KIND_TIMESTAMPS)
 
 
+cdef int growth_of(const Segment *segment, int option, const Kept *kept) noexcept nogil:
+    """By how many bytes a segment grows with an option of so many, and those that it keeps."""
+    return aligned(option) + kept.length - (segment.header_length - 20)
+
+
 cdef Outcome check_room(const uint8_t *frame, const Segment *segment, const Layers *layers,
                         int option, bint make_room, Kept *kept) noexcept nogil:
     """Why a segment cannot have an option of so many bytes, or POSSIBLE; and which of its own it
@@ -257,23 +284,29 @@ cdef Outcome check_room(const uint8_t *frame, const Segment *segment, const Laye
     if kept.length > room:
         return NO_OPTION_SPACE
     return resizable(frame, layers, segment,
-                     aligned(option) + kept.length - (segment.header_length - 20))
+                     growth_of(segment, option, kept))
 
 
-cdef size_t insert_option(const uint8_t *frame, size_t length, const Layers *layers, uint8_t kind,
-                          int option, uint8_t key_id, uint8_t rnext_key_id, const Kept *kept,
-                          uint8_t *to, Segment *segment) noexcept nogil:
+cdef Written insert_option(const uint8_t *frame, size_t length, const Layers *layers, uint8_t kind,
+                           int option, uint8_t key_id, uint8_t rnext_key_id, const Kept *kept,
+                           uint8_t *to, Segment *segment, int checksums) noexcept nogil:
     """Write a frame with an option of so many bytes, and those that are kept, to `to`, where
-    `segment`, which was in the frame, then lies.  Returns the bytes.  The copy is not parsed: where
-    everything is follows."""
+    `segment`, which was in the frame, then lies.  The copy is not parsed: where everything is
+    follows.
+
+    `to` may be the frame itself, or lie before it by as much as it grows: then the payload stays
+    where it is.  So what is behind moves first.
+    """
     cdef size_t before = segment.tcp - frame + 20
     cdef size_t options = before + segment.header_length - 20      # where they end in the frame
     cdef int size = aligned(option)
-    cdef int growth = size + kept.length - (segment.header_length - 20)
-    memcpy(to, frame, before)
+    cdef int growth = growth_of(segment, option, kept)
+    cdef uint32_t carry = carried(segment) if checksums == CHECKSUMS_INCREMENTAL else 0
+    cdef Written written
+    memmove(to + before + size + kept.length, frame + options, length - options)
+    memmove(to + before + size, kept.options, kept.length)
+    memmove(to, frame, before)
     write_option(to + before, kind, option, key_id, rnext_key_id)
-    memcpy(to + before + size, kept.options, kept.length)
-    memcpy(to + before + size + kept.length, frame + options, length - options)
     move(segment, to - frame)
     segment.header_length = <uint8_t>(segment.header_length + growth)
     segment.length += growth
@@ -284,18 +317,23 @@ cdef size_t insert_option(const uint8_t *frame, size_t length, const Layers *lay
     segment.key_id = key_id
     segment.rnext_key_id = rnext_key_id
     to[before - 8] = <uint8_t>((to[before - 8] & 0x0F) | segment.header_length << 2)
+    put16(to + before - 4, carry)
     resize(to, layers, growth)
-    return length + growth
+    written.start = to
+    written.length = length + growth
+    return written
 
 
-cdef size_t remove_option(const uint8_t *frame, size_t length, const Layers *layers, uint8_t *to,
-                          Segment *segment, Outcome *outcome) noexcept nogil:
-    """Write a frame without its option to `to`; returns the bytes (as many where it was left as it is).
-    `segment` is in the frame, and in the copy then."""
+cdef Written remove_option(const uint8_t *frame, size_t length, const Layers *layers, uint8_t *to,
+                           Segment *segment, int checksums, Outcome *outcome) noexcept nogil:
+    """Write a frame without its option to `to`; with NULL where it is, the payload staying in its
+    place.  `segment` is in the frame, and in what is written then; where nothing is to be removed,
+    that is the frame as it is."""
+    cdef uint32_t start, end, size, kept, padded, nops, carry = 0
     cdef const uint8_t *options           # where they begin in the frame
-    cdef uint32_t start, end, size, kept, padded, nops
     cdef size_t before
     cdef int growth
+    cdef Written written
     outcome[0] = check_segment(segment)
     if outcome[0] == POSSIBLE and segment.auth == AUTH_NONE:
         outcome[0] = NO_OPTION
@@ -316,57 +354,148 @@ cdef size_t remove_option(const uint8_t *frame, size_t length, const Layers *lay
         growth = <int>padded - <int>size
         outcome[0] = resizable(frame, layers, segment, growth)
     if outcome[0] != POSSIBLE:
-        memcpy(to, frame, length)
-        return length
+        written.start = to
+        written.length = length
+        if to == NULL:
+            written.start = <uint8_t *>frame
+        elif length:
+            memcpy(to, frame, length)
+        return written
     before = options - frame
-    memcpy(to, frame, before + start)
-    memcpy(to + before + start, options + end, size - end)
+    if checksums == CHECKSUMS_INCREMENTAL:
+        carry = carried(segment)
+    if to == NULL:
+        to = <uint8_t *>frame - growth
+    # where it is the same memory, what is behind moves first, and the payload not at all
+    memmove(to + before + start, options + end, size - end)
     memset(to + before + kept, 0, padded - kept)
-    memcpy(to + before + padded, options + size, length - before - size)
+    memmove(to, frame, before + start)
+    if to + before + padded != options + size:
+        memcpy(to + before + padded, options + size, length - before - size)
     to[before - 8] = <uint8_t>((to[before - 8] & 0x0F) | (20 + padded) << 2)
+    put16(to + before - 4, carry)
     move(segment, to - frame)
     segment.length += growth
+    segment.captured += growth
+    segment.header_length = <uint8_t>(20 + padded)
     resize(to, layers, growth)
-    set_checksums(to, layers, segment, False)
+    set_checksums(to, layers, segment, False, checksums)
     outcome[0] = STRIPPED
-    return length + growth
+    written.start = to
+    written.length = length + growth
+    return written
 
 
-def strip(Records records not None):
-    """Remove TCP-AO and TCP-MD5 options; see `tcpao_fast.engine.strip`.
-
-    Returns
-    -------
-    tuple of (uint8[m], int64[n], int64[n], uint8[n])
-        Buffer, offsets, lengths, outcomes.
-    """
-    cdef Py_ssize_t n = records.count, i
-    cdef int64_t total = 0
-    for i in range(n):
-        total += records.length(i)
-    buffer = np.empty(total + 4 * n, np.uint8)   # removing can cost up to 3 bytes of padding
-    offsets = np.empty(n, np.int64)
-    lengths = np.empty(n, np.int64)
-    outcomes = np.empty(n, np.uint8)
-    cdef uint8_t[::1] out = buffer
-    cdef int64_t[::1] offset = offsets
-    cdef int64_t[::1] length = lengths
-    cdef uint8_t[::1] outcome = outcomes
-    cdef uint8_t *to = &out[0] if total else NULL
+cdef int strip_rows(Records records, const uint8_t *good, uint8_t *to, int64_t *offset,
+                    int64_t *length, uint8_t *outcome, int checksums) noexcept nogil:
+    """Remove options: into `to`, one record behind the other, or with NULL in place; with `good` (of
+    each record) only where it is not 0."""
     cdef Segment segment
     cdef Layers layers
     cdef Outcome found
-    cdef Py_ssize_t used = 0
-    with nogil:
-        for i in range(n):
-            offset[i] = used
-            length[i] = 0
-            outcome[i] = NOT_TCP
-            if records.length(i):
+    cdef Written written
+    cdef int64_t used = 0
+    cdef Py_ssize_t i
+    for i in range(records.count):
+        found = NOT_TCP
+        written.start = records.start(i)
+        written.length = records.length(i)
+        if written.length:
+            if good != NULL and not good[i]:
+                found = NOT_GOOD
+                if to != NULL:
+                    memcpy(to + used, written.start, written.length)
+            else:
                 parse_frame(records.start(i), records.length(i), records.wire_length(i),
-                            records.linktype(i), &segment, &layers)
-                length[i] = remove_option(records.start(i), records.length(i), &layers, to + used,
-                                          &segment, &found)
-                outcome[i] = <uint8_t>found
-            used += length[i]
-    return buffer[:used], offsets, lengths, outcomes
+                            records.linktype(i), records.vlan(i), &segment, &layers)
+                written = remove_option(records.start(i), records.length(i), &layers,
+                                        NULL if to == NULL else to + used, &segment, checksums,
+                                        &found)
+        outcome[i] = <uint8_t>found
+        if to == NULL:
+            records.put(i, written.start, written.length)
+        else:
+            offset[i] = used
+            length[i] = written.length
+            used += written.length
+    return 0
+
+
+def strip(Records records not None, buffer, offsets, lengths, outcomes, int checksums=0, good=None):
+    """Remove TCP-AO and TCP-MD5 options; see `tcpao_fast.engine.strip`.
+
+    Parameters
+    ----------
+    records : Records
+    buffer : uint8[m]
+        Where to: `room_to_strip` bytes or more.
+    offsets, lengths : int64[n or more]
+    outcomes : uint8[n or more]
+    checksums : int
+        A number of `Checksums`.
+    good : bool[n], optional
+        Which are to be stripped; all.
+
+    Returns
+    -------
+    int
+        How many bytes of `buffer` were written.
+    """
+    cdef uint8_t[::1] out = buffer
+    cdef int64_t[::1] offset = offsets, length = lengths
+    cdef uint8_t[::1] outcome = outcomes
+    cdef const uint8_t[::1] wanted
+    cdef const uint8_t *which = NULL
+    cdef Py_ssize_t n = records.count
+    if len(offset) < n or len(length) < n or len(outcome) < n or len(out) < room_to_strip(records):
+        raise InvalidArgumentError(
+            f"out has no room: {n} records and {room_to_strip(records)} bytes are needed")
+    if not n:
+        return 0
+    if good is not None:
+        wanted = good
+        if len(wanted) != n:
+            raise InvalidArgumentError(f"good has {len(wanted)} entries; it must have {n}")
+        which = &wanted[0]
+    with nogil:
+        strip_rows(records, which, &out[0], &offset[0], &length[0], &outcome[0], checksums)
+    return offset[n - 1] + length[n - 1]
+
+
+def strip_inplace(Records records not None, outcomes, int checksums=0, good=None):
+    """Remove options where the records are, which then begin later; `records` says where.
+
+    Parameters
+    ----------
+    records : Records
+        Writable.
+    outcomes : uint8[n]
+    checksums, good
+        As for `strip`.
+    """
+    cdef uint8_t[::1] outcome = outcomes
+    cdef const uint8_t[::1] wanted
+    cdef const uint8_t *which = NULL
+    require_separate(records)
+    if not records.count:
+        return
+    if len(outcome) < records.count:
+        raise InvalidArgumentError(f"outcomes has {len(outcome)} entries; {records.count} are needed")
+    if good is not None:
+        wanted = good
+        if len(wanted) != records.count:
+            raise InvalidArgumentError(
+                f"good has {len(wanted)} entries; it must have {records.count}")
+        which = &wanted[0]
+    with nogil:
+        strip_rows(records, which, NULL, NULL, NULL, &outcome[0], checksums)
+    records.moved()
+
+
+def room_to_strip(Records records not None):
+    """The most bytes that the records have without options; never 0."""
+    cdef Py_ssize_t i
+    cdef int64_t total = 1
+    for i in range(records.count):
+        total += records.length(i)
+    return total

@@ -1,0 +1,5 @@
+from typing import Any
+
+class PacketColumn:
+    count: int
+    def __init__(self, column: Any) -> None: ...
