@@ -26,7 +26,6 @@ from tcpao_fast.engine.inputs import (
     checksums_of,
     is_packet,
     memory_of,
-    no_number,
     records_of,
 )
 from tcpao_fast.engine.policy import Policy
@@ -276,17 +275,7 @@ class Engine:
                 raise InvalidArgumentError("one packet needs no out")
             if self.trace is not None:
                 return self._verify_traced(buffer, linktype, timestamps, wire_lengths, vlan, final)
-            try:
-                return self._narrow.verify(
-                    buffer,
-                    linktype,
-                    -1 if timestamps is None else timestamps,
-                    -1 if wire_lengths is None else wire_lengths,
-                    -1 if vlan is None else vlan,
-                    final,
-                )
-            except (TypeError, OverflowError) as error:
-                raise no_number(error) from None
+            return self._narrow.verify(buffer, linktype, timestamps, wire_lengths, vlan, final)
         given = (buffer, offsets, lengths, linktype, timestamps, wire_lengths, vlan)
         records = records_of(*given)
         if out is not None and (not isinstance(out, VerifyResult) or out.columns is None):
@@ -450,18 +439,9 @@ class Engine:
         if offsets is None and lengths is None and is_packet(buffer):
             if out is not None:
                 raise InvalidArgumentError("one packet needs no out")
-            try:
-                return self._narrow.sign(
-                    buffer,
-                    linktype,
-                    -1 if timestamps is None else timestamps,
-                    -1 if wire_lengths is None else wire_lengths,
-                    -1 if vlan is None else vlan,
-                    make_room,
-                    how,
-                )
-            except (TypeError, OverflowError) as error:
-                raise no_number(error) from None
+            return self._narrow.sign(
+                buffer, linktype, timestamps, wire_lengths, vlan, make_room, how
+            )
         records = records_of(buffer, offsets, lengths, linktype, timestamps, wire_lengths, vlan)
         memory = memory_of(out)
         with self.turn:

@@ -46,13 +46,6 @@ def is_packet(buffer: Any) -> bool:
     )
 
 
-def no_number(error: Exception) -> InvalidArgumentError:
-    """The error for what should be a number beside one packet."""
-    return InvalidArgumentError(
-        "linktype, timestamps, wire_lengths and vlan of one packet are numbers: " + str(error)
-    )
-
-
 def records_of(
     buffer: Buffer | Records,
     offsets: Integers | None,
@@ -68,23 +61,18 @@ def records_of(
 ) -> Records:
     """The records of a call, which says them as one object or piece by piece."""
     if not isinstance(buffer, Records):
-        try:
-            return Records(
-                buffer,
-                offsets,
-                lengths,
-                linktype,
-                timestamps,
-                wire_lengths,
-                writable,
-                vlan=vlan,
-                headroom=headroom,
-                tailroom=tailroom,
-            )
-        except (TypeError, OverflowError) as error:
-            if not isinstance(headroom, int) or not isinstance(tailroom, int):
-                raise InvalidArgumentError(f"headroom and tailroom are numbers: {error}") from None
-            raise
+        return Records(
+            buffer,
+            offsets,
+            lengths,
+            linktype,
+            timestamps,
+            wire_lengths,
+            writable,
+            vlan=vlan,
+            headroom=headroom,
+            tailroom=tailroom,
+        )
     others = (offsets, lengths, timestamps, wire_lengths, vlan)
     alone = isinstance(linktype, int) and linktype == 1 and not headroom and not tailroom
     if not alone or any(one is not None for one in others):

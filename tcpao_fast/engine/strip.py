@@ -18,7 +18,6 @@ from tcpao_fast.engine.inputs import (
     checksums_of,
     is_packet,
     memory_of,
-    no_number,
     records_of,
 )
 from tcpao_fast.engine.results import InplaceResult, Rewritten
@@ -60,11 +59,7 @@ def strip(
     if offsets is None and lengths is None and is_packet(buffer):
         if out is not None:
             raise InvalidArgumentError("one packet needs no out")
-        others = (-1 if wire_lengths is None else wire_lengths, -1 if vlan is None else vlan)
-        try:
-            return strip_packet(buffer, linktype, *others, how, OUTCOMES)
-        except (TypeError, OverflowError) as error:
-            raise no_number(error) from None
+        return strip_packet(buffer, linktype, wire_lengths, vlan, how, OUTCOMES)
     records = records_of(buffer, offsets, lengths, linktype, None, wire_lengths, vlan)
     return strip_records(records, how, out)
 

@@ -12,6 +12,7 @@ from cpython.bytes cimport (
     PyBytes_FromStringAndSize,
     PyBytes_GET_SIZE,
 )
+from cpython.long cimport PyLong_CheckExact
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
@@ -31,6 +32,8 @@ from tcpao_fast.core.wire.rewrite cimport (
     remove_option,
 )
 from tcpao_fast.core.wire.segment cimport Segment
+
+from operator import index as operator_index
 
 from numpy import ndarray
 
@@ -109,6 +112,43 @@ cdef class RewrittenPacket:
 cdef enum:
     USUAL = 2048              # bytes of a packet that is rewritten without asking for memory
 
+cdef int64_t MOST = 0x7FFFFFFFFFFFFFFF
+
+
+# What is said of a packet beside its bytes; negative where nothing is.
+cdef struct Beside:
+    int64_t timestamp
+    int64_t wire_length
+    int32_t vlan
+    int linktype
+
+
+cdef int read_beside(linktype, timestamp, wire_length, vlan, Beside *to) except -1:
+    to.linktype = <int>number("linktype", linktype, 0, 0x7FFFFFFF)
+    to.timestamp = -1 if timestamp is None else number("timestamps", timestamp, -MOST - 1, MOST)
+    to.wire_length = -1
+    to.vlan = -1
+    if wire_length is not None:
+        to.wire_length = number("wire_lengths", wire_length, 0, 0xFFFFFFFF)
+    if vlan is not None:
+        to.vlan = <int32_t>number("vlan", vlan, -0x80000000, 0x7FFFFFFF)
+    return 0
+
+
+cdef int64_t number(str name, value, int64_t least, int64_t most) except? -1:
+    """A number beside a packet; a float is none, as it may be seconds where nanoseconds are meant."""
+    cdef int64_t found
+    try:
+        found = value if PyLong_CheckExact(value) else operator_index(value)
+    except TypeError:
+        raise InvalidArgumentError(
+            f"{name} is a {type(value).__name__}; of one packet it must be an integer") from None
+    except OverflowError:
+        raise InvalidArgumentError(f"{name} is {value}; it must be {least} to {most}") from None
+    if not least <= found <= most:
+        raise InvalidArgumentError(f"{name} is {value}; it must be {least} to {most}")
+    return found
+
 
 @cython.final
 cdef class NarrowWay:
@@ -135,29 +175,26 @@ cdef class NarrowWay:
         self.outcomes = tuple(outcomes)
         self.records = Records([b""])
 
-    cdef void point_at(self, const uint8_t *start, Py_ssize_t length, int linktype, int64_t timestamp,
-                       int64_t wire_length, int32_t vlan) noexcept:
+    cdef void point_at(self, const uint8_t *start, Py_ssize_t length, const Beside *beside) noexcept:
         cdef Records records = self.records
         records.bounds[0].start = <uint8_t *>start
         records.bounds[0].length = length
-        records.one_linktype = linktype
-        self.time = timestamp
+        records.one_linktype = beside.linktype
+        self.time = beside.timestamp
         records.times = &self.time
-        self.wire_length = wire_length
-        records.wire = NULL if wire_length < 0 else &self.wire_length
-        self.vlan = vlan
-        records.vlans = NULL if vlan < 0 else &self.vlan
+        self.wire_length = beside.wire_length
+        records.wire = NULL if beside.wire_length < 0 else &self.wire_length
+        self.vlan = beside.vlan
+        records.vlans = NULL if beside.vlan < 0 else &self.vlan
 
-    def verify(self, packet, int linktype, int64_t timestamp, int64_t wire_length, int32_t vlan,
-               bint final):
+    def verify(self, packet, linktype, timestamp, wire_length, vlan, bint final):
         """Verify one packet; see `Engine.verify`.
 
         Parameters
         ----------
         packet : buffer protocol, contiguous bytes
         linktype : int
-        timestamp, wire_length, vlan : int
-            Negative where they are not known.
+        timestamp, wire_length, vlan : int or None
         final : bool
 
         Returns
@@ -171,6 +208,8 @@ cdef class NarrowWay:
         cdef int32_t mkt
         cdef int64_t connection
         cdef uint32_t sne
+        cdef Beside beside
+        read_beside(linktype, timestamp, wire_length, vlan, &beside)
         if exported:
             export(packet, &view)
         out.verdict = &verdict
@@ -183,11 +222,10 @@ cdef class NarrowWay:
             self.pipeline.turn.enter()
             try:
                 if exported:
-                    self.point_at(<const uint8_t *>view.buf, view.len, linktype, timestamp,
-                                  wire_length, vlan)
+                    self.point_at(<const uint8_t *>view.buf, view.len, &beside)
                 else:
                     self.point_at(<const uint8_t *>PyBytes_AS_STRING(packet),
-                                  PyBytes_GET_SIZE(packet), linktype, timestamp, wire_length, vlan)
+                                  PyBytes_GET_SIZE(packet), &beside)
                 self.pipeline.verify_rows(self.records, final, &out)
             finally:
                 self.pipeline.turn.leave()
@@ -196,9 +234,7 @@ cdef class NarrowWay:
                 PyBuffer_Release(&view)
         return Verified.of(self.verdicts[verdict], mkt, connection, sne)
 
-
-    def sign(self, packet, int linktype, int64_t timestamp, int64_t wire_length, int32_t vlan,
-             bint make_room, int checksums):
+    def sign(self, packet, linktype, timestamp, wire_length, vlan, bint make_room, int checksums):
         """Sign one packet; see `Engine.sign`.
 
         Parameters
@@ -220,6 +256,8 @@ cdef class NarrowWay:
         cdef int64_t offset, length = 0, connection = -1
         cdef uint8_t outcome = NOT_TCP, dropped = 0
         cdef int32_t mkt = -1
+        cdef Beside beside
+        read_beside(linktype, timestamp, wire_length, vlan, &beside)
         export(packet, &view)
         try:
             if view.len + MAX_GROWTH > USUAL:
@@ -239,8 +277,7 @@ cdef class NarrowWay:
             out.connection = &connection
             self.pipeline.turn.enter()
             try:
-                self.point_at(<const uint8_t *>view.buf, view.len, linktype, timestamp, wire_length,
-                              vlan)
+                self.point_at(<const uint8_t *>view.buf, view.len, &beside)
                 self.sign_row(&out)
             finally:
                 self.pipeline.turn.leave()
@@ -269,7 +306,7 @@ cdef class NarrowWay:
         return 0
 
 
-def strip_packet(packet, int linktype, int64_t wire_length, int32_t vlan, int checksums, outcomes):
+def strip_packet(packet, linktype, wire_length, vlan, int checksums, outcomes):
     """Take the option out of one packet; see `tcpao_fast.strip`.
 
     Parameters
@@ -292,14 +329,17 @@ def strip_packet(packet, int linktype, int64_t wire_length, int32_t vlan, int ch
     cdef Layers layers
     cdef Outcome outcome
     cdef Written written
+    cdef Beside beside
+    read_beside(linktype, None, wire_length, vlan, &beside)
     export(packet, &view)
     try:
         if view.len > USUAL:
             room = <uint8_t *>malloc(view.len)
             if room == NULL:
                 raise MemoryError()
-        parse_frame(<const uint8_t *>view.buf, view.len, view.len if wire_length < 0 else wire_length,
-                    linktype, 0 if vlan < 0 else vlan & 0xFFF, &segment, &layers)
+        parse_frame(<const uint8_t *>view.buf, view.len,
+                    view.len if beside.wire_length < 0 else beside.wire_length, beside.linktype,
+                    0 if beside.vlan < 0 else beside.vlan & 0xFFF, &segment, &layers)
         written = remove_option(<const uint8_t *>view.buf, view.len, &layers, room, &segment,
                                 checksums, &outcome)
         return made(packet, room, written.length, outcomes[<int>outcome], outcome == STRIPPED, -1, -1,

@@ -12,6 +12,7 @@ from libc.stdlib cimport free, malloc
 
 from tcpao_fast.core.wire.arrow cimport PacketColumn
 
+from numbers import Integral
 from operator import index as operator_index
 
 import numpy as np
@@ -138,16 +139,17 @@ cdef class Records:
 
     def __cinit__(self, buffer, offsets=None, lengths=None, linktype=1, timestamps=None,
                   wire_lengths=None, bint writable=False, numbers=None, str source="",
-                  int64_t preceding=0, vlan=None, int64_t headroom=0, int64_t tailroom=0):
+                  int64_t preceding=0, vlan=None, headroom=0, tailroom=0):
         cdef const int64_t[::1] column
         cdef const int32_t[::1] narrow
         cdef int64_t number
         self.is_writable = writable
         self.buffer = buffer
-        if not (0 <= headroom <= MOST_WIRE_BYTES and 0 <= tailroom <= MOST_WIRE_BYTES):
-            raise InvalidArgumentError(
-                f"headroom and tailroom are {headroom} and {tailroom}; they must be 0 to "
-                f"{MOST_WIRE_BYTES}")
+        for room in (headroom, tailroom):
+            if not isinstance(room, Integral) or not 0 <= room <= MOST_WIRE_BYTES:
+                raise InvalidArgumentError(
+                    f"headroom and tailroom are {headroom!r} and {tailroom!r}; they must be 0 to "
+                    f"{MOST_WIRE_BYTES}")
         self.headroom, self.tailroom = headroom, tailroom
         if offsets is not None and lengths is not None:
             self.locate_in_buffer(offsets, lengths)
@@ -159,6 +161,8 @@ cdef class Records:
             timestamps = as_column("timestamps", timestamps, np.int64, self.count)
         if wire_lengths is not None:
             wire_lengths = as_column("wire_lengths", wire_lengths, np.int64, self.count)
+            if writable:
+                wire_lengths = wire_lengths.copy()
         if numbers is not None:
             numbers = as_column("numbers", numbers, np.int64, self.count)
         if vlan is not None:
@@ -325,18 +329,14 @@ cdef class Records:
 
     cdef void put(self, Py_ssize_t i, uint8_t *start, size_t length) noexcept nogil:
         """A record is elsewhere now, in what is its own; `moved` is to follow."""
+        if self.wire != NULL:            # of writable records it is our own
+            (<int64_t *>self.wire)[i] += <int64_t>length - self.bounds[i].length
         self.bounds[i].start = start
         self.bounds[i].length = length
 
     cdef int moved(self) except -1:
-        """The arrays beside the records follow what `put` said."""
-        cdef Py_ssize_t i
-        cdef const int64_t[::1] column
-        before = self.lengths
+        """The arrays beside the records are to follow what `put` said."""
         self.given_offsets = self.given_lengths = None
-        if self.given_wire is not None and self.count:
-            self.given_wire = column = self.given_wire + (self.lengths - before)
-            self.wire = &column[0]
         return 0
 
     cdef int check_wire_lengths(self) except -1:
