@@ -61,6 +61,9 @@ if TYPE_CHECKING:
         InplaceResult as InplaceResult,
     )
     from tcpao_fast.engine import (
+        KeyChanges as KeyChanges,
+    )
+    from tcpao_fast.engine import (
         Rewritten as Rewritten,
     )
     from tcpao_fast.engine import (
@@ -192,6 +195,9 @@ if TYPE_CHECKING:
     from tcpao_fast.keys import (
         MasterKey as MasterKey,
     )
+    from tcpao_fast.keys import (
+        pickled_secrets as pickled_secrets,
+    )
     from tcpao_fast.keys.files import (
         compare_keys as compare_keys,
     )
@@ -237,6 +243,7 @@ _MODULES = {
     "InvalidRequestError": "tcpao_fast.errors",
     "KernelSupportError": "tcpao_fast.errors",
     "KeyChain": "tcpao_fast.keys",
+    "KeyChanges": "tcpao_fast.engine",
     "KeyCounters": "tcpao_fast.engine.counters",
     "KeyExistsError": "tcpao_fast.errors",
     "KeyExpiredError": "tcpao_fast.errors",
@@ -279,6 +286,7 @@ _MODULES = {
     "kernels": "tcpao_fast.core.mac.mac",
     "load_keys": "tcpao_fast.keys.files",
     "mac_batch": "tcpao_fast.core.mac.mac",
+    "pickled_secrets": "tcpao_fast.keys",
     "report_capture": "tcpao_fast.jobs.report",
     "sign_capture": "tcpao_fast.jobs.rewrite",
     "snmp_counters": "tcpao_fast.engine.counters",

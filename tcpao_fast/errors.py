@@ -123,7 +123,10 @@ class CaptureError(TcpAoError, ValueError):
 
 
 class StateError(TcpAoError, ValueError):
-    """Imported connection state is not of the form that `Engine.export_state` gives."""
+    """State that cannot be used: imported connections that are not of the form that
+    `Engine.export_state` gives, an engine whose process was forked in the middle of a call, or keys
+    that were pickled without their secrets.
+    """
 
 
 class EndpointError(TcpAoError, OSError):

@@ -50,6 +50,7 @@ from tcpao_fast.engine.strip import (
     strip_records_inplace,
 )
 from tcpao_fast.engine.trace import emit_events
+from tcpao_fast.engine.update import KeyChanges, numbers_of
 from tcpao_fast.engine.verdicts import GOOD, OUTCOMES, SignOutcome, Verdict
 from tcpao_fast.engine.workers import Workers, survive_forks
 from tcpao_fast.errors import InvalidArgumentError
@@ -60,10 +61,8 @@ STATE_PIECE = 4096
 _GOOD = np.array(sorted(GOOD), np.uint8)
 
 
-def _shard(
-    chain: KeyChain, max_connections: int, ao_required: bool, number: int, shards: int
-) -> Shard:
-    table = KeyTable(ConnectionTable(max_connections, shards > 1))
+def _key_table(chain: KeyChain, connections: ConnectionTable) -> KeyTable:
+    table = KeyTable(connections)
     for key, identity in zip(chain, chain.descriptions(), strict=True):
         table.add(
             algorithm=find(key.algorithm),
@@ -72,19 +71,35 @@ def _shard(
             exclude_options=key.exclude_options,
             **identity,
         )
-    return Shard(table, ao_required, number, shards)
+    return table
+
+
+def _rebuilt(
+    keys: tuple[MasterKey, ...],
+    tolerance: float,
+    options: dict[str, Any],
+    state: dict[str, Any],
+) -> Engine:
+    """An engine that was pickled, with its connections; without secrets it waits for `update`."""
+    chain = KeyChain(keys, accept_tolerance=tolerance)
+    if all(key.has_secret for key in keys):
+        engine = Engine(chain, **options)
+        engine.import_state(state)
+        return engine
+    return Engine(chain, **options, _waiting=state)
 
 
 class Engine:
     """Verifies and signs TCP-AO (and TCP-MD5) segments in batches.
 
     State (ISNs, SNEs, keys in use) lives from call to call and moves only on proof: a segment that
-    does not verify changes nothing.  Calls from several threads take turns.
+    does not verify changes nothing.  Calls from several threads take turns.  Pickled, it takes its
+    connections along, and its keys' secrets only by `pickled_secrets`.
 
     Parameters
     ----------
     chain : KeyChain, or iterable of MasterKey
-        Taken as it is now.
+        Taken as it is now; `update` takes another.
     policy : Policy
     threads : int
         How many threads share the work; a connection is always the same thread's. Results do not
@@ -117,6 +132,7 @@ class Engine:
         max_connections: int = 1 << 20,
         *,
         trace: Tracer | None = None,
+        _waiting: dict[str, Any] | None = None,
     ) -> None:
         if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 1024:
             raise InvalidArgumentError(f"threads is {threads!r}; it must be 1 to 1024")
@@ -134,16 +150,37 @@ class Engine:
         self.threads = threads
         self.trace = trace
         self.max_connections = max_connections
+        self._tolerance = chain.accept_tolerance
+        self._waiting = _waiting
         share = max(2, -(-max_connections // threads))
+        usable = KeyChain() if _waiting is not None else chain
         shards = [
-            _shard(chain, share, self.policy.ao_required, number, threads)
+            Shard(
+                _key_table(usable, ConnectionTable(share, threads > 1)),
+                self.policy.ao_required,
+                number,
+                threads,
+            )
             for number in range(threads)
         ]
         self._workers = Workers(threads)
         self._pipeline = Pipeline(shards, self._workers)
         self._narrow = NarrowWay(self._pipeline, tuple(Verdict), OUTCOMES)
         self.turn = self._pipeline.turn
+        if _waiting is not None:
+            self.turn.shut_for(
+                "this engine was pickled without its keys' secrets: give it its keys with update()"
+            )
         survive_forks(self)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        options = {
+            "policy": self.policy,
+            "threads": self.threads,
+            "max_connections": self.max_connections,
+        }
+        state = self._waiting or self.export_state(candidates=True)
+        return _rebuilt, (self.keys, self._tolerance, options, state)
 
     def renew(self) -> None:
         """In a child of the process: with threads of its own."""
@@ -282,11 +319,12 @@ class Engine:
             raise InvalidArgumentError(f"out is {out!r}; it must be a VerifyResult")
         room = None if out is None else out.columns
         with self.turn:
+            keys = self.keys
             columns, tally = self._pipeline.verify(records, final, self.trace is not None, room)
         kept = buffer if isinstance(buffer, Records) else given
         result = VerifyResult.of(columns, len(records), tally, kept)
         if self.trace is not None and columns.effects is not None:
-            emit_events(self.trace, self.keys, result, columns.effects[: len(records)], records)
+            emit_events(self.trace, keys, result, columns.effects[: len(records)], records)
         return result
 
     def _verify_traced(
@@ -571,6 +609,111 @@ class Engine:
         if inplace:
             return result, strip_records_inplace(records, how, good)
         return result, strip_records(records, how, None, good)
+
+    def update(self, chain: Iterable[MasterKey]) -> KeyChanges:
+        """Go on with other keys; connections and what is counted stay.
+
+        A connection goes on with its key where the new chain has it: by its identity (IDs,
+        addresses, ports, VRF, algorithm, MAC length, options coverage, NAT, name; without the name
+        where only that is another). Where the secret is another, traffic keys are derived anew;
+        where the key is gone, the connection is without one until its next good segment. Calls of
+        other threads see the old keys or the new ones.
+
+        Parameters
+        ----------
+        chain : KeyChain, or iterable of MasterKey
+            All keys from here on; `keys` and what counts them (the ``key`` column, `key_counters`)
+            are in its order.
+
+        Returns
+        -------
+        KeyChanges
+
+        Raises
+        ------
+        KeyOverlapError
+            Keys of which a segment could mean two; nothing was changed.
+        """
+        chain = chain if isinstance(chain, KeyChain) else KeyChain(chain)
+        keys = tuple(chain)
+        if self._waiting is not None:
+            return self._begin_with(chain)
+        with self.turn:
+            same, kin, changes = numbers_of(self.keys, keys)
+            shards = self._pipeline.shards
+            tables = [_key_table(chain, shard.connections) for shard in shards]
+            for shard, table in zip(shards, tables, strict=True):
+                shard.adopt(table, same, kin)
+            self.keys = keys
+            self._tolerance = chain.accept_tolerance
+        return changes
+
+    def _begin_with(self, chain: KeyChain) -> KeyChanges:
+        """The keys that an engine was waiting for since it was pickled."""
+        *_, changes = numbers_of(self.keys, tuple(chain))
+        fresh = Engine(chain, self.policy, self.threads, self.max_connections)
+        if self._waiting:
+            fresh.import_state(self._waiting)
+        self.keys, self._tolerance, self._waiting = fresh.keys, fresh._tolerance, None
+        self._workers, self._pipeline = fresh._workers, fresh._pipeline
+        self._narrow, self.turn = fresh._narrow, fresh.turn
+        return changes
+
+    def forget(self, numbers: Iterable[int]) -> int:
+        """Forget connections, and all that was proved of them.
+
+        Parameters
+        ----------
+        numbers : iterable of int
+            As in the ``connection`` column; those that are not known do not count.
+
+        Returns
+        -------
+        int
+            How many were forgotten.
+        """
+        wanted = {int(number) for number in numbers}
+        with self.turn:
+            return sum(shard.forget(wanted) for shard in self._pipeline.shards)
+
+    def mark(self) -> tuple[int, ...]:
+        """The moment, for `forget_idle`.
+
+        Returns
+        -------
+        tuple of int
+            It means something to this engine alone.
+        """
+        with self.turn:
+            return tuple(shard.connections.batches for shard in self._pipeline.shards)
+
+    def forget_idle(self, mark: tuple[int, ...]) -> int:
+        """Forget the connections of which no segment was seen, good or bad, since a moment.
+
+        Parameters
+        ----------
+        mark : tuple of int
+            From `mark`.
+
+        Returns
+        -------
+        int
+            How many were forgotten.
+
+        Raises
+        ------
+        InvalidArgumentError
+            It is not a mark of this engine.
+        """
+        shards = self._pipeline.shards
+        if (
+            not isinstance(mark, tuple)
+            or len(mark) != len(shards)
+            or not all(isinstance(one, int) and one >= 0 for one in mark)
+        ):
+            raise InvalidArgumentError(f"mark is {mark!r}; it must be from mark() of this engine")
+        with self.turn:
+            return sum(shard.forget(None, since) for shard, since in zip(shards, mark, strict=True))
 
     @property
     def counts(self) -> dict[str, int]:

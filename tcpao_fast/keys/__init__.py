@@ -2,5 +2,6 @@
 
 from tcpao_fast.keys.key_chain import KeyChain
 from tcpao_fast.keys.master_key import MasterKey
+from tcpao_fast.keys.pickling import pickled_secrets
 
-__all__ = ["KeyChain", "MasterKey"]
+__all__ = ["KeyChain", "MasterKey", "pickled_secrets"]

@@ -115,6 +115,10 @@ class KeyChain(Sequence[MasterKey]):
         if problems:
             raise KeyOverlapError(problems)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        clock = None if self._clock is system_clock else self._clock
+        return _rebuilt, (self._keys, self.accept_tolerance, self.notes, clock)
+
     @overload
     def __getitem__(self, index: int) -> MasterKey: ...
     @overload
@@ -250,6 +254,16 @@ class KeyChain(Sequence[MasterKey]):
 
     def _now_ns(self, now: datetime | None) -> int:
         return moment_ns(self._clock() if now is None else now)
+
+
+def _rebuilt(
+    keys: tuple[MasterKey, ...],
+    tolerance: float,
+    notes: tuple[str, ...],
+    clock: Callable[[], datetime] | None,
+) -> KeyChain:
+    """A chain that was pickled: its keys' secrets come along only by `pickled_secrets`."""
+    return KeyChain(keys, accept_tolerance=tolerance, notes=notes, clock=clock)
 
 
 def find_matching(

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 from tcpao_fast.core.mac.algorithms import Algorithm, find
-from tcpao_fast.errors import InvalidKeyError, TcpAoError
-
-if TYPE_CHECKING:
-    pass
+from tcpao_fast.errors import InvalidKeyError, StateError, TcpAoError
 from tcpao_fast.keys.addresses import (
     AddressLike,
     Network,
@@ -23,6 +20,7 @@ from tcpao_fast.keys.addresses import (
     ports_overlap,
 )
 from tcpao_fast.keys.lifetimes import Lifetime, lifetime_problem
+from tcpao_fast.keys.pickling import secrets_may_leave
 
 #: Option bytes that TCP has room for (RFC 9293): kind, length, KeyID and RNextKeyID take 4.
 MAX_MAC_LENGTH = 40 - 4
@@ -193,8 +191,29 @@ class MasterKey:
         if self.mac_length is None:
             object.__setattr__(self, "mac_length", algorithm.default_mac_length)
 
-    def __reduce__(self) -> str | tuple[object, ...]:
-        raise TypeError("a MasterKey holds a secret and is not pickled; pass its key file instead")
+    def __reduce__(self) -> tuple[object, ...]:
+        values = {
+            one.name: getattr(self, one.name)
+            for one in fields(self)
+            if one.name != "secret" or secrets_may_leave()
+        }
+        return _unpickled, (values,)
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "secret":
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        raise StateError(
+            f"{self.label} came without its secret: it was pickled, and secrets are only with "
+            "pickled_secrets()"
+        )
+
+    @property
+    def has_secret(self) -> bool:
+        """Whether the secret is there; a key that was pickled comes without."""
+        try:
+            return bool(self.secret)
+        except StateError:
+            return False
 
     @property
     def is_tcp_md5(self) -> bool:
@@ -334,6 +353,14 @@ def _vrfs_overlap(a: int | str | None, b: int | str | None) -> bool:
     if isinstance(a, str) or isinstance(b, str):
         return a == b
     return a is None or b is None or a == b
+
+
+def _unpickled(values: dict[str, Any]) -> MasterKey:
+    """The key that was pickled; it was checked when it was made."""
+    key = MasterKey.__new__(MasterKey)
+    for name, value in values.items():
+        object.__setattr__(key, name, value)
+    return key
 
 
 def has_algorithm_of(key: MasterKey, algorithms: tuple[str, ...]) -> bool:

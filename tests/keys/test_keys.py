@@ -95,8 +95,8 @@ def test_secrets_stay_in():
     engine = ao.Engine(chain)
     for thing in (key, chain, engine, engine.export_state()):
         assert "hush" not in repr(thing) and GOOD["secret"].hex() not in repr(thing)
-    with pytest.raises(TypeError, match="secret"):
-        pickle.dumps(key)
+    for thing in (key, chain, engine):
+        assert b"hush" not in pickle.dumps(thing)
     try:
         make(send_id=300)
     except ao.InvalidKeyError:

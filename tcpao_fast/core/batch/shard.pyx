@@ -99,7 +99,7 @@ cdef class Shard:
     Parameters
     ----------
     keys : KeyTable
-        Frozen.
+        With all its MKTs: others come by `adopt`.
     ao_required : bool
         Whether an unsigned segment is `ao_required` even where no MKT matches.
     number, shards : int
@@ -485,6 +485,38 @@ cdef class Shard:
         cdef Py_ssize_t i
         for i in range(2 * self.keys.count):
             total[i // 2, i % 2] += self.key_tally[i]
+
+    def adopt(self, KeyTable keys not None, same, kin):
+        """Take other MKTs; see `KeyTable.adopt`.  What was counted for an MKT goes to its kin."""
+        cdef const int32_t[::1] to = kin
+        cdef Py_ssize_t i
+        cdef Py_ssize_t before = self.keys.count
+        cdef int64_t *tally = <int64_t *>calloc(2 * max(1, keys.count), sizeof(int64_t))
+        if tally == NULL:
+            raise MemoryError()
+        try:
+            self.keys.adopt(keys, same, kin)
+        except BaseException:
+            free(tally)
+            raise
+        for i in range(before):
+            if to[i] != NONE:
+                tally[2 * to[i]] += self.key_tally[2 * i]
+                tally[2 * to[i] + 1] += self.key_tally[2 * i + 1]
+        free(self.key_tally)
+        self.key_tally = tally
+
+    def forget(self, only, int64_t since=-1):
+        """Forget connections; see `ConnectionTable.chosen`.  How many."""
+        places = self.connections.chosen(only, since)
+        try:
+            for place in places:
+                self.connections.reserve(1)        # for the keys that it lets go of
+                self.connections.remove(place)
+                self.end_batch()
+        finally:
+            self.end_batch()
+        return len(places)
 
     def restore(self, rows, origins=None):
         """Take over connections; see `tcpao_fast.core.flow.snapshot.restore`."""

@@ -29,9 +29,8 @@ cdef class Turn:
 
     Attributes
     ----------
-    torn : bool
-        Whether this process was forked in the middle of a call: what the call worked on is of no
-        use in it, and whoever enters gets a `StateError`.
+    why_shut : str or None
+        Why whoever enters gets a `StateError` that says so.
     """
 
     def __cinit__(self):
@@ -58,7 +57,7 @@ cdef class Turn:
     cdef int enter_without_gil(self) except -1 nogil:
         """Wait for the turn, without the GIL."""
         PyThread_acquire_lock(self.lock, WAIT_LOCK)
-        if self.torn:
+        if self.shut:
             with gil:
                 return self.begin()
         self.owner = PyThread_get_thread_ident()
@@ -68,11 +67,15 @@ cdef class Turn:
     cdef int begin(self) except -1:
         self.owner = PyThread_get_thread_ident()
         self.taken = True
-        if self.torn:
+        if self.shut:
             self.leave()
-            raise StateError(
-                "this process was forked in the middle of a call to its engine; make a new engine")
+            raise StateError(self.why_shut)
         return 0
+
+    def shut_for(self, str why not None):
+        """From here on whoever enters gets a `StateError` that says why."""
+        self.why_shut = why
+        self.shut = True
 
     cdef void leave(self) noexcept nogil:
         self.taken = False
@@ -110,4 +113,6 @@ cdef class Turn:
             raise MemoryError()
         self.lock = lock          # the other may be in a state that no thread here can end
         self.taken = False
-        self.torn = self.torn or not held
+        if not held:
+            self.shut_for(
+                "this process was forked in the middle of a call to its engine; make a new engine")

@@ -106,7 +106,8 @@ cdef class ConnectionTable:
     cdef int32_t incarnation_capacity
     cdef int32_t free_incarnation         # chained through `next`
     cdef int32_t free_incarnations        # how many there are
-    cdef uint32_t batch                   # number of the batch in flight
+    cdef uint32_t batch                   # number of the batch in flight, 31 bits
+    cdef readonly int64_t batches         # how many there were
     cdef int32_t hand                     # of the eviction clock
     cdef readonly int64_t next_id
     cdef uint32_t serial                  # of the incarnation proved last
@@ -170,6 +171,7 @@ cdef class ConnectionTable:
                            uint32_t isn_destination) noexcept nogil
     cdef bint speculate(self, const Segment *segment, Attempt *row) noexcept nogil
     cdef void end_speculation(self, int32_t connection) noexcept nogil
+    cdef void begin_batch(self) noexcept nogil
     cdef int reserve(self, Py_ssize_t more) except -1 nogil
     cdef int rehash(self, uint32_t size) except -1 nogil
     cdef void remove(self, int32_t connection) noexcept nogil

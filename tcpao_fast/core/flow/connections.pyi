@@ -11,4 +11,6 @@ class ConnectionTable:
     count: int
     next_id: int
     evicted: int
+    batches: int
     def __init__(self, limit: int, provisional: bool = False) -> None: ...
+    def chosen(self, only: set[int] | None, since: int = -1) -> list[int]: ...

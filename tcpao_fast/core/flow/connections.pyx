@@ -244,6 +244,38 @@ cdef class ConnectionTable:
             self.unnumbered_capacity = <int32_t>wanted
         return 0
 
+    cdef void begin_batch(self) noexcept nogil:
+        self.batch = self.batch + 1 & 0x7FFFFFFF
+        self.batches += 1
+
+    def chosen(self, only, int64_t since=-1):
+        """The places of connections that are to be forgotten.
+
+        Parameters
+        ----------
+        only : set of int, optional
+            Their ids.
+        since : int
+            Without `only`: what `batches` was, after which no segment was seen of them.
+
+        Returns
+        -------
+        list of int
+        """
+        cdef int32_t i
+        cdef const Connection *one
+        cdef int64_t old = self.batches - since
+        places = []
+        for i in range(self.capacity):
+            one = &self.connections[i]
+            if not one.version:
+                continue
+            # modulo 2^31: one that was idle for longer can look younger, never the other way round
+            if one.id in only if only is not None else (
+                    <int64_t>(self.batch - one.batch & 0x7FFFFFFF) >= old):
+                places.append(i)
+        return places
+
     cdef void locate_batch(self, const Segment *segments, Attempt *rows, const int64_t *origins,
                            Py_ssize_t count) noexcept nogil:
         """The connection of each segment that states ports, made when it is new.
@@ -260,7 +292,7 @@ cdef class ConnectionTable:
         cdef uint32_t hashes[HASHED]
         cdef Py_ssize_t which[HASHED]
         cdef Py_ssize_t at = 0, n, end
-        self.batch = self.batch + 1 & 0x7FFFFFFF
+        self.begin_batch()
         memset(rows, 0, count * sizeof(Attempt))
         while at < count:
             end = min(at + HASHED, count)

@@ -185,7 +185,7 @@ def restore(ConnectionTable table not None, rows, int32_t keys, origins=None):
     for i in range(len(array)):
         check(&row[i], keys)
     for i in range(len(array)):
-        table.batch += 1
+        table.begin_batch()
         table.reserve(row[i].count + 1)
         restore_one(table, &row[i], i if origins is None else origins[i])
 

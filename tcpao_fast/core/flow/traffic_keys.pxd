@@ -57,6 +57,7 @@ cdef class KeyTable:
     cdef Scheduler scheduler              # these three: memory to derive keys in
     cdef uint8_t *scratch
     cdef tcpao_message *messages
+    cdef void rename(self, int32_t *link, const int32_t[::1] same) noexcept nogil
     cdef void match(self, const Segment *segment, uint8_t key_id, int32_t *found) noexcept nogil
     cdef void look_up(self, const Segment *segment, int32_t connection) noexcept nogil
     cdef bint preferred(self, int32_t one, int32_t other, int64_t timestamp) noexcept nogil

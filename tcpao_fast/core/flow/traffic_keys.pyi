@@ -27,6 +27,9 @@ class KeyTable:
         send_lifetime: tuple[int, int],
         accept_lifetime: tuple[int, int],
     ) -> None: ...
+    def adopt(
+        self, other: KeyTable, same: npt.NDArray[np.int32], kin: npt.NDArray[np.int32]
+    ) -> None: ...
 
 def condition(algorithm: Algorithm, secret: bytes) -> bytes: ...
 def derive_traffic_keys(

@@ -23,7 +23,9 @@ from tcpao_fast.core.flow.connections cimport (
     HAS_DETAILS,
     HAS_MKT,
     NONE,
+    Connection,
     Details,
+    Incarnation,
     out_of_memory,
 )
 from tcpao_fast.core.mac.kernels cimport (
@@ -182,6 +184,69 @@ cdef class KeyTable:
         self.algorithms.append(algorithm)
         self.library_secrets.append(secret if mkt.primitive == PRIMITIVE_LIBRARY else None)
         self.count += 1
+
+    def adopt(self, KeyTable other not None, const int32_t[::1] same not None,
+              const int32_t[::1] kin not None):
+        """Take the MKTs of another table in place of the own ones, while connections stay.  Between
+        batches; it cannot fail half way.
+
+        Parameters
+        ----------
+        other : KeyTable
+            Of no more use then.
+        same : int32[count]
+            For each own MKT the number of the one in `other` with the same traffic keys, -1: there
+            is none.
+        kin : int32[count]
+            Likewise of the one that takes its place where it is a connection's key in use.
+        """
+        cdef int32_t i, at
+        cdef int direction
+        cdef ConnectionTable owners = self.owners
+        cdef Connection *connection
+        cdef Incarnation *it
+        if len(same) != self.count or len(kin) != self.count:
+            raise InvalidArgumentError("same and kin have an entry for each MKT")
+        for i in range(self.count):
+            if not (-1 <= same[i] < other.count and -1 <= kin[i] < other.count):
+                raise InvalidArgumentError("same and kin are numbers of the other table's MKTs")
+        for i in range(owners.capacity):
+            connection = &owners.connections[i]
+            if not connection.version:
+                continue
+            connection.looked_up &= <uint8_t>~(HAS_CANDIDATES | HAS_CANDIDATES << 1 | HAS_DETAILS
+                                               | HAS_MKT)
+            owners.details[i].md5_key = NONE
+            at = connection.newest
+            while at != NONE:
+                it = &owners.incarnations[at]
+                for direction in range(2):
+                    if it.key_in_use[direction] != NONE:
+                        it.key_in_use[direction] = kin[it.key_in_use[direction]]
+                    self.rename(&it.keys[direction], same)
+                at = it.next
+        self.set, other.set = other.set, self.set
+        self.mkts, other.mkts = other.mkts, self.mkts
+        self.count, other.count = other.count, self.count
+        self.algorithms, other.algorithms = other.algorithms, self.algorithms
+        self.library_secrets, other.library_secrets = other.library_secrets, self.library_secrets
+        for i in range(SLABS):
+            self.in_use[i] = other.in_use[i]
+
+    cdef void rename(self, int32_t *link, const int32_t[::1] same) noexcept nogil:
+        """The traffic keys of a chain get their MKTs' new numbers, or are freed."""
+        cdef KeySlot *slot
+        cdef int32_t key, mkt
+        while link[0] != NONE:
+            key = link[0]
+            slot = key_slot(self.slabs, key)
+            mkt = same[slot_mkt(slot)]
+            if mkt == NONE:
+                link[0] = slot.next
+                self.free_slot(key)
+            else:                        # which KeyID means it first is to be asked again
+                slot.tagged = <uint32_t>mkt << TAG_BITS
+                link = &slot.next
 
     cdef void match(self, const Segment *segment, uint8_t key_id, int32_t *found) noexcept nogil:
         """The MKTs that the KeyID of a segment may mean: as SendID of one whose local side sent
