@@ -60,7 +60,7 @@ def extension(source: Path) -> Extension:
         ".".join(source.with_suffix("").parts),
         [str(source), *(KERNELS if owns_kernels else [])],
         depends=HEADERS,
-        include_dirs=[str(CORE / "mac")],
+        include_dirs=[str(CORE / "mac"), str(CORE.parent / "capi/include")],
         extra_compile_args=COMPILE,
         extra_link_args=LINK,
         define_macros=[("CYTHON_TRACE", "1"), ("CYTHON_TRACE_NOGIL", "1")] if TRACING else [],
@@ -70,7 +70,7 @@ def extension(source: Path) -> Extension:
 setup(
     ext_modules=cythonize(
         [
-            *(extension(source) for source in sorted(CORE.rglob("*.pyx"))),
+            *(extension(source) for source in sorted(CORE.parent.rglob("*.pyx"))),
             Extension(
                 SHARED,
                 [f"{SHARED.replace('.', '/')}.c"],

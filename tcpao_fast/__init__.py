@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 from tcpao_fast.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from tcpao_fast.capi import (
+        get_include as get_include,
+    )
     from tcpao_fast.capture.packets import (
         Packets as Packets,
     )
@@ -282,6 +285,7 @@ _MODULES = {
     "convert_keys": "tcpao_fast.keys.files",
     "derive_traffic_keys": "tcpao_fast.core.flow.traffic_keys",
     "diagnose_capture": "tcpao_fast.jobs.diagnose",
+    "get_include": "tcpao_fast.capi",
     "inspect_capture": "tcpao_fast.jobs.inspect",
     "kernels": "tcpao_fast.core.mac.mac",
     "load_keys": "tcpao_fast.keys.files",

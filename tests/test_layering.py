@@ -16,7 +16,7 @@ ROOMS = [
     ["endpoint", "capture"],
     ["linux", "diagnose"],
     ["report"],
-    ["jobs"],
+    ["capi", "jobs"],
     ["cli"],
     ["__init__"],
 ]

@@ -31,6 +31,10 @@ COMMANDS = {
         "kernels:kernels_command",
         "List the MAC kernels for this CPU.",
     ),
+    "build-library": (
+        "build_library:build_library_command",
+        "Build the C library for programs without Python.",
+    ),
     "completion": (
         "completion:completion_command",
         "Print a shell completion script.",

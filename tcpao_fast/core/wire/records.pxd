@@ -63,3 +63,6 @@ cdef class Records:
     cdef inline uint32_t vlan(self, Py_ssize_t i) noexcept nogil:
         """The tag that a record's VLAN tags begin with, 0 without."""
         return 0 if self.vlans == NULL or self.vlans[i] < 0 else self.vlans[i] & 0x0FFF
+
+
+cdef Py_ssize_t first_overlap(const Bounds *bounds, Py_ssize_t count, Py_ssize_t *other) noexcept nogil

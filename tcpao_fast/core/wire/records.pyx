@@ -8,7 +8,7 @@ cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from libc.stdint cimport int32_t, int64_t, uint8_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free, malloc, qsort
 
 from tcpao_fast.core.wire.arrow cimport PacketColumn
 
@@ -57,37 +57,65 @@ def as_column(name, values, dtype, count):
     return np.ascontiguousarray(array, dtype=dtype).view(ndarray)
 
 
-def require_separate(Records records not None):
-    """Raise InvalidArgumentError where records that are to be written to share bytes, what is free
-    before and behind each included."""
-    cdef Py_ssize_t i, n = records.count
-    cdef const Bounds *bounds = records.bounds if records.limits == NULL else records.limits
+cdef struct Placed:
+    size_t start
+    size_t end
+    Py_ssize_t which
+
+
+cdef int compare(const void *one, const void *other) noexcept nogil:
+    cdef const Placed *a = <const Placed *>one
+    cdef const Placed *b = <const Placed *>other
+    return (a.start > b.start) - (a.start < b.start)
+
+
+cdef Py_ssize_t first_overlap(const Bounds *bounds, Py_ssize_t count, Py_ssize_t *other) noexcept nogil:
+    """A record that shares bytes with another one, which goes to `other`; -1: none does, -2: there is
+    no memory to find out."""
+    cdef Placed *placed
     cdef size_t end = 0
-    cdef Py_ssize_t last = -1
-    cdef bint ordered = True
-    with nogil:
-        for i in range(n):
-            if bounds[i].length == 0:
-                continue
-            if <size_t>bounds[i].start < end:
-                ordered = False
-                break
-            end = <size_t>bounds[i].start + bounds[i].length
-    if ordered:
-        return
-    order = np.argsort(np.array([<size_t>bounds[i].start for i in range(n)], np.uint64),
-                       kind="stable")
-    end = 0
-    for i in order:
+    cdef Py_ssize_t i, n = 0, found = -1
+    for i in range(count):               # nearly always in order
         if bounds[i].length == 0:
             continue
         if <size_t>bounds[i].start < end:
-            room = "" if records.limits == NULL else ", headroom and tailroom counted,"
-            raise InvalidArgumentError(
-                f"records {last} and {i}{room} overlap in the buffer; "
-                "records that are written to must not")
+            break
         end = <size_t>bounds[i].start + bounds[i].length
-        last = i
+    else:
+        return -1
+    placed = <Placed *>malloc(count * sizeof(Placed))
+    if placed == NULL:
+        return -2
+    for i in range(count):
+        if bounds[i].length:
+            placed[n].start = <size_t>bounds[i].start
+            placed[n].end = <size_t>bounds[i].start + bounds[i].length
+            placed[n].which = i
+            n += 1
+    qsort(placed, n, sizeof(Placed), compare)
+    for i in range(1, n):
+        if placed[i].start < placed[i - 1].end:
+            found = max(placed[i].which, placed[i - 1].which)
+            other[0] = min(placed[i].which, placed[i - 1].which)
+            break
+    free(placed)
+    return found
+
+
+def require_separate(Records records not None):
+    """Raise InvalidArgumentError where records that are to be written to share bytes, what is free
+    before and behind each included."""
+    cdef Py_ssize_t found, other = -1
+    with nogil:
+        found = first_overlap(records.bounds if records.limits == NULL else records.limits,
+                              records.count, &other)
+    if found == -2:
+        raise MemoryError()
+    if found >= 0:
+        room = "" if records.limits == NULL else ", headroom and tailroom counted,"
+        raise InvalidArgumentError(
+            f"records {other} and {found}{room} overlap in the buffer; "
+            "records that are written to must not")
 
 
 @cython.final

@@ -1,6 +1,7 @@
-from libc.stdint cimport uint8_t
+from libc.stdint cimport int64_t, uint8_t
 
 from tcpao_fast.core.wire.parse cimport Layers
+from tcpao_fast.core.wire.records cimport Records
 from tcpao_fast.core.wire.segment cimport Segment
 
 cdef enum:
@@ -62,5 +63,7 @@ cdef Written insert_option(const uint8_t *frame, size_t length, const Layers *la
                            uint8_t *to, Segment *segment, int checksums) noexcept nogil
 cdef Written remove_option(const uint8_t *frame, size_t length, const Layers *layers, uint8_t *to,
                            Segment *segment, int checksums, Outcome *outcome) noexcept nogil
+cdef int strip_rows(Records records, const uint8_t *good, uint8_t *to, int64_t *offset,
+                    int64_t *length, uint8_t *outcome, int checksums) noexcept nogil
 cdef void set_checksums(uint8_t *frame, const Layers *layers, const Segment *segment, bint signed,
                         int checksums) noexcept nogil
