@@ -14,7 +14,7 @@ ROOMS = [
     ["keys"],
     ["engine"],
     ["endpoint", "capture"],
-    ["linux", "diagnose"],
+    ["linux", "diagnose", "live"],
     ["report"],
     ["capi", "jobs"],
     ["cli"],

@@ -2800,6 +2800,7 @@ struct __pyx_obj_10tcpao_fast_4core_5batch_5shard_Shard {
   struct __pyx_obj_10tcpao_fast_4core_4flow_12traffic_keys_KeyTable *keys;
   struct __pyx_obj_10tcpao_fast_4core_4wire_9fragments_Reassembler *fragments;
   int ao_required;
+  int follow_rnext;
   Py_ssize_t batch_rows;
   struct __pyx_t_10tcpao_fast_4core_4wire_7segment_Segment *segments;
   struct __pyx_t_10tcpao_fast_4core_4wire_5parse_Layers *layers;

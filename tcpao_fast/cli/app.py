@@ -24,6 +24,7 @@ COMMANDS = {
     "diagnose": ("diagnose:diagnose_command", "Explain why segments do not verify."),
     "inspect": ("inspect:inspect_command", "Show who signs what, without keys."),
     "report": ("report:report_command", "Write an HTML report on captures."),
+    "gateway": ("gateway:gateway_command", "Add TCP-AO to a host whose kernel has none."),
     "sign": ("sign:sign_command", "Sign an unsigned capture."),
     "strip": ("strip:strip_command", "Remove TCP-AO and TCP-MD5 options."),
     "keys": ("keys:keys_group", "Check, show, compare or convert key files."),

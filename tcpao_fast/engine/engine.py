@@ -160,6 +160,7 @@ class Engine:
                 self.policy.ao_required,
                 number,
                 threads,
+                self.policy.follow_rnext,
             )
             for number in range(threads)
         ]

@@ -14,14 +14,18 @@ _FIXED_ALGORITHMS = (7, 2)
 class Policy:
     """Choices that the standards leave to the operator, and where Linux and RFC 5925 part.
 
-    ``Policy()`` is `Policy.linux()`.  `Engine` asks only for `ao_required`: it says what a segment
-    is, not what becomes of it; `Listener` and `Connection` ask for all.
+    ``Policy()`` is `Policy.linux()`.  `Engine` asks only for `ao_required` and `follow_rnext`: it
+    says what a segment is, not what becomes of it; `Listener` and `Connection` ask for all others.
 
     Parameters
     ----------
     ao_required : bool
         Whether an unsigned segment is `ao_required` even where no MKT matches its connection, as
         Linux's ``ao_required`` socket flag has it (`set_info` changes an endpoint's own).
+    follow_rnext : bool
+        Whether `Engine.sign` takes the key that the other side's last good segment asks for by its
+        RNextKeyID (RFC 5925 section 7.5), where it may send: right for who signs live traffic. Else
+        a connection's key stays in use while it may send.
     pass_unmatched : bool
         Whether a signed segment passes unverified where no MKT is meant by it: a SYN for whose
         peer and KeyID there is no key, or any segment where there are no TCP-AO keys at all.
@@ -62,6 +66,7 @@ class Policy:
     """
 
     ao_required: bool = False
+    follow_rnext: bool = False
     pass_unmatched: bool = False
     unsigned_connect: bool = False
     rnext_on_syn_ack: bool = False

@@ -28,6 +28,7 @@ cdef class Shard:
     cdef readonly KeyTable keys
     cdef readonly Reassembler fragments
     cdef bint ao_required
+    cdef bint follow_rnext                # signing heeds the other side's RNextKeyID
     cdef Py_ssize_t batch_rows            # the most rows that go through the stages together
     cdef Segment *segments                # the columns of a batch, `batch_rows` of each
     cdef Layers *layers                   # the headers around each, once somebody signs

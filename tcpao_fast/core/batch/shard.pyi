@@ -12,7 +12,12 @@ class Shard:
     fragments: Reassembler
     keys: KeyTable
     def __init__(
-        self, keys: KeyTable, ao_required: bool = False, number: int = 0, shards: int = 1
+        self,
+        keys: KeyTable,
+        ao_required: bool = False,
+        number: int = 0,
+        shards: int = 1,
+        follow_rnext: bool = False,
     ) -> None: ...
     def add_key_tally(self, total: npt.NDArray[np.int64]) -> None: ...
     def adopt(

@@ -104,15 +104,19 @@ cdef class Shard:
         Whether an unsigned segment is `ao_required` even where no MKT matches.
     number, shards : int
         Which of how many shards this is.
+    follow_rnext : bool
+        Whether signing takes the key that the other side asks for by its RNextKeyID.
     """
 
-    def __cinit__(self, KeyTable keys not None, bint ao_required=False, int number=0, int shards=1):
+    def __cinit__(self, KeyTable keys not None, bint ao_required=False, int number=0, int shards=1,
+                  bint follow_rnext=False):
         if keys.owners.limit < 2:
             raise InvalidArgumentError(f"max_connections is {keys.owners.limit}; it must be 2 or more")
         self.keys = keys
         self.connections = keys.owners
         self.fragments = Reassembler()
         self.ao_required = ao_required
+        self.follow_rnext = follow_rnext
         self.number = number
         self.shards = shards
         # a batch touches at most half of the table, so that eviction always finds another

@@ -122,13 +122,40 @@ cdef bint expects(Shard shard, Attempt *row, const Segment *segment) noexcept no
     return row.position >= 0
 
 
+cdef int32_t asked_for(Shard shard, const Incarnation *it, int direction, const Segment *segment,
+                       int64_t timestamp, bint *forward) noexcept nogil:
+    """The MKT that the other side's last good segment asks for by its RNextKeyID (RFC 5925 section
+    7.5), where there is such and it may send; NONE."""
+    cdef int32_t found[2]
+    cdef const Mkt *mkt
+    cdef uint8_t wanted = it.rnext_key_id[1 - direction]
+    cdef int i
+    if it.key_in_use[1 - direction] == NONE:
+        return NONE
+    shard.keys.match(segment, wanted, found)
+    for i in range(2):
+        if found[i] == NONE:
+            continue
+        mkt = &shard.keys.mkts[found[i]]
+        if within(mkt.send, timestamp):
+            forward[0] = mkt.send_id == wanted and matches(mkt, segment, True)
+            return found[i]
+    return NONE
+
+
 cdef int32_t choose_key(Shard shard, Attempt *row, const Segment *segment,
                         int64_t timestamp, bint *forward) noexcept nogil:
-    """The key in use on the connection while it lives, else the first that may send."""
+    """The key in use on the connection while it lives, else the first that may send; where RNextKeyIDs
+    are followed the one that the other side asks for before it."""
     cdef Connection *connection = &shard.connections.connections[row.connection]
     cdef int32_t used = NONE
     cdef const Mkt *mkt
     cdef int32_t at = shard.connections.to_sign(row.connection)
+    if at != NONE and not is_syn(segment) and shard.follow_rnext:
+        used = asked_for(shard, &shard.connections.incarnations[at], row.direction, segment,
+                         timestamp, forward)
+        if used != NONE:
+            return used
     if at != NONE and not is_syn(segment):
         used = shard.connections.incarnations[at].key_in_use[row.direction]
         if used != NONE:

@@ -1,0 +1,1 @@
+"""Live traffic: packets of interfaces and of the kernel's queues, sessions, events, metrics."""
