@@ -108,7 +108,7 @@ class StateFile:
                 text = file.read()
         except OSError as error:
             raise StateError(f"{self.path}: {error.strerror}") from error
-        if not text and self._new:
+        if not text:  # none yet: made just now, or by a run that was killed before it wrote one
             return []
         try:
             return engine.import_state(json.loads(text))

@@ -28,7 +28,9 @@ from tcpao_fast.text import endpoint_text
 #: Seconds between looks at key files, silence and counters.
 TICK = 0.5
 #: Seconds after which the state is written, where something was proved; a new session at once.
-STATE_EVERY = 2.0
+STATE_EVERY = 1.0
+#: The part of the time that may go into writing it.
+STATE_SHARE = 0.1
 #: Packets that are taken out of the queue at a time.
 BATCH = 256
 
@@ -125,7 +127,8 @@ def _serve(
     rules: Rules | None,
 ) -> None:
     ticked = written = time.monotonic()
-    sessions, proved = len(gateway.sessions.sessions), 0
+    pause = 0.0
+    changes, proved = gateway.sessions.changes, 0
     while not stopper.stopped:
         if stopper.wait([packets], TICK):
             waiting = packets.receive(BATCH)
@@ -137,10 +140,13 @@ def _serve(
             if reloaded(files, gateway.update) and rules is not None:
                 _renew(rules, gateway)
         done = gateway.counts.verified + gateway.counts.signed
-        fresh = len(gateway.sessions.sessions) != sessions
-        if kept is not None and done != proved and (fresh or now - written >= STATE_EVERY):
-            sessions, proved, written = len(gateway.sessions.sessions), done, now
-            kept.write(gateway.engine)
+        fresh = gateway.sessions.changes != changes
+        if kept is None or done == proved or now - written < (pause if fresh else STATE_EVERY):
+            continue
+        changes, proved = gateway.sessions.changes, done
+        kept.write(gateway.engine)
+        written = time.monotonic()
+        pause = (written - now) / STATE_SHARE
 
 
 def _renew(rules: Rules, gateway: Gateway) -> None:

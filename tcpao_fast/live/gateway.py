@@ -22,9 +22,10 @@ from tcpao_fast.engine.verdicts import SignOutcome, Verdict
 from tcpao_fast.keys import KeyChain, MasterKey
 from tcpao_fast.live.nfqueue import LOCAL_OUT, Queued, Ruling
 from tcpao_fast.live.sessions import Emit, Sessions
+from tcpao_fast.text import address_text
 
 _RAW_IP = 101
-_SYN = 0x02
+_SYN, _ACK = 0x02, 0x10
 #: Incoming: what passes without its option, and what passes as it is.
 _STRIPPED = frozenset({Verdict.good, Verdict.md5_good})
 _UNTOUCHED = frozenset({Verdict.unsigned, Verdict.not_tcp})
@@ -166,6 +167,7 @@ class Gateway:
         for one, outcome, packet in zip(run, signed.outcome.tolist(), _split(signed), strict=True):
             if outcome == SignOutcome.signed and not self._is_left_alone(one.packet, out=True):
                 self.counts.signed += 1
+                self._watch_syn(packet)
                 yield Ruling(one.number, True, packet)
             elif outcome in _PASSED or self._is_left_alone(one.packet, out=True):
                 self.counts.passed += 1
@@ -173,6 +175,16 @@ class Gateway:
             else:
                 self.counts.dropped[f"out_{SignOutcome(outcome).name}"] += 1
                 yield Ruling(one.number, self.fail_open)
+
+    def _watch_syn(self, packet: bytes) -> None:
+        """An answer is due to a SYN."""
+        flags = packet[(packet[0] & 15) * 4 + 13 if packet[0] >> 4 == 4 else 53]
+        if flags & (_SYN | _ACK) == _SYN:
+            ends, _ = _ends_of(packet, out=True)
+            own, own_port, peer, peer_port = ends
+            self.sessions.await_answer(
+                (address_text(own), own_port), (address_text(peer), peer_port)
+            )
 
     # -- what comes in --------------------------------------------------------------------------
 
@@ -182,7 +194,7 @@ class Gateway:
         found, stripped = self.engine.verify_and_strip(
             packets, linktype=_RAW_IP, timestamps=[now] * len(run)
         )
-        self.sessions.add(found)
+        self.sessions.add(found, both_ways=False)
         for one, number, packet in zip(run, found.verdict.tolist(), _split(stripped), strict=True):
             verdict = Verdict(number)
             if verdict in _STRIPPED:

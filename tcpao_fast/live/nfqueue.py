@@ -47,7 +47,7 @@ COUNTERS = Path("/proc/net/netfilter/nfnetlink_queue")
 LOCAL_IN, LOCAL_OUT = 1, 3
 
 
-class QueueError(TcpAoError, OSError):
+class QueueError(TcpAoError):
     """A queue cannot be had, or the kernel refuses a request."""
 
 
@@ -144,8 +144,6 @@ class PacketQueue:
         self._socket.setblocking(False)
 
     def _refused(self, error: OSError) -> QueueError:
-        if isinstance(error, QueueError):
-            return error
         reasons = {
             errno.EPERM: "not permitted: root or CAP_NET_ADMIN is needed",
             errno.EBUSY: "another program has it",
@@ -154,7 +152,9 @@ class PacketQueue:
             errno.EOPNOTSUPP: "this kernel has no NFQUEUE (nfnetlink_queue)",
         }
         reason = reasons.get(error.errno or 0, error.strerror or str(error))
-        return QueueError(error.errno, f"queue {self.number}: {reason}")
+        if error.errno == errno.EPERM and self._counters() is not None:
+            reason = "another program has it"  # the kernel has the same answer for that
+        return QueueError(f"queue {self.number}: {reason}")
 
     def _configure(self, kind: int, data: bytes) -> None:
         self._ask(_attribute(kind, data))
@@ -247,12 +247,17 @@ class PacketQueue:
 
     def dropped(self) -> int:
         """How many packets the kernel had to drop, as the queue or the socket was full."""
-        with contextlib.suppress(OSError, ValueError, IndexError):
+        counters = self._counters()
+        return 0 if counters is None else counters[5] + counters[6]
+
+    def _counters(self) -> list[int] | None:
+        """The kernel's line on this queue; None where there is none."""
+        with contextlib.suppress(OSError, ValueError):
             for line in COUNTERS.read_text().splitlines():
-                columns = line.split()
-                if int(columns[0]) == self.number:
-                    return int(columns[5]) + int(columns[6])
-        return 0
+                columns = [int(one) for one in line.split()]
+                if len(columns) > 6 and columns[0] == self.number:
+                    return columns
+        return None
 
 
 def _read(data: bytes, found: list[Queued]) -> None:

@@ -82,6 +82,13 @@ class Sessions:
         Gets each event.
     clock : callable
         Seconds, as they pass.
+
+    Attributes
+    ----------
+    sessions : dict of int to Session
+        By the number of the connection.
+    changes : int
+        Counts up with each session that comes up and each key that changes: what is worth keeping.
     """
 
     def __init__(self, engine: Engine, emit: Emit, clock: Callable[[], float] = time.monotonic):
@@ -89,11 +96,16 @@ class Sessions:
         self._emit = emit
         self._clock = clock
         self.sessions: dict[int, Session] = {}
+        self.changes = 0
         self._bad: dict[tuple[Any, ...], int] = {}
         self._syns: dict[tuple[Any, ...], float] = {}
 
-    def add(self, result: VerifyResult) -> None:
-        """Some consecutive records with their verdicts."""
+    def add(self, result: VerifyResult, *, both_ways: bool = True) -> None:
+        """Some consecutive records with their verdicts.
+
+        `both_ways`: whether both directions are among them, and with them the answers to SYNs;
+        else `await_answer` says to whom an answer is due.
+        """
         if not len(result.verdict):
             return
         now = self._clock()
@@ -103,7 +115,8 @@ class Sessions:
         bad = np.isin(result.verdict, _BAD)
         if bad.any():
             self._note_bad(result, np.flatnonzero(bad), now)
-        self._watch_syns(result, now)
+        if both_ways or self._syns:
+            self._watch_syns(result, now, both_ways)
 
     def _note_good(self, result: VerifyResult, good: Any, now: float) -> None:
         numbers = result.connection[good]
@@ -133,6 +146,7 @@ class Sessions:
             self.sessions[number] = session
             session.last = now
             session.keys = _keys_of(state)
+            self.changes += 1
             self._say("session_up", session)
         while len(self.sessions) > MOST_SESSIONS:
             quiet = min(self.sessions, key=lambda one: self.sessions[one].last)
@@ -151,6 +165,7 @@ class Sessions:
                 key=self._engine.keys[key].label,
                 before=self._engine.keys[before].label,
             )
+        self.changes += keys != session.keys
         session.keys = keys
 
     def _note_bad(self, result: VerifyResult, rows: Any, now: float) -> None:
@@ -185,19 +200,22 @@ class Sessions:
                 }
             )
 
-    def _watch_syns(self, result: VerifyResult, now: float) -> None:
+    def await_answer(self, client: tuple[str, int], server: tuple[str, int]) -> None:
+        """A signed SYN goes from one to the other."""
+        if len(self._syns) < MOST_SYNS:
+            self._syns.setdefault((client, server), self._clock())
+
+    def _watch_syns(self, result: VerifyResult, now: float, both_ways: bool) -> None:
         """SYNs with a key that nobody answers."""
         segments = result.segments
         flags = segments["flags"]
         syns = ((flags & (_SYN | _ACK)) == _SYN) & (segments["kind"] == 1) & (result.key >= 0)
-        if syns.any():
+        if both_ways and syns.any():
             for row in np.flatnonzero(syns).tolist():
-                source, destination = _ends_of(segments[row])
-                if len(self._syns) < MOST_SYNS:
-                    self._syns.setdefault((source, destination), now)
+                self.await_answer(*_ends_of(segments[row]))
         if not self._syns:
             return
-        for row in np.flatnonzero(segments["kind"] == 1).tolist():
+        for row in np.flatnonzero((segments["kind"] == 1) & (flags & _ACK != 0)).tolist():
             source, destination = _ends_of(segments[row])
             self._syns.pop((destination, source), None)
 
