@@ -101,6 +101,21 @@ class PacketFilter:
             self._programs[linktype] = program
         return self._programs[linktype]
 
+    def instructions(self, linktype: int) -> bytes:
+        """The compiled program as kernels take it, 8 bytes an instruction (``sock_filter``).
+
+        Parameters
+        ----------
+        linktype : int
+            As in pcap files.
+
+        Returns
+        -------
+        bytes
+        """
+        program = self._program(_dlt(linktype))
+        return ctypes.string_at(program.instructions or 0, 8 * program.length)
+
     def choose(self, records: Records) -> Records:
         """Those of the records that the expression takes.
 

@@ -9,7 +9,7 @@ import os
 import select
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -54,6 +54,9 @@ def first_timestamp(path: str | os.PathLike[str]) -> tuple[bool, int]:
 
 def _has_more(file: BinaryIO) -> bool:
     """Whether a pipe has bytes now; True where that cannot be told."""
+    borrowed = getattr(file, "raw", None)
+    if isinstance(borrowed, _Borrowed) and borrowed.has_more is not None:
+        return borrowed.has_more()
     try:
         return bool(select.select([file], [], [], 0)[0])
     except (OSError, ValueError):
@@ -67,6 +70,8 @@ class _Borrowed(io.RawIOBase):
         # a file that has read1 gives what is there, and does not wait until all is
         self._read = getattr(file, "read1", file.read)
         self._file = file
+        #: What a file that is waited for says for itself.
+        self.has_more: Callable[[], bool] | None = getattr(file, "has_more", None)
 
     def readable(self) -> bool:
         return True

@@ -26,6 +26,7 @@ COMMANDS = {
     "report": ("report:report_command", "Write an HTML report on captures."),
     "gateway": ("gateway:gateway_command", "Add TCP-AO to a host whose kernel has none."),
     "sign": ("sign:sign_command", "Sign an unsigned capture."),
+    "watch": ("watch:watch_command", "Verify live traffic."),
     "strip": ("strip:strip_command", "Remove TCP-AO and TCP-MD5 options."),
     "keys": ("keys:keys_group", "Check, show, compare or convert key files."),
     "kernels": (

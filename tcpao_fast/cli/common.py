@@ -186,6 +186,17 @@ def keys_option(command: F) -> F:
     )(command)  # fmt: skip
 
 
+def reload_keys(ctx: click.Context) -> tuple[list[str], Callable[[], KeyChain]]:
+    """The key files of a command, and what reads them again, as ``-k`` did."""
+    paths: list[str] = ctx.find_root().meta.get(KEY_FILE, [])
+    form, master_key = ctx.meta.get(KEY_FORMAT), ctx.meta.get(MASTER_KEY)
+
+    def load() -> KeyChain:
+        return join_chains([(path, load_keys(path, form, master_key=master_key)) for path in paths])
+
+    return paths, load
+
+
 def capture_options(command: F) -> F:
     """What every command that verifies captures takes: ``--filter``, ``--isn``."""
     command = click.option(

@@ -7,18 +7,10 @@ from typing import IO
 
 import click
 
-from tcpao_fast.cli.common import (
-    KEY_FILE,
-    KEY_FORMAT,
-    MASTER_KEY,
-    keys_option,
-    quiet_option,
-)
+from tcpao_fast.cli.common import keys_option, quiet_option, reload_keys
 from tcpao_fast.endpoint.sockets import has_tcp_ao
 from tcpao_fast.jobs.gateway import run_gateway, text_of
 from tcpao_fast.keys import KeyChain
-from tcpao_fast.keys.files import load_keys
-from tcpao_fast.keys.join import join_chains
 from tcpao_fast.live.gateway import Ends
 from tcpao_fast.live.rules import Rules
 from tcpao_fast.text import counted
@@ -77,12 +69,7 @@ def gateway_command(
                 f"tcpao: warning: {key.label} is for any peer: all TCP on its ports must be signed",
                 err=True,
             )
-    paths = ctx.find_root().meta.get(KEY_FILE, [])
-    form, master_key = ctx.meta.get(KEY_FORMAT), ctx.meta.get(MASTER_KEY)
-
-    def load() -> KeyChain:
-        chains = [(path, load_keys(path, form, master_key=master_key)) for path in paths]
-        return join_chains(chains)
+    paths, load = reload_keys(ctx)
 
     def ready(rules: Rules, left_alone: list[Ends]) -> None:
         if quiet:

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from tcpao_fast.engine import Engine, VerifyResult
-from tcpao_fast.engine.state import ConnectionState
 from tcpao_fast.engine.verdicts import BAD, MEANINGS, Verdict
 from tcpao_fast.text import address_text, endpoint_text
 
@@ -26,6 +25,8 @@ SILENCE = 3.0
 MOST_SYNS = 4096
 #: Sessions that are remembered; the one that was quiet for longest goes first.
 MOST_SESSIONS = 65536
+#: Good segments after which what a handshake proves is known.
+_YOUNG = 8
 _BAD = np.array(sorted(BAD), np.uint8)
 _GOOD = np.array([Verdict.good, Verdict.md5_good], np.uint8)
 _SYN, _ACK = 0x02, 0x10
@@ -45,8 +46,7 @@ class Session:
         Verdicts of its segments.
     segments : int
     keys : dict of str to int
-        The key of the last good segment of ``client`` and ``server``, an index into `Engine.keys`;
-        of TCP-MD5 ``both``.
+        The key of the last good segment of ``client`` and ``server``, an index into `Engine.keys`.
     last : float
         Seconds, by the clock of whoever feeds it, of its last segment.
     finding : str or None
@@ -123,50 +123,60 @@ class Sessions:
         unknown = {int(one) for one in np.unique(numbers)} - self.sessions.keys()
         if unknown:
             self._begin(unknown, now)
-        pairs, where = np.unique(np.stack([numbers, result.key[good]]), axis=1, return_inverse=True)
+        keys = result.key[good]
+        pairs, where = np.unique(np.stack([numbers, keys]), axis=1, return_inverse=True)
         counts = np.bincount(where.reshape(-1))
+        several = np.bincount(np.unique(pairs[0], return_inverse=True)[1]).max() > 1
+        turned: set[int] = set()
         for (number, key), count in zip(pairs.T.tolist(), counts.tolist(), strict=True):
             session = self.sessions.get(number)
             if session is None:
                 continue
             session.segments += count
             session.last = now
-            md5 = self._engine.keys[key].is_tcp_md5
-            name = "md5_good" if md5 else "good"
+            name = "md5_good" if self._engine.keys[key].is_tcp_md5 else "good"
             session.counts[name] = session.counts.get(name, 0) + count
-            if md5:
-                self._note_keys(session, {"both": key})
-            elif set(session.keys.values()) != {key} or len(session.keys) < 2:
-                for _, state in self._engine.connection_states(number, only={number}):
-                    self._note_keys(session, _keys_of(state))
+            # what its handshake proves is soon there, and worth keeping
+            self.changes += session.segments <= _YOUNG
+            if set(session.keys.values()) != {key} or several or session.segments <= _YOUNG:
+                turned.add(number)
+        if turned:
+            rows = np.flatnonzero(good)
+            self._note_keys(result, rows[np.isin(numbers, list(turned))])
 
     def _begin(self, numbers: set[int], now: float) -> None:
         for number, state in self._engine.connection_states(min(numbers), only=numbers):
             session = Session(state.client, state.server, state.vrf)
             self.sessions[number] = session
             session.last = now
-            session.keys = _keys_of(state)
             self.changes += 1
             self._say("session_up", session)
         while len(self.sessions) > MOST_SESSIONS:
             quiet = min(self.sessions, key=lambda one: self.sessions[one].last)
             del self.sessions[quiet]
 
-    def _note_keys(self, session: Session, keys: dict[str, int]) -> None:
-        for side, key in keys.items():
+    def _note_keys(self, result: VerifyResult, rows: Any) -> None:
+        """The keys that these good segments were signed with, in their order."""
+        segments = result.segments
+        for row in rows.tolist():
+            session = self.sessions.get(int(result.connection[row]))
+            if session is None:
+                continue
+            source, _ = _ends_of(segments[row])
+            side = "server" if source == session.server else "client"
+            key = int(result.key[row])
             before = session.keys.get(side, key)
+            session.keys[side] = key
             if before == key:
                 continue
-            sender = session.server if side == "server" else session.client
+            self.changes += 1
             self._say(
                 "key_change",
                 session,
-                sender=endpoint_text(*sender),
+                sender=endpoint_text(*source),
                 key=self._engine.keys[key].label,
                 before=self._engine.keys[before].label,
             )
-        self.changes += keys != session.keys
-        session.keys = keys
 
     def _note_bad(self, result: VerifyResult, rows: Any, now: float) -> None:
         segments = result.segments
@@ -189,7 +199,7 @@ class Sessions:
             self._emit(
                 {
                     "event": "bad",
-                    "time": _now(),
+                    "time": utc_now(),
                     "source": endpoint_text(*ends[0]),
                     "destination": endpoint_text(*ends[1]),
                     "vrf": int(segments[row]["vlan"]),
@@ -229,7 +239,7 @@ class Sessions:
             self._emit(
                 {
                     "event": "silence",
-                    "time": _now(),
+                    "time": utc_now(),
                     "client": endpoint_text(*ends[0]),
                     "server": endpoint_text(*ends[1]),
                     "reason": f"no answer to a signed SYN for {SILENCE:.0f} seconds: the peer "
@@ -237,17 +247,17 @@ class Sessions:
                 }
             )
 
-    def tell(self, number: int, finding: str) -> None:
+    def tell(self, client: tuple[str, int], server: tuple[str, int], finding: str) -> None:
         """Note what was found out about a session."""
-        session = self.sessions.get(number)
-        if session is not None:
-            session.finding = finding
+        for session in list(self.sessions.values()):
+            if {session.client, session.server} == {client, server}:
+                session.finding = finding
 
     def _say(self, event: str, session: Session, **more: Any) -> None:
         self._emit(
             {
                 "event": event,
-                "time": _now(),
+                "time": utc_now(),
                 "client": endpoint_text(*session.client),
                 "server": endpoint_text(*session.server),
                 "vrf": session.vrf,
@@ -269,12 +279,6 @@ class Sessions:
         return iter(self.sessions.values())
 
 
-def _keys_of(state: ConnectionState) -> dict[str, int]:
-    live = state.live
-    sides = {} if live is None else {"client": live.client.key, "server": live.server.key}
-    return {name: key for name, key in sides.items() if key is not None}
-
-
 def _ends_of(row: Any) -> tuple[tuple[str, int], tuple[str, int]]:
     size = 16 if row["version"] == 6 else 4
     source, destination = (
@@ -283,7 +287,8 @@ def _ends_of(row: Any) -> tuple[tuple[str, int], tuple[str, int]]:
     return (source, int(row["source_port"])), (destination, int(row["destination_port"]))
 
 
-def _now() -> str:
+def utc_now() -> str:
+    """The time as events have it."""
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

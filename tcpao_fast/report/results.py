@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,6 +72,15 @@ class ConnectionReport:
             "sne": self.sne,
             "first_bad": self.first_bad,
         }
+
+
+def exit_status_of(counts: Mapping[str, int]) -> int:
+    """0 everything signed is good, 1 something is bad, 3 undecided or nothing was signed."""
+    if any(counts[one.name] for one in BAD):
+        return 1
+    if any(counts[one.name] for one in UNDECIDED):
+        return 3
+    return 0 if any(counts[one.name] for one in GOOD) else 3
 
 
 #: Connections that are reported one by one.
@@ -197,11 +207,7 @@ class CaptureReport:
     @property
     def exit_status(self) -> int:
         """0 everything signed is good, 1 something is bad, 3 undecided or nothing was signed."""
-        if any(self.counts[v.name] for v in BAD):
-            return 1
-        if any(self.counts[v.name] for v in UNDECIDED):
-            return 3
-        return 0 if any(self.counts[v.name] for v in GOOD) else 3
+        return exit_status_of(self.counts)
 
     def as_dict(self) -> dict[str, Any]:
         """The object that ``tcpao verify --json`` prints.
