@@ -1,5 +1,6 @@
 """TCP-AO and TCP-MD5 keys of real sockets, where the kernel is Linux: see docs/linux.md."""
 
+from tcpao_fast.endpoint.follow import Follower, follow
 from tcpao_fast.endpoint.sockets import (
     add_key,
     delete_key,
@@ -12,8 +13,10 @@ from tcpao_fast.endpoint.sockets import (
 )
 
 __all__ = [
+    "Follower",
     "add_key",
     "delete_key",
+    "follow",
     "get_keys",
     "has_tcp_ao",
     "info",
