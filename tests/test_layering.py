@@ -16,9 +16,9 @@ ROOMS = [
     ["endpoint", "capture"],
     ["linux", "diagnose", "live"],
     ["report"],
-    ["capi", "jobs"],
+    ["capi", "integrations", "jobs"],
     ["cli"],
-    ["__init__"],
+    ["__init__", "__main__"],
 ]
 #: The core's modules in the order in which a batch travels, with what they stand on.
 STAGES = [

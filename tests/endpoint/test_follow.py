@@ -7,6 +7,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 from ends import ACK, CLIENT, SERVER, End, make_key
+from netns import in_namespace
 
 import tcpao_fast as ao
 from tcpao_fast.endpoint import sockets
@@ -144,6 +145,10 @@ def test_without_an_address():
 
 def test_tcp_md5_on_real_sockets():
     """The kernel has one TCP-MD5 key a peer: the one that may be used is it."""
+    in_namespace(tcp_md5_on_real_sockets)
+
+
+def tcp_md5_on_real_sockets():
     clock = Clock()
     keys = [
         ao.MasterKey(
@@ -186,6 +191,10 @@ def test_tcp_md5_on_real_sockets():
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
 def test_tcp_ao_on_real_sockets(address):
     """Rotation on a kernel's own connection, both ends of it."""
+    in_namespace(lambda: tcp_ao_on_real_sockets(address))
+
+
+def tcp_ao_on_real_sockets(address):
     clock = Clock()
     ours, _ = chains()
     ours = [

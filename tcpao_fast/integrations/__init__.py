@@ -1,0 +1,1 @@
+"""Packets of other libraries, as they have them."""
