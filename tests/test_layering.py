@@ -22,7 +22,8 @@ ROOMS = [
 ]
 #: The core's modules in the order in which a batch travels, with what they stand on.
 STAGES = [
-    "wire.options", "wire.segment", "mac.kernels", "wire.bounds", "wire.arrow", "wire.records",
+    "wire.options", "wire.segment", "mac.kernels", "wire.bounds", "wire.arrow", "wire.arrow_table",
+    "wire.records",
     "wire.filter", "wire.ring", "wire.scan", "wire.pcap_write", "wire.parse", "wire.fragments",
     "wire.rewrite",
     "keys.mkt", "mac.attempt", "mac.messages", "mac.algorithms", "mac.mac",

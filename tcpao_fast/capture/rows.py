@@ -7,21 +7,20 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tcpao_fast.capture.output import OutputFile
 from tcpao_fast.capture.reader import STANDARD_STREAM
+from tcpao_fast.core.wire.arrow_table import ArrowTable
 from tcpao_fast.engine import VerifyResult
-from tcpao_fast.engine.events import flag_letters
+from tcpao_fast.engine.columns import TIMES, Column, columns_of
 from tcpao_fast.engine.verdicts import Verdict
 from tcpao_fast.errors import InvalidArgumentError, MissingExtraError
 from tcpao_fast.keys import MasterKey
-from tcpao_fast.text import address_text
 
 #: The columns, and their Parquet types.  ``time`` is UTC (text in JSON lines and CSV, to the
 #: nanosecond); ``number`` counts the packets of its file from 1, as Wireshark does; ``length`` is
@@ -49,71 +48,22 @@ COLUMNS = {
     "connection": "int32",
 }
 
-Columns = dict[str, list[Any]]
-
-_SEGMENT, _CUT, _MALFORMED = 1, 2, 3  # kinds of core.parse
-_VERDICTS = [verdict.name for verdict in Verdict]
-_FLAGS = [flag_letters(flags) for flags in range(256)]
+Lists = dict[str, list[Any]]
 
 
-def columns_of(result: VerifyResult, labels: Sequence[str]) -> Columns:
-    """The rows of some records of a capture: of each column a list."""
-    at = np.flatnonzero(result.verdict != Verdict.not_tcp)
-    records = result.records
-    rows = result.segments[at]
-    has_ports = (rows["source_port"] != 0) | (rows["destination_port"] != 0)
-    whole = (rows["kind"] == _SEGMENT) | (rows["kind"] == _MALFORMED)
-    signed = (rows["kind"] == _SEGMENT) & (rows["auth"] == 1)
-    key = result.key[at]
-    payload = rows["length"].astype(np.int64) - rows["header_length"]
-    return {
-        "time": [stamp if stamp >= 0 else None for stamp in records.timestamps[at].tolist()],
-        "file": [records.source] * len(at),
-        "number": records.numbers[at].tolist(),
-        "source": _addresses(rows, "source"),
-        "source_port": _where(has_ports, rows["source_port"]),
-        "destination": _addresses(rows, "destination"),
-        "destination_port": _where(has_ports, rows["destination_port"]),
-        "vlan": rows["vlan"].tolist(),
-        "flags": [
-            _FLAGS[flags & 255] if known else None
-            for flags, known in zip(rows["flags"].tolist(), whole.tolist(), strict=True)
-        ],
-        "seq": _where(whole, rows["seq"]),
-        "ack": _where(whole, rows["ack"]),
-        "length": _where(rows["kind"] == _SEGMENT, payload),
-        "sne": _where(signed & (key >= 0), result.sne[at]),
-        "key_id": _where(signed, rows["key_id"]),
-        "rnext_key_id": _where(signed, rows["rnext_key_id"]),
-        "mac_length": _where(signed, rows["auth_length"].astype(np.int64) - 4),
-        "verdict": [_VERDICTS[verdict] for verdict in result.verdict[at].tolist()],
-        "key": [labels[index] if index >= 0 else None for index in key.tolist()],
-        "connection": _where(result.connection[at] >= 0, result.connection[at]),
-    }
-
-
-def _where(known: npt.NDArray[np.bool_], values: npt.NDArray[Any]) -> list[int | None]:
-    if known.all():
-        return list(values.tolist())
-    return [
-        value if there else None
-        for value, there in zip(values.tolist(), known.tolist(), strict=True)
-    ]
-
-
-def _addresses(rows: npt.NDArray[np.void], side: str) -> list[str | None]:
-    """The addresses of one side as text; one that occurs again is not written anew."""
-    sizes = np.where(rows["version"] == 6, 16, np.where(rows["version"] == 4, 4, 0)).tolist()
-    raw = np.ascontiguousarray(rows[side]).tobytes()
-    known: dict[bytes, str] = {}
-    texts: list[str | None] = []
-    for at, size in zip(range(0, len(raw), 16), sizes, strict=True):
-        address = raw[at : at + size]
-        text = known.get(address)
-        if text is None and size:
-            text = known[address] = address_text(address)
-        texts.append(text)
-    return texts
+def _lists(columns: Mapping[str, Column]) -> Lists:
+    """Columns as lists of Python's values, None where there is none."""
+    found: Lists = {}
+    for name, (values, there, texts) in columns.items():
+        listed: list[Any] = values.tolist()
+        if texts is not None:
+            listed = [texts[one] if one < len(texts) else None for one in listed]
+        if there is not None and not there.all():
+            listed = [
+                one if known else None for one, known in zip(listed, there.tolist(), strict=True)
+            ]
+        found[name] = listed
+    return found
 
 
 class RowWriter:
@@ -172,7 +122,8 @@ class RowWriter:
 
     def add(self, result: VerifyResult) -> None:
         """Append the rows of some records."""
-        columns = columns_of(result, self._labels)
+        at = np.flatnonzero(result.verdict != Verdict.not_tcp)
+        columns = columns_of(result, self._labels, at)
         self._format.add({field: columns[field] for field in self._fields})
 
     def commit(self) -> None:
@@ -186,7 +137,7 @@ class RowWriter:
         self._output.discard()
 
 
-def _with_text_times(columns: Columns) -> Columns:
+def _with_text_times(columns: Lists) -> Lists:
     if "time" not in columns:
         return columns
     stamps = np.array([0 if stamp is None else stamp for stamp in columns["time"]], "M8[ns]")
@@ -212,8 +163,8 @@ class _JsonLines:
     def __init__(self, output: OutputFile, fields: Sequence[str]) -> None:
         self._output = output
 
-    def add(self, columns: Columns) -> None:
-        texts = _with_text_times(columns)
+    def add(self, columns: Mapping[str, Column]) -> None:
+        texts = _with_text_times(_lists(columns))
         pattern = "{" + ", ".join(f"{json.dumps(name)}: %s" for name in texts) + "}"
         values = [_json_texts(column) for column in texts.values()]
         lines = [pattern % row for row in zip(*values, strict=True)]
@@ -243,8 +194,36 @@ class _Csv(_JsonLines):
         csv.writer(text, delimiter=self.delimiter, lineterminator="\n").writerows(rows)
         self._output.put(text.getvalue().encode())
 
-    def add(self, columns: Columns) -> None:
-        self._write(zip(*_with_text_times(columns).values(), strict=True))
+    def add(self, columns: Mapping[str, Column]) -> None:
+        if not self._quickly(columns):
+            self._write(zip(*_with_text_times(_lists(columns)).values(), strict=True))
+
+    def _quickly(self, columns: Mapping[str, Column]) -> bool:
+        """Where pyarrow is here and there is much: the same text, without Python's lists."""
+        if len(next(iter(columns.values()))[0]) < _MUCH:
+            return False
+        try:
+            import pyarrow
+            import pyarrow.compute
+            import pyarrow.csv
+        except ImportError:
+            return False
+        table = pyarrow.table(ArrowTable(columns, TIMES))
+        if "time" in columns:
+            place = table.schema.get_field_index("time")
+            times = table["time"].cast(pyarrow.timestamp("ns"))
+            texts = pyarrow.compute.strftime(times, format="%Y-%m-%dT%H:%M:%SZ")
+            table = table.set_column(place, "time", texts)
+        text = pyarrow.BufferOutputStream()
+        options = pyarrow.csv.WriteOptions(
+            include_header=False, delimiter=self.delimiter, quoting_style="none"
+        )
+        try:
+            pyarrow.csv.write_csv(_plain(pyarrow, table), text, options)
+        except pyarrow.ArrowInvalid:  # something has to be quoted, which csv does its own way
+            return False
+        self._output.put(text.getvalue().to_pybytes())
+        return True
 
 
 class _Tsv(_Csv):
@@ -257,6 +236,16 @@ class _PlainText(_Tsv):
     """The same without a header."""
 
     header = False
+
+
+def _plain(pyarrow: Any, table: Any) -> Any:
+    """A table whose texts are strings themselves, not numbers of some."""
+    for place, column in enumerate(table.columns):
+        if pyarrow.types.is_dictionary(column.type):
+            table = table.set_column(
+                place, table.column_names[place], column.cast(column.type.value_type)
+            )
+    return table
 
 
 class _Parquet:
@@ -283,9 +272,10 @@ class _Parquet:
         )
         self._writer = pyarrow.parquet.ParquetWriter(output.file, self._schema, compression="zstd")
 
-    def add(self, columns: Columns) -> None:
-        if next(iter(columns.values())):
-            self._writer.write_table(self._arrow.table(columns, schema=self._schema))
+    def add(self, columns: Mapping[str, Column]) -> None:
+        table = self._arrow.table(ArrowTable(columns, TIMES))
+        if len(table):
+            self._writer.write_table(_plain(self._arrow, table).cast(self._schema))
 
     def end(self) -> None:
         self._writer.close()
@@ -298,6 +288,8 @@ class _Parquet:
 
 #: Standard output with chosen fields; no file's end.
 _PLAIN_TEXT = ""
+#: Rows that are worth importing a library for.
+_MUCH = 2048
 _FORMATS: dict[str, Callable[[OutputFile, Sequence[str]], _JsonLines | _Csv | _Parquet]] = {
     ".jsonl": _JsonLines,
     ".csv": _Csv,

@@ -106,6 +106,15 @@ class VerifyResult:
         """The memory behind the columns; None in a pickled result."""
         return self._columns
 
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """A row a record, for whatever reads Arrow (polars, pandas, pyarrow, DuckDB).
+
+        Columns are those of `tcpao_fast.capture.rows.COLUMNS`; ``key`` is the key's number.
+        """
+        from tcpao_fast.engine.columns import table_of
+
+        return table_of(self).__arrow_c_stream__(requested_schema)
+
     @cached_property
     def records(self) -> Records:
         """The records that were verified.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -12,10 +12,12 @@ from tcpao_fast.capture.reader import (
     CHUNK_RECORDS,
 )
 from tcpao_fast.core.flow.tally import NOTHING_BAD, Tally
+from tcpao_fast.core.wire.arrow_table import ArrowTable
 from tcpao_fast.diagnose.findings import Finding, Rank
 from tcpao_fast.diagnose.isn_search import SearchReport
 from tcpao_fast.diagnose.secret_search import SecretSearch
 from tcpao_fast.engine import Engine, VerifyResult
+from tcpao_fast.engine.columns import Column
 from tcpao_fast.engine.state import ConnectionState
 from tcpao_fast.engine.verdicts import BAD, GOOD, SEGMENT_VERDICTS, UNDECIDED, Verdict
 from tcpao_fast.text import endpoint_text
@@ -83,6 +85,65 @@ def exit_status_of(counts: Mapping[str, int]) -> int:
     return 0 if any(counts[one.name] for one in GOOD) else 3
 
 
+class ConnectionReports(Sequence[ConnectionReport]):
+    """Reports of connections: a sequence of `ConnectionReport`, and a table for Arrow."""
+
+    def __init__(self, reports: Iterable[ConnectionReport] = ()) -> None:
+        self._reports = list(reports)
+
+    @overload
+    def __getitem__(self, index: int) -> ConnectionReport: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[ConnectionReport]: ...
+    def __getitem__(self, index: int | slice) -> ConnectionReport | list[ConnectionReport]:
+        return self._reports[index]
+
+    def __len__(self) -> int:
+        return len(self._reports)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, ConnectionReports):
+            other = other._reports
+        return self._reports == other
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(self._reports)
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """A row a connection, for whatever reads Arrow: ends, a column a verdict, ``keys``,
+        ``client_sne``, ``server_sne``, ``first_bad``.
+        """
+        return _connection_table(self).__arrow_c_stream__(requested_schema)
+
+
+def _connection_table(reports: Sequence[ConnectionReport]) -> ArrowTable:
+    def numbers(values: Iterable[int | None]) -> Column:
+        found = list(values)
+        there = np.array([one is not None for one in found], bool)
+        return np.array([one or 0 for one in found], np.int64), there, None
+
+    def texts(values: Iterable[str]) -> Column:
+        found = list(values)
+        known = list(dict.fromkeys(found))
+        places = {text: i for i, text in enumerate(known)}
+        return np.array([places[one] for one in found], np.int32), None, known
+
+    columns: dict[str, Column] = {"id": numbers(one.id for one in reports)}
+    for name in ("client", "server"):
+        columns[name] = texts(getattr(one, name)[0] for one in reports)
+        columns[f"{name}_port"] = numbers(getattr(one, name)[1] for one in reports)
+    columns["vrf"] = numbers(one.vrf for one in reports)
+    for verdict in SEGMENT_VERDICTS:
+        columns[verdict.name] = numbers(one.counts.get(verdict.name, 0) for one in reports)
+    columns["keys"] = texts(", ".join(one.keys) for one in reports)
+    for name in ("client", "server"):
+        columns[f"{name}_sne"] = numbers(one.sne[name] for one in reports)
+    columns["first_bad"] = numbers(one.first_bad for one in reports)
+    return ArrowTable(columns)
+
+
 #: Connections that are reported one by one.
 MOST_REPORTED = 40_000
 
@@ -134,7 +195,7 @@ class CaptureReport:
         Records read; TCP segments among them; segments with a (sound) TCP-AO option.
     counts : dict of str to int
         How many segments got each verdict; all names are there.
-    connections : list of ConnectionReport
+    connections : sequence of ConnectionReport
         In the order in which they were first seen, up to `MOST_REPORTED` (and ``max_connections``).
         Built when it is asked for.
     others : OtherConnections or None
@@ -158,18 +219,19 @@ class CaptureReport:
     warnings: list[str] = field(default_factory=list)
     unread: dict[int, int] = field(default_factory=dict)
     _tally: ConnectionTally | None = field(default=None, repr=False)
-    _built: tuple[list[ConnectionReport], OtherConnections | None] | None = field(
+    _built: tuple[ConnectionReports, OtherConnections | None] | None = field(
         default=None, repr=False
     )
 
-    def _build(self) -> tuple[list[ConnectionReport], OtherConnections | None]:
+    def _build(self) -> tuple[ConnectionReports, OtherConnections | None]:
         if self._built is None:  # many want the counts alone
-            self._built = ([], None) if self._tally is None else self._tally.report()
+            found, others = ([], None) if self._tally is None else self._tally.report()
+            self._built = ConnectionReports(found), others
             self._tally = None
         return self._built
 
     @property
-    def connections(self) -> list[ConnectionReport]:
+    def connections(self) -> ConnectionReports:
         """What was found of each connection."""
         return self._build()[0]
 

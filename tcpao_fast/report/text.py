@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -159,7 +160,7 @@ def _why_none(report: CaptureReport) -> str:
 
 
 def _print_connections(
-    console: Console, connections: list[ConnectionReport], most: int | None
+    console: Console, connections: Sequence[ConnectionReport], most: int | None
 ) -> None:
     ordered = sorted(connections, key=lambda one: (_rank(one), -sum(one.counts.values())))
     table = Table(box=None, pad_edge=False, header_style="bold")

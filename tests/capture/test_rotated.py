@@ -134,7 +134,7 @@ def test_states_that_are_none(key, change, what):
 def test_state_files_that_are_none(tmp_path):
     state = tmp_path / "state"
     chain = ao.load_keys(WRAP.with_suffix(".toml"))
-    for text in (b"", b"{", b'{"version": 9}', b"\xff\xfe"):
+    for text in (b"{", b'{"version": 9}', b"\xff\xfe"):
         state.write_bytes(text)
         with pytest.raises(ao.StateError, match="state: "):
             ao.verify_capture(WRAP, chain, state=state)

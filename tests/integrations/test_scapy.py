@@ -64,10 +64,10 @@ def test_signed_and_stripped(name, packet, md5):
 
 def test_lists_and_captures(tmp_path):
     capture = Capture(CAPTURES / "v4-sha1.pcap")
-    packets = scapy.rdpcap(str(capture.path))
+    packets = scapy.rdpcap(str(capture.path), 120)
     result = ours.verify(ao.Engine(capture.keys), packets)
     segments = sum(scapy.TCP in one for one in packets)
-    assert result.counts["good"] == segments > 400
+    assert result.counts["good"] == segments > 100
     plain = ours.strip_packets(packets)
     assert ours.verify(ao.Engine(capture.keys), plain).counts["ao_required"] == segments
     again = ours.sign(ao.Engine(capture.keys), plain)
@@ -76,7 +76,9 @@ def test_lists_and_captures(tmp_path):
     with scapy.PcapWriter(str(path)) as writer:
         writer.write(list(ours.signed(ao.Engine(capture.keys), plain)))
     assert ao.verify_capture(path, capture.keys).counts["good"] == segments
-    for source in (packets, scapy.PcapReader(str(capture.path)), iter(packets)):
+    with scapy.PcapReader(str(capture.path)) as reader:
+        assert ao.verify_capture(ours.capture_of(reader), capture.keys).counts["good"] == 444
+    for source in (packets, iter(packets)):
         report = ao.verify_capture(ours.capture_of(source), capture.keys)
         assert report.counts["good"] == segments
     assert ao.verify_capture(ours.capture_of([]), capture.keys).records == 0
