@@ -81,12 +81,13 @@ def _rebuilt(
     state: dict[str, Any],
 ) -> Engine:
     """An engine that was pickled, with its connections; without secrets it waits for `update`."""
-    chain = KeyChain(keys, accept_tolerance=tolerance)
     if all(key.has_secret for key in keys):
-        engine = Engine(chain, **options)
+        engine = Engine(KeyChain(keys, accept_tolerance=tolerance), **options)
         engine.import_state(state)
         return engine
-    return Engine(chain, **options, _waiting=state)
+    engine = Engine(KeyChain(), **options)
+    engine._wait_for(keys, tolerance, state)
+    return engine
 
 
 class Engine:
@@ -132,7 +133,6 @@ class Engine:
         max_connections: int = 1 << 20,
         *,
         trace: Tracer | None = None,
-        _waiting: dict[str, Any] | None = None,
     ) -> None:
         if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 1024:
             raise InvalidArgumentError(f"threads is {threads!r}; it must be 1 to 1024")
@@ -151,12 +151,11 @@ class Engine:
         self.trace = trace
         self.max_connections = max_connections
         self._tolerance = chain.accept_tolerance
-        self._waiting = _waiting
+        self._waiting: dict[str, Any] | None = None
         share = max(2, -(-max_connections // threads))
-        usable = KeyChain() if _waiting is not None else chain
         shards = [
             Shard(
-                _key_table(usable, ConnectionTable(share, threads > 1)),
+                _key_table(chain, ConnectionTable(share, threads > 1)),
                 self.policy.ao_required,
                 number,
                 threads,
@@ -168,11 +167,16 @@ class Engine:
         self._pipeline = Pipeline(shards, self._workers)
         self._narrow = NarrowWay(self._pipeline, tuple(Verdict), OUTCOMES)
         self.turn = self._pipeline.turn
-        if _waiting is not None:
-            self.turn.shut_for(
-                "this engine was pickled without its keys' secrets: give it its keys with update()"
-            )
         survive_forks(self)
+
+    def _wait_for(
+        self, keys: tuple[MasterKey, ...], tolerance: float, state: dict[str, Any]
+    ) -> None:
+        """Do nothing until `update` brings these keys' secrets."""
+        self.keys, self._tolerance, self._waiting = keys, tolerance, state
+        self.turn.shut_for(
+            "this engine was pickled without its keys' secrets: give it its keys with update()"
+        )
 
     def __reduce__(self) -> tuple[object, ...]:
         options = {

@@ -62,7 +62,23 @@ class VerifyResult:
         tally: npt.NDArray[np.int64],
         given: Records | tuple[Any, ...] | None,
     ) -> VerifyResult:
-        """The result that a pipeline's columns are, of which so many rows count."""
+        """The result that a pipeline's columns are.
+
+        Parameters
+        ----------
+        columns : Results
+            The pipeline's.
+        rows : int
+            How many of them count.
+        tally : int64[n]
+            How many segments got each verdict, and last how many have a TCP-AO option.
+        given : Records or tuple
+            What was verified.
+
+        Returns
+        -------
+        VerifyResult
+        """
         of = columns
         verdict, key, connection, sne = of.verdict, of.mkt, of.connection, of.sne
         if len(verdict) != rows:
@@ -172,7 +188,21 @@ class Rewritten:
 
     @classmethod
     def of(cls, memory: Memory, rows: int, used: int, *, signed: bool = True) -> Rewritten:
-        """The result that arrays are, of which so many rows and bytes count."""
+        """The result that arrays are.
+
+        Parameters
+        ----------
+        memory : tuple of arrays
+            As of `new_memory`.
+        rows, used : int
+            How many rows, and how many bytes of the buffer, count.
+        signed : bool
+            Whether keys and connections are among them.
+
+        Returns
+        -------
+        Rewritten
+        """
         buffer, offsets, lengths, outcome, key, connection, dropped = memory
         return cls(
             buffer[:used],

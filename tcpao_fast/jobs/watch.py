@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tcpao_fast.capture.filter import PacketFilter
 from tcpao_fast.capture.reader import STANDARD_STREAM, CaptureReader
 from tcpao_fast.capture.state import StateFile
 from tcpao_fast.core.wire.records import Records
@@ -20,10 +21,17 @@ from tcpao_fast.diagnose.findings import Finding, findings_of
 from tcpao_fast.engine import Engine, VerifyResult
 from tcpao_fast.engine.policy import Policy
 from tcpao_fast.engine.verdicts import BAD
-from tcpao_fast.errors import CaptureError
+from tcpao_fast.errors import CaptureError, MissingExtraError
 from tcpao_fast.keys import KeyChain
 from tcpao_fast.live.interface import Interface, filter_for
-from tcpao_fast.live.service import EventLog, KeyFiles, Stopper, metrics_server, reloaded
+from tcpao_fast.live.service import (
+    EventLog,
+    KeyFiles,
+    Stopper,
+    metrics_server,
+    reloaded,
+    warn,
+)
 from tcpao_fast.live.sessions import Sessions, utc_now
 from tcpao_fast.report.results import exit_status_of
 
@@ -166,7 +174,9 @@ def run_watch(
         if kept is not None:
             kept.read(engine)
         stopper = held.enter_context(Stopper())
-        expression = filter_for(chain) if packet_filter is None else packet_filter
+        expression = packet_filter
+        if packet_filter is None and interfaces:
+            expression = _default_filter(chain)
         for name in interfaces:
             watch.interfaces.append(held.enter_context(Interface(name, expression)))
         feeds = [_Feed(name, stopper) for name in files]
@@ -183,6 +193,17 @@ def run_watch(
         if show is not None:
             show(watch)
     return watch
+
+
+def _default_filter(chain: KeyChain) -> str | None:
+    """A filter for the keys; None, which is said, where nothing can compile it."""
+    expression = filter_for(chain)
+    try:
+        PacketFilter(expression)
+    except MissingExtraError as error:
+        warn(f"{error}; all packets are looked at")
+        return None
+    return expression
 
 
 class _Loop:

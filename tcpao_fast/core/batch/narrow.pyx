@@ -64,7 +64,17 @@ cdef class Verified:
 
     @staticmethod
     def of(verdict, int key, int64_t connection, uint32_t sne):
-        """The answer with these attributes."""
+        """The answer with these attributes.
+
+        Parameters
+        ----------
+        verdict : Verdict
+        key, connection, sne : int
+
+        Returns
+        -------
+        Verified
+        """
         cdef Verified found = Verified.__new__(Verified)
         found.verdict = verdict
         found.key = key
@@ -101,7 +111,17 @@ cdef class RewrittenPacket:
 
     @staticmethod
     def of(packet, outcome):
-        """The answer where nothing was done."""
+        """The answer where nothing was done.
+
+        Parameters
+        ----------
+        packet : buffer
+        outcome : SignOutcome
+
+        Returns
+        -------
+        RewrittenPacket
+        """
         return made(packet, NULL, 0, outcome, False, -1, -1, 0)
 
     def __repr__(self):
