@@ -2,12 +2,11 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
-cdef extern from "<sys/uio.h>" nogil:
+cdef extern from "tcpao_fast.h" nogil:
     struct iovec:
         void *iov_base
         size_t iov_len
 
-cdef extern from "tcpao_fast.h" nogil:
     ctypedef struct tcpao_engine:
         pass
 

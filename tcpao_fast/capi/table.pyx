@@ -32,11 +32,6 @@ from tcpao_fast.engine import Engine
 from tcpao_fast.engine.workers import survive_forks
 from tcpao_fast.keys.files import load_keys
 
-cdef extern from "<sys/uio.h>" nogil:
-    struct iovec:
-        void *iov_base
-        size_t iov_len
-
 cdef extern from "Python.h":
     ctypedef struct PyObject:
         pass
@@ -55,6 +50,10 @@ cdef extern from *:
     char tcpao_said[]
 
 cdef extern from "tcpao_fast.h" nogil:
+    struct iovec:
+        void *iov_base
+        size_t iov_len
+
     enum:
         TCPAO_API_MAJOR
         TCPAO_API_MINOR

@@ -24,7 +24,7 @@ COMMANDS = {
     "diagnose": ("diagnose:diagnose_command", "Explain why segments do not verify."),
     "inspect": ("inspect:inspect_command", "Show who signs what, without keys."),
     "report": ("report:report_command", "Write an HTML report on captures."),
-    "gateway": ("gateway:gateway_command", "Add TCP-AO to a host whose kernel has none."),
+    "gateway": ("gateway:gateway_command", "TCP-AO for a host whose kernel has none."),
     "sign": ("sign:sign_command", "Sign an unsigned capture."),
     "watch": ("watch:watch_command", "Verify live traffic."),
     "strip": ("strip:strip_command", "Remove TCP-AO and TCP-MD5 options."),

@@ -13,7 +13,7 @@ import mmap
 import select
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
@@ -226,9 +226,3 @@ def _reason(error: BaseException) -> str:
     if number == errno.ENODEV:
         return "there is no such network interface"
     return getattr(error, "strerror", None) or str(error)
-
-
-def interfaces() -> Iterator[str]:
-    """The names of the network interfaces of this host."""
-    for _, name in socket.if_nameindex():
-        yield name

@@ -20,7 +20,15 @@
 
 #include <stddef.h>
 #include <stdint.h>
+
+#ifdef _WIN32
+struct iovec {
+    void *iov_base;
+    size_t iov_len;
+};
+#else
 #include <sys/uio.h>
+#endif
 
 #ifdef __cplusplus
 extern "C" {

@@ -20,7 +20,7 @@ from libc.string cimport memset
 from tcpao_fast.core.batch.pipeline cimport Pipeline
 from tcpao_fast.core.batch.shard cimport Columns, Shard
 from tcpao_fast.core.batch.sign cimport IN_BUFFER, Output, sign_shard
-from tcpao_fast.core.wire.parse cimport Layers, parse_frame
+from tcpao_fast.core.wire.parse cimport Layers, parse_tagged
 from tcpao_fast.core.wire.records cimport Records
 from tcpao_fast.core.wire.rewrite cimport (
     MAX_GROWTH,
@@ -357,9 +357,9 @@ def strip_packet(packet, linktype, wire_length, vlan, int checksums, outcomes):
             room = <uint8_t *>malloc(view.len)
             if room == NULL:
                 raise MemoryError()
-        parse_frame(<const uint8_t *>view.buf, view.len,
-                    view.len if beside.wire_length < 0 else beside.wire_length, beside.linktype,
-                    0 if beside.vlan < 0 else beside.vlan & 0xFFF, &segment, &layers)
+        parse_tagged(<const uint8_t *>view.buf, view.len,
+                     view.len if beside.wire_length < 0 else beside.wire_length, beside.linktype,
+                     0 if beside.vlan < 0 else beside.vlan & 0xFFF, &segment, &layers)
         written = remove_option(<const uint8_t *>view.buf, view.len, &layers, room, &segment,
                                 checksums, &outcome)
         return made(packet, room, written.length, outcomes[<int>outcome], outcome == STRIPPED, -1, -1,

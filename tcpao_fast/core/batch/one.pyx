@@ -120,7 +120,7 @@ cdef class ParsedSegment:
                 f"frame is a {type(frame).__name__}; it must be contiguous bytes") from None
         self.frame = <const uint8_t *>self.view.buf
         self.size = self.view.len
-        parse_frame(self.frame, self.size, self.size, linktype, 0, &self.segment, &self.layers)
+        parse_frame(self.frame, self.size, self.size, linktype, &self.segment, &self.layers)
         if least_options > 1:
             self.look_again(least_options)
 

@@ -22,7 +22,7 @@ from tcpao_fast.core.mac.kernels cimport TCPAO_AES_CMAC, tcpao_equal, tcpao_pref
 from tcpao_fast.core.flow.traffic_keys cimport key_data
 from tcpao_fast.core.mac.mac cimport burn_stack, wipe
 from tcpao_fast.core.mac.messages cimport DIGEST, PRIMITIVE_LIBRARY, SCRATCH, assemble
-from tcpao_fast.core.wire.parse cimport parse_frame
+from tcpao_fast.core.wire.parse cimport parse_tagged
 from tcpao_fast.core.wire.segment cimport (
     AUTH_AO,
     FLAG_ACK,
@@ -176,9 +176,9 @@ cdef class Shard:
                 i += 1
                 continue
             segment = &self.segments[n]
-            parse_frame(records.start(i), records.length(i), records.wire_length(i),
-                        records.linktype(i), records.vlan(i), segment,
-                        NULL if layers == NULL else &layers[n])
+            parse_tagged(records.start(i), records.length(i), records.wire_length(i),
+                         records.linktype(i), records.vlan(i), segment,
+                         NULL if layers == NULL else &layers[n])
             if segment.kind == KIND_FRAGMENT and layers == NULL:
                 self.has_fragments = self.met_fragments = True
                 with gil:               # every shard joins all fragments: whose they are shows then

@@ -31,7 +31,12 @@ cdef struct Noted:
     Layers *layers
 
 cdef void parse_options(Segment *out, uint32_t at, uint32_t least=*) noexcept nogil
-cdef void parse_frame(const uint8_t *frame, size_t length, size_t wire_length, int linktype,
-                      uint32_t vlan, Segment *out, Layers *layers) noexcept nogil
+cdef void parse_tagged(const uint8_t *frame, size_t length, size_t wire_length, int linktype,
+                       uint32_t vlan, Segment *out, Layers *layers) noexcept nogil
+
+cdef inline void parse_frame(const uint8_t *frame, size_t length, size_t wire_length, int linktype,
+                             Segment *out, Layers *layers) noexcept nogil:
+    """`parse_tagged` of a frame that has all its VLAN tags in it."""
+    parse_tagged(frame, length, wire_length, linktype, 0, out, layers)
 cdef void parse_ip(const uint8_t *ip, const uint8_t *end, size_t missing, int depth, uint32_t vlan,
                    Segment *out, Noted *noted) noexcept nogil

@@ -690,8 +690,8 @@ cdef inline bint parse_plain(const uint8_t *frame, size_t length, int linktype,
     return True
 
 
-cdef void parse_frame(const uint8_t *frame, size_t length, size_t wire_length, int linktype,
-                      uint32_t vlan, Segment *out, Layers *layers) noexcept nogil:
+cdef void parse_tagged(const uint8_t *frame, size_t length, size_t wire_length, int linktype,
+                       uint32_t vlan, Segment *out, Layers *layers) noexcept nogil:
     """Fill `out` from a captured frame of `length` bytes that had `wire_length` on the wire, behind
     the VLAN tag `vlan`."""
     cdef const uint8_t *end = frame + length
@@ -802,9 +802,9 @@ def parse_records(Records records not None, bint in_full=False):
     with nogil:
         for i in range(records.count):
             row = &rows[i]
-            parse_frame(records.start(i), records.length(i), records.wire_length(i),
-                        records.linktype(i), records.vlan(i), &segment,
-                        &layers if in_full else NULL)
+            parse_tagged(records.start(i), records.length(i), records.wire_length(i),
+                         records.linktype(i), records.vlan(i), &segment,
+                         &layers if in_full else NULL)
             size = 16 if segment.version == 6 else 4
             row.kind = segment.kind
             row.version = segment.version

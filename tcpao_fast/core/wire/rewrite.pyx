@@ -18,7 +18,7 @@ from tcpao_fast.core.wire.parse cimport (
     LAYER_PPPOE,
     Layer,
     Layers,
-    parse_frame,
+    parse_tagged,
 )
 from tcpao_fast.core.wire.records cimport Records
 from tcpao_fast.core.wire.segment cimport (
@@ -406,8 +406,8 @@ cdef int strip_rows(Records records, const uint8_t *good, uint8_t *to, int64_t *
                 if to != NULL:
                     memcpy(to + used, written.start, written.length)
             else:
-                parse_frame(records.start(i), records.length(i), records.wire_length(i),
-                            records.linktype(i), records.vlan(i), &segment, &layers)
+                parse_tagged(records.start(i), records.length(i), records.wire_length(i),
+                             records.linktype(i), records.vlan(i), &segment, &layers)
                 written = remove_option(records.start(i), records.length(i), &layers,
                                         NULL if to == NULL else to + used, &segment, checksums,
                                         &found)
