@@ -163,6 +163,8 @@ class Engine:
             )
             for number in range(threads)
         ]
+        for shard in shards:
+            shard.connections.as_endpoint = self.policy.as_endpoint
         self._workers = Workers(threads)
         self._pipeline = Pipeline(shards, self._workers)
         self._narrow = NarrowWay(self._pipeline, tuple(Verdict), OUTCOMES)

@@ -14,8 +14,9 @@ _FIXED_ALGORITHMS = (7, 2)
 class Policy:
     """Choices that the standards leave to the operator, and where Linux and RFC 5925 part.
 
-    ``Policy()`` is `Policy.linux()`.  `Engine` asks only for `ao_required` and `follow_rnext`: it
-    says what a segment is, not what becomes of it; `Listener` and `Connection` ask for all others.
+    ``Policy()`` is `Policy.linux()`.  `Engine` asks only for `ao_required`, `follow_rnext`
+    and `as_endpoint`: it says what a segment is, not what becomes of it; `Listener` and
+    `Connection` ask for all others.
 
     Parameters
     ----------
@@ -26,6 +27,11 @@ class Policy:
         Whether `Engine.sign` takes the key that the other side's last good segment asks for by its
         RNextKeyID (RFC 5925 section 7.5), where it may send: right for who signs live traffic. Else
         a connection's key stays in use while it may send.
+    as_endpoint : bool
+        Whether an `Engine` that signs one side of connections verifies as that side: only under
+        the ISNs that it signs under, and SYN-ACKs only for SYNs that it signed. Else late or
+        replayed segments of an earlier connection between the same ports are good too, as an
+        observer may see them.
     pass_unmatched : bool
         Whether a signed segment passes unverified where no MKT is meant by it: a SYN for whose
         peer and KeyID there is no key, or any segment where there are no TCP-AO keys at all.
@@ -67,6 +73,7 @@ class Policy:
 
     ao_required: bool = False
     follow_rnext: bool = False
+    as_endpoint: bool = False
     pass_unmatched: bool = False
     unsigned_connect: bool = False
     rnext_on_syn_ack: bool = False

@@ -103,7 +103,7 @@ class Gateway:
         emit: Emit | None = None,
         max_connections: int = 1 << 16,
     ) -> None:
-        policy = Policy(ao_required=ao_required, follow_rnext=True)
+        policy = Policy(ao_required=ao_required, follow_rnext=True, as_endpoint=True)
         self.engine = Engine(chain, policy, max_connections=max_connections)
         self.accept_icmps = accept_icmps
         self.fail_open = fail_open

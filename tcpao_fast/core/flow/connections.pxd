@@ -121,6 +121,7 @@ cdef class ConnectionTable:
     cdef int32_t *released                # heads of traffic-key lists nobody owns any more
     cdef int32_t released_count
     cdef int32_t released_capacity
+    cdef public bint as_endpoint          # only the incarnation that is signed under counts
     cdef bint provisional                 # ids are -2, -3, ... until `assign_number`
     cdef Unnumbered *unnumbered                     # the connections with ids -2, -3, ...
     cdef int32_t unnumbered_count

@@ -12,5 +12,6 @@ class ConnectionTable:
     next_id: int
     evicted: int
     batches: int
+    as_endpoint: bool
     def __init__(self, limit: int, provisional: bool = False) -> None: ...
     def chosen(self, only: set[int] | None, since: int = -1) -> list[int]: ...

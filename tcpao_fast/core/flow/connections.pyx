@@ -493,16 +493,18 @@ cdef class ConnectionTable:
     cdef bint enlist(self, int32_t connection, int32_t incarnation) noexcept nogil:
         """Put an incarnation first in its connection's list.  A full list loses its oldest
         candidate without proof; where all are proved, only a proved one may come in.  Beside a live
-        one there is one candidate without proof: each costs every forged segment a MAC."""
+        one there is one candidate without proof: each costs every forged segment a MAC.  At an
+        endpoint the one that is signed under stays, whatever is replayed."""
         cdef Connection *owner = &self.connections[connection]
         cdef int32_t at = owner.newest, unproved = NONE, proved = NONE
+        cdef int32_t kept = self.to_sign(connection) if self.as_endpoint else NONE
         cdef int count = 0, without_proof = 0
         while at != NONE:
             count += 1
             if self.incarnations[at].proof == PROOF_NONE:
                 without_proof += 1
                 unproved = at
-            elif at != owner.live:
+            elif at != owner.live and at != kept:
                 proved = at
             at = self.incarnations[at].next
         if count >= MAX_INCARNATIONS or (without_proof and owner.live != NONE and (

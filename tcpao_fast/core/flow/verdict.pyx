@@ -267,16 +267,21 @@ cdef int commit_syn_ack(ConnectionTable connections, KeyTable keys, Attempts *on
     cdef Incarnation *it
     cdef int32_t at, following
     cdef int i, other = 1 - row.direction
-    for i in range(count):
-        if attempt(connections, keys, one, mkts[i], one.segment.seq, isn_destination,
-                   one.segment.seq, incarnation):
-            return accept_pair(connections, keys, one, one.segment.seq, isn_destination)
+    # at an endpoint a SYN-ACK for a SYN that was not signed here is an earlier one, replayed
+    cdef bint strict = connections.as_endpoint
+    if not strict or answers_us(connections, row, isn_destination):
+        for i in range(count):
+            if attempt(connections, keys, one, mkts[i], one.segment.seq, isn_destination,
+                       one.segment.seq, incarnation):
+                return accept_pair(connections, keys, one, one.segment.seq, isn_destination)
     at = connections.connections[row.connection].newest
     while at != NONE:
         it = &connections.incarnations[at]
         following = it.next
         isn = it.isn[other]
-        if it.known == 3 and it.isn[row.direction] == one.segment.seq and isn != isn_destination:
+        if strict and not awaits(connections, row.connection, at, other):
+            pass
+        elif it.known == 3 and it.isn[row.direction] == one.segment.seq and isn != isn_destination:
             # it is sent again, and both ISNs are known by now
             if attempt_incarnation(connections, keys, one, mkts, count, at):
                 return 0
@@ -284,9 +289,31 @@ cdef int commit_syn_ack(ConnectionTable connections, KeyTable keys, Attempts *on
                 connections, keys, one, mkts, count, one.segment.seq, isn):
             return 0
         at = following
-    if note_unproved(connections, one):
+    if not strict and note_unproved(connections, one):
         row.verdict = VERDICT_MISSING_ISN
     return 0
+
+
+cdef inline bint awaits(ConnectionTable connections, int32_t connection, int32_t incarnation,
+                        int own) noexcept nogil:
+    """Whether an incarnation is one whose SYN was signed here and waits for its SYN-ACK, or the one
+    that is signed under, whose SYN-ACK can be sent again."""
+    cdef const Incarnation *it = &connections.incarnations[incarnation]
+    return it.ours and (it.known == 1 << own
+                        or it.known == 3 and incarnation == connections.to_sign(connection))
+
+
+cdef bint answers_us(ConnectionTable connections, const Attempt *row,
+                     uint32_t isn_destination) noexcept nogil:
+    """Whether a SYN-ACK acknowledges a SYN that waits for it here, and nothing else."""
+    cdef int32_t at = connections.connections[row.connection].newest
+    cdef int other = 1 - row.direction
+    while at != NONE:
+        if awaits(connections, row.connection, at, other) and (
+                connections.incarnations[at].isn[other] == isn_destination):
+            return True
+        at = connections.incarnations[at].next
+    return False
 
 
 cdef bint note_unproved(ConnectionTable connections, Attempts *one) noexcept nogil:
@@ -349,6 +376,11 @@ cdef int commit_other(ConnectionTable connections, KeyTable keys, Attempts *one,
     cdef int32_t at = connection.live, following
     cdef int direction = one.row.direction
     cdef bint pair_known = at != NONE, syn_unproved = False
+    if connections.as_endpoint and connections.to_sign(one.row.connection) != NONE:
+        # what was good under another pair is not of this connection any more
+        attempt_incarnation(connections, keys, one, mkts, count,
+                            connections.to_sign(one.row.connection))
+        return 0
     if at != NONE and attempt_incarnation(connections, keys, one, mkts, count, at):
         return 0
     at = connection.newest
@@ -394,7 +426,8 @@ cdef bint confirmed(ConnectionTable connections, const Segment *segment, Attempt
             or segment.flags & FLAG_SYN):
         return False
     connection = &connections.connections[row.connection]
-    if connection.live != row.incarnation:
+    if connection.live != row.incarnation or (
+            connections.as_endpoint and connections.to_sign(row.connection) != row.incarnation):
         return False
     live = &connections.incarnations[row.incarnation]
     position = extend(live.anchor[direction], segment.seq)
