@@ -18,7 +18,7 @@ import pytest
 
 import tcpao_fast as ao
 
-MEGABYTES = int(os.environ.get("TCPAO_FAST_TRANSFER", "4"))
+MEGABYTES = int(os.environ.get("TCPAO_FAST_TRANSFER", "20"))
 MIDDLE = Path(__file__).parent / "middle.py"
 ENDS = {4: ("10.9.0.1", "10.9.0.2"), 6: ("fd00:9::1", "fd00:9::2")}
 PORT = 5000
