@@ -34,6 +34,7 @@ _PASSED = frozenset({SignOutcome.no_key, SignOutcome.not_tcp})
 #: ICMP errors that Linux's TCP-AO does not heed (RFC 5925 section 7.8; ``tcp_ao_ignore_icmp``).
 _IGNORED_ICMP = {4: (3, frozenset({2, 3, 4})), 6: (1, frozenset({1, 4}))}
 _MSS_KIND = 2
+_TCP = 6
 
 #: Both ends of a connection: own address and port, the peer's.
 Ends = tuple[bytes, int, bytes, int]
@@ -178,8 +179,8 @@ class Gateway:
 
     def _watch_syn(self, packet: bytes) -> None:
         """An answer is due to a SYN."""
-        flags = packet[(packet[0] & 15) * 4 + 13 if packet[0] >> 4 == 4 else 53]
-        if flags & (_SYN | _ACK) == _SYN:
+        at = _tcp_at(packet)
+        if at and packet[at + 13] & (_SYN | _ACK) == _SYN:
             ends, _ = _ends_of(packet, out=True)
             own, own_port, peer, peer_port = ends
             self.sessions.await_answer(
@@ -292,6 +293,19 @@ def _ends_of_inner(packet: bytes) -> Ends | None:
     return addresses[0], source, addresses[1], destination
 
 
+def _tcp_at(packet: bytes) -> int:
+    """Where a whole TCP header begins in a raw IP packet; 0 where it is behind IPv6's extension
+    headers, or there is none.
+    """
+    if len(packet) < 40:
+        return 0
+    if packet[0] >> 4 == 4:
+        at = (packet[0] & 15) * 4 if packet[9] == _TCP else 0
+    else:
+        at = 40 if packet[6] == _TCP else 0
+    return at if len(packet) >= at + 20 else 0
+
+
 def lower_mss(packet: bytes, by: int) -> bytes:
     """A raw IP packet; of a SYN or SYN-ACK the MSS is made less, so that what is sent in answer has
     room for an option of so many bytes (RFC 5925 section 7.6: the option counts).
@@ -306,8 +320,8 @@ def lower_mss(packet: bytes, by: int) -> bytes:
     -------
     bytes
     """
-    at = (packet[0] & 15) * 4 if packet[0] >> 4 == 4 else 40
-    if by <= 0 or len(packet) < at + 20 or not packet[at + 13] & _SYN:
+    at = _tcp_at(packet)
+    if by <= 0 or not at or not packet[at + 13] & _SYN:
         return packet
     place, end = at + 20, min(len(packet), at + (packet[at + 12] >> 4) * 4)
     while place + 4 <= end:

@@ -452,3 +452,58 @@ def test_a_trace_has_the_events_of_one_packet():
     found = engine.verify(tcp_packet(CLIENT, SERVER, ACK, 1), linktype=RAW_IP, vlan=7, timestamps=5)
     assert found.verdict is ao.Verdict.ao_required
     assert [(one.name, one.vrf) for one in trace.events] == [("tcp_hash_ao_required", 7)]
+
+
+def broken(rng, packets):
+    """Packets with bytes changed, cut and doubled, as nobody sends them."""
+    packet = bytearray(rng.choice(packets))
+    for _ in range(rng.choice([0, 1, 1, 2, 8])):
+        packet[rng.randrange(min(len(packet), 90))] = rng.choice(
+            [0, 1, 4, 19, 29, 255, rng.randrange(256)]
+        )
+    kind = rng.random()
+    if kind < 0.2:
+        del packet[rng.randrange(len(packet)) :]
+    elif kind < 0.3:
+        packet += rng.randbytes(rng.randrange(60))
+    return bytes(packet)
+
+
+@pytest.mark.parametrize("name", [name for name in SAMPLES if name != "rotate-v4"])
+def test_broken_packets_in_place_as_in_a_copy(name):
+    """Whatever the packet: the same outcome, the same bytes, and not one beside its own memory."""
+    capture = Capture(CAPTURES / f"{name}.pcap")
+    rng = random.Random(name)
+    frames = [capture.frame(i) for i in range(60)]
+    linktype = capture.linktype
+    plain = unsigned(capture.keys, frames, linktype)
+    for step in range(1500):
+        one = broken(rng, plain if step % 2 else frames)
+        head, tail = rng.choice([(40, 0), (0, 40), (40, 40), (12, 3), (0, 0), (64, 1)])
+        more = {"make_room": bool(step % 3), "checksums": rng.choice(["full", "incremental"])}
+        expected = ao.Engine(capture.keys).sign(one, linktype=linktype, **more)
+        guard = bytes([0xA5]) * 16
+        memory = bytearray(guard + bytes(head) + one + bytes(tail) + guard)
+        window = memoryview(memory)[16 : len(memory) - 16]
+        done = ao.Engine(capture.keys).sign_inplace(
+            [window], linktype=linktype, headroom=head, tailroom=tail, **more
+        )
+        outcome = ao.SignOutcome(done.outcome[0])
+        start, size = int(done.offsets[0]), int(done.lengths[0])
+        assert memory[:16] == guard and memory[-16:] == guard
+        if head or tail:
+            if outcome is ao.SignOutcome.no_room:
+                assert (start, size) == (head, len(one))
+                assert expected.outcome.name in ("signed", "missing_isn")  # it is asked first
+            else:
+                assert outcome is expected.outcome
+                assert bytes(window[start : start + size]) == expected.packet
+        verdict = ao.Engine(capture.keys).verify(one, linktype=linktype)
+        wide = ao.Engine(capture.keys).verify([one], linktype=linktype)
+        assert verdict.verdict == wide.verdict[0] and verdict.sne == wide.sne[0]
+        stripped = ao.strip(one, linktype=linktype)
+        again = bytearray(one)
+        placed = ao.strip_inplace([again], linktype=linktype)
+        start, size = int(placed.offsets[0]), int(placed.lengths[0])
+        assert placed.outcome[0] == stripped.outcome
+        assert bytes(again[start : start + size]) == stripped.packet
