@@ -1,7 +1,9 @@
 """What a gateway rules of packets, without a kernel: hostile ones, ICMP, MSS, rules for nft."""
 
 import random
+import subprocess
 
+import hosts
 import pytest
 from samples import CAPTURES, Capture
 from wire import ACK, RST, SYN, checksum, ip_packet, tcp_packet
@@ -151,3 +153,23 @@ def test_rules_are_for_what_keys_are_for():
     assert "ip6tables -t mangle -A tcpao3-in -p tcp -s fd00::/64" in tables
     with pytest.raises(RulesError, match="not for 'pf'"):
         Rules(keys, 3, tool="pf")
+
+
+@pytest.mark.parametrize("fail_open", [False, True])
+def test_nft_takes_the_rules(fail_open):
+    """Where the kernel cannot queue by nft, all but the queue."""
+    hosts.require("nft")
+    keys = [
+        key(),
+        key(remote="10.1.0.0/16", remote_port=179, local_port=(1000, 2000)),
+        key(local=None, remote="fd00::/64"),
+        ao.MasterKey(algorithm="tcp-md5", secret=b"x"),
+    ]
+    text = Rules(keys, 3, tool="nft", fail_open=fail_open).text()
+    with hosts.several("n") as (host,):
+        for one in (text, text.replace(" flags bypass", "").replace("queue to 3", "accept")):
+            command = [*host.prefix, "nft", "-c", "-f", "-"]
+            done = subprocess.run(command, input=one, capture_output=True, text=True)
+            said = [line for line in done.stderr.splitlines() if "Error" in line]
+            assert all("No such file" in line for line in said), done.stderr
+            assert done.returncode == 0 or "queue" in one
