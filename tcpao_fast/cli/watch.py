@@ -123,6 +123,8 @@ def watch_command(
         click.echo(json.dumps({"event": "summary", **watch.as_dict()}))
     elif not quiet:
         _summary(watch, rates)
+    if watch.damage is not None:
+        raise watch.damage
     raise SystemExit(watch.exit_status)
 
 

@@ -80,6 +80,8 @@ class Watch:
         By `time.monotonic`.
     findings : list of Finding
         The last explanations of what is bad.
+    damage : CaptureError or None
+        What ended a file that was watched.
     """
 
     engine: Engine
@@ -89,6 +91,7 @@ class Watch:
     started: float = field(default_factory=time.monotonic)
     findings: list[Finding] = field(default_factory=list)
     interfaces: list[Interface] = field(default_factory=list)
+    damage: CaptureError | None = None
 
     @property
     def dropped(self) -> int:
@@ -164,7 +167,9 @@ def run_watch(
 
     Raises
     ------
-    CaptureError, InvalidArgumentError, MissingExtraError, StateError
+    CaptureError
+        An interface or a file cannot be opened. One that is damaged is `Watch.damage`.
+    InvalidArgumentError, MissingExtraError, StateError
     """
     log = EventLog(None) if log is None else log
     engine = Engine(chain, policy)
@@ -236,11 +241,19 @@ class _Loop:
             for source in readable:
                 if isinstance(source, Interface):
                     self._drain(source)
-                elif not source.take(self._add):
+                elif not self._take(source):
                     open_feeds.remove(source)
             if time.monotonic() - self._ticked >= TICK:
                 self._tick()
         self._explainer.finish()
+
+    def _take(self, feed: _Feed) -> bool:
+        """What a file has; whether more may come. One that is damaged ends, and it alone."""
+        try:
+            return feed.take(self._add)
+        except CaptureError as error:
+            self._watch.damage = error
+            return False
 
     def _drain(self, source: Interface) -> None:
         """All blocks that there are, but not for ever: others wait too."""

@@ -184,6 +184,13 @@ class TestFiles:
             [*map(str, command)], input=b"no capture at all", capture_output=True, timeout=60
         )
         assert done.returncode == 2 and b"Traceback" not in done.stderr
+        # what came before the damage is told
+        done = subprocess.run(
+            [*map(str, command), "--json"],
+            input=capture.data[:-7], capture_output=True, timeout=60,
+        )  # fmt: skip
+        summary = json.loads(done.stdout.splitlines()[-1])
+        assert done.returncode == 2 and summary["verdicts"]["good"] == 444
 
     def test_state_over_restarts(self, tmp_path):
         capture = Capture(CAPTURES / "v4-sha1.pcap")
