@@ -29,8 +29,9 @@ from tcpao_fast.text import endpoint_text
 TICK = 0.5
 #: Seconds after which the state is written, where something was proved; a new session at once.
 STATE_EVERY = 1.0
-#: The part of the time that may go into writing it.
-STATE_SHARE = 0.1
+#: The part of the time that may go into writing it, and the seconds that may be saved up for when
+#: many sessions come up at once.
+STATE_SHARE, STATE_SAVED = 0.1, 1.0
 #: Packets that are taken out of the queue at a time.
 BATCH = 256
 
@@ -126,27 +127,49 @@ def _serve(
     kept: StateFile | None,
     rules: Rules | None,
 ) -> None:
-    ticked = written = time.monotonic()
-    pause = 0.0
-    changes, proved = gateway.sessions.changes, 0
+    ticked = time.monotonic()
+    state = _State(gateway, kept)
     while not stopper.stopped:
         if stopper.wait([packets], TICK):
-            waiting = packets.receive(BATCH)
-            packets.rule(gateway.rule(waiting))
+            rulings = gateway.rule(packets.receive(BATCH))
+            # before they go on: who is killed in between has let nothing pass that it forgets
+            state.keep()
+            packets.rule(rulings)
         now = time.monotonic()
         if now - ticked >= TICK:
             ticked = now
             gateway.sessions.tick()
             if reloaded(files, gateway.update) and rules is not None:
                 _renew(rules, gateway)
+            state.keep()
+
+
+class _State:
+    """The state file, written at once when a session is new, else now and then."""
+
+    def __init__(self, gateway: Gateway, kept: StateFile | None) -> None:
+        self._gateway = gateway
+        self._kept = kept
+        self._changes = self._done = 0
+        self._written = time.monotonic()
+        self._budget = STATE_SAVED
+
+    def keep(self) -> None:
+        """Write it, where there is something to keep and it is time."""
+        gateway = self._gateway
+        changes = gateway.sessions.changes
         done = gateway.counts.verified + gateway.counts.signed
-        fresh = gateway.sessions.changes != changes
-        if kept is None or done == proved or now - written < (pause if fresh else STATE_EVERY):
-            continue
-        changes, proved = gateway.sessions.changes, done
-        kept.write(gateway.engine)
-        written = time.monotonic()
-        pause = (written - now) / STATE_SHARE
+        if self._kept is None or done == self._done:
+            return
+        started = time.monotonic()
+        since = started - self._written
+        budget = min(STATE_SAVED, self._budget + since * STATE_SHARE)
+        if budget <= 0 if changes != self._changes else since < STATE_EVERY:
+            return
+        self._changes, self._done = changes, done
+        self._kept.write(gateway.engine)
+        self._written = time.monotonic()
+        self._budget = budget - (self._written - started)
 
 
 def _renew(rules: Rules, gateway: Gateway) -> None:

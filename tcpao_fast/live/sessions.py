@@ -132,13 +132,14 @@ class Sessions:
             session = self.sessions.get(number)
             if session is None:
                 continue
+            young = session.segments <= _YOUNG
             session.segments += count
             session.last = now
             name = "md5_good" if self._engine.keys[key].is_tcp_md5 else "good"
             session.counts[name] = session.counts.get(name, 0) + count
             # what its handshake proves is soon there, and worth keeping
-            self.changes += session.segments <= _YOUNG
-            if set(session.keys.values()) != {key} or several or session.segments <= _YOUNG:
+            self.changes += young
+            if set(session.keys.values()) != {key} or several or young:
                 turned.add(number)
         if turned:
             rows = np.flatnonzero(good)

@@ -215,7 +215,9 @@ def test_killed_and_started_again(tools, tmp_path, version):
     with wired(tmp_path) as (a, b, capture, stop):
         gates = [Gateway(a, keys[0], tmp_path), Gateway(b, keys[1], tmp_path)]
         wait = transfer(a, b, version, megabytes=8, pause=0.05)
-        time.sleep(0.5)
+        deadline = time.time() + 20
+        while not all(gate.happened() for gate in gates) and time.time() < deadline:
+            time.sleep(0.01)  # until the session is up, and no longer
         for gate in gates:
             gate.kill()
         time.sleep(0.3)

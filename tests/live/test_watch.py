@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -239,8 +240,9 @@ def test_the_table_on_a_terminal(wire, tmp_path):
     command = [*receiver.prefix, *WATCH, "-k", str(keys), "-i", receiver.interface]
     environment = {**os.environ, "COLUMNS": "200", "TERM": "xterm"}
     process = subprocess.Popen(
-        command, stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True
-    )
+        command, stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job may ignore it
+    )  # fmt: skip
     os.close(slave)
     seen = bytearray()
 
@@ -253,13 +255,13 @@ def test_the_table_on_a_terminal(wire, tmp_path):
 
     reader = threading.Thread(target=read)
     reader.start()
-    deadline = time.time() + 20
+    deadline = time.time() + 60
     while b"Ready" not in seen and time.time() < deadline:
         time.sleep(0.05)
     sender.send([capture.frame(i) for i in range(len(capture.records[1]))])
     while b"444 good" not in seen and time.time() < deadline:
         time.sleep(0.05)
-    process.send_signal(2)
+    process.send_signal(signal.SIGINT)
     assert process.wait(timeout=20) == 0
     reader.join()
     os.close(master)
