@@ -1,3 +1,4 @@
+# cython: nonecheck=False
 """A call's records through the shards: each thread takes those of its own flows.
 
 Connections are numbered as they first appear in the records, so results are the same for any number
