@@ -122,13 +122,13 @@ def watch_command(
     if as_json:
         click.echo(json.dumps({"event": "summary", **watch.as_dict()}))
     elif not quiet:
-        _summary(watch, rates)
+        _summary(watch)
     if watch.damage is not None:
         raise watch.damage
     raise SystemExit(watch.exit_status)
 
 
-def _summary(watch: Watch, rates: Rates) -> None:
+def _summary(watch: Watch) -> None:
     out = console()
     if watch.sessions.sessions:
         out.print(sessions_table(watch.sessions, {}, watch.engine.keys), highlight=False)

@@ -10,7 +10,7 @@ import struct
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from tcpao_fast.core.wire.parse import parse_records
@@ -58,10 +58,7 @@ class GatewayCounts:
     signed: int = 0
     verified: int = 0
     passed: int = 0
-    dropped: Counter[str] = None  # type: ignore[assignment]
-
-    def __post_init__(self) -> None:
-        self.dropped = Counter()
+    dropped: Counter[str] = field(default_factory=Counter)
 
     def as_dict(self) -> dict[str, object]:
         """Plain JSON types."""

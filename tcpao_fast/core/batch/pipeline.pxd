@@ -32,7 +32,6 @@ cdef class Pipeline:
     cdef scatter_all(self, Py_ssize_t n, list parts, list counts, const Columns *out)
     cdef bint unnumbered(self) noexcept
     cdef int number_connections(self) except -1
-    cdef int verify_shards(self, Records records, bint final, bint tracing,
-                           const Columns *out) except -1
-    cdef int settle_fragments(self, bint final, const Columns *out, Py_ssize_t rows) except -1
+    cdef int verify_shards(self, Records records, bint tracing, const Columns *out) except -1
+    cdef int settle_fragments(self, bint final, const Columns *out) except -1
     cdef int verify_rows(self, Records records, bint final, const Columns *out) except -1 nogil

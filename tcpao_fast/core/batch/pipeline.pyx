@@ -170,8 +170,7 @@ cdef class Pipeline:
                 return True
         return False
 
-    cdef int verify_shards(self, Records records, bint final, bint tracing,
-                           const Columns *out) except -1:
+    cdef int verify_shards(self, Records records, bint tracing, const Columns *out) except -1:
         """`verify_rows` with several shards: in this thread where there is little to do."""
         cdef Py_ssize_t n = records.count, i
         cdef int64_t count
@@ -209,7 +208,7 @@ cdef class Pipeline:
         self.all_threads(
             lambda thread: self.scatter_part(share * thread, share * (thread + 1), parts, counts, whole))
 
-    cdef int settle_fragments(self, bint final, const Columns *out, Py_ssize_t rows) except -1:
+    cdef int settle_fragments(self, bint final, const Columns *out) except -1:
         """What became of datagrams that will never be whole."""
         cdef Shard shard
         cdef int64_t given_up
@@ -241,14 +240,14 @@ cdef class Pipeline:
                 self.tally[verdict] = self.first.tally[verdict]
         else:
             with gil:
-                self.verify_shards(records, final, out.effects != NULL, out)
+                self.verify_shards(records, out.effects != NULL, out)
                 for verdict in range(<int>VERDICT_COUNT + 1):
                     self.tally[verdict] = 0
                     for i in range(self.threads):
                         self.tally[verdict] += (<Shard>self.shards[i]).tally[verdict]
         if self.first.met_fragments:
             with gil:
-                self.settle_fragments(final, out, records.count)
+                self.settle_fragments(final, out)
         self.rows_seen += records.count
         for verdict in range(<int>VERDICT_COUNT):
             self.totals[verdict] += self.tally[verdict]
