@@ -105,21 +105,48 @@ class CaptureError(TcpAoError, ValueError):
     ----------
     path : str
         The file; ``-`` is standard input.
+    what : str
+        What is wrong.
     offset : int or None
         Where in the file the damage begins, in bytes; of a compressed file in what it holds.
+    resumed : int or None
+        Where reading went on behind the damage; None where it did not.
     report : CaptureReport or None
         What was read before the damage.
     found : Diagnosis, Inspection or None
         What `diagnose_capture` or `inspect_capture` found before it.
     """
 
-    def __init__(self, path: str, what: str, offset: int | None = None) -> None:
+    def __init__(
+        self, path: str, what: str, offset: int | None = None, resumed: int | None = None
+    ) -> None:
         self.path = path
+        self.what = what
         self.offset = offset
+        self.resumed = resumed
         self.report: Any = None
         self.found: Any = None
         at = "" if offset is None else f" at byte {offset}"
-        super().__init__(f"{path}: {what}{at}")
+        on = "" if resumed is None else f"; went on at byte {resumed}"
+        super().__init__(f"{path}: {what}{at}{on}")
+
+    def __reduce__(self) -> tuple[type[CaptureError], tuple[str, str, int | None, int | None]]:
+        return type(self), (self.path, self.what, self.offset, self.resumed)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The form in ``--json``.
+
+        Returns
+        -------
+        dict
+            Of plain JSON types.
+        """
+        return {
+            "file": self.path,
+            "what": self.what,
+            "offset": self.offset,
+            "resumed": self.resumed,
+        }
 
 
 class StateError(TcpAoError, ValueError):

@@ -16,6 +16,13 @@ BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _VARYING = re.compile(r"in \d+\.\d s( \(\d+\.\d million a second\))?")
 
 
+def tcpao(*arguments, **options):
+    """``tcpao`` as a process of its own."""
+    code = "from tcpao_fast.cli import main; main()"
+    options = {"capture_output": True, "timeout": 300, **options}
+    return subprocess.run([sys.executable, "-c", code, *map(str, arguments)], **options)
+
+
 def shown(block):
     """The commands of a block, each with its output."""
     found = []

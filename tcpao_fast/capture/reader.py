@@ -27,8 +27,11 @@ CHUNK_RECORDS = 1 << 16
 CHUNK_BYTES = 8 << 20
 #: Bytes read at a time from what cannot be mapped.
 WINDOW = 4 << 20
+#: Bytes that are looked at where a capture's first packet is all that is wanted.
+FIRST_BYTES = 1 << 16
 
 STANDARD_STREAM = "-"
+_HEADER = 24  # bytes of a pcap file's header
 _MADV_POPULATE_READ = 22  # Linux's; the mmap module does not name it
 
 
@@ -44,12 +47,29 @@ def _populate(data: mmap.mmap, start: int, end: int) -> None:
 def first_timestamp(path: str | os.PathLike[str]) -> tuple[bool, int]:
     """Whether a capture has no packet, and else the time of its first."""
     try:
-        with CaptureReader(path) as reader:
+        with CaptureReader(path, brief=True) as reader:
             for records in reader:
                 return False, int(records.timestamps[0])
     except (CaptureError, MissingExtraError):
         pass
     return True, 0
+
+
+def may_be_capture(path: str | os.PathLike[str]) -> bool:
+    """Whether a file begins like a capture, compressed ones too; True where that cannot be read."""
+    try:
+        with Path(path).open("rb") as file:
+            content = decompressed(file)
+            beginning = (content or file).read(_HEADER)
+    except (OSError, MissingExtraError):
+        return True
+    except Exception as error:
+        if what_is_wrong(error) is None:
+            raise
+        return True
+    scanner = Scanner()
+    scanner.scan(beginning, 0, 1, False)
+    return bool(beginning) and scanner.damage is None
 
 
 def _has_more(file: BinaryIO) -> bool:
@@ -114,6 +134,12 @@ class CaptureReader:
         somewhat beyond the capture's end perhaps, and not closed.
     preceding : int
         How many records came before this capture, in a stream of several.
+    on_damage : callable, optional
+        Called with the `CaptureError` where the capture is damaged; iterating then ends, or goes
+        on behind the damage (``error.resumed``): in pcapng from the next block that can be
+        trusted. Without it the error is raised.
+    brief : bool
+        Yield one record at a time, and read little: for whoever wants the first alone.
 
     Attributes
     ----------
@@ -134,9 +160,20 @@ class CaptureReader:
         The file is open in text mode.
     """
 
-    def __init__(self, path: str | os.PathLike[str] | BinaryIO, preceding: int = 0) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | BinaryIO,
+        preceding: int = 0,
+        *,
+        on_damage: Callable[[CaptureError], None] | None = None,
+        brief: bool = False,
+    ) -> None:
         self.path = name_of_file(path)
         self.read = 0
+        self._on_damage = on_damage
+        self._at_once = 1 if brief else CHUNK_RECORDS
+        self._span = FIRST_BYTES if brief else CHUNK_BYTES
+        self._window = FIRST_BYTES if brief else WINDOW
         self._preceding = preceding
         self._passed = 0  # records yielded
         self.scanner = Scanner()
@@ -218,24 +255,36 @@ class CaptureReader:
             preceding=self._preceding,
         )
 
+    def _damaged(self, what: str, at: int, resumed: int | None = None) -> None:
+        """Tell of damage, or raise it."""
+        error = CaptureError(self.path, what, at, resumed)
+        if self._on_damage is None:
+            raise error
+        self._on_damage(error)
+
     def _mapped(self, data: mmap.mmap) -> Iterator[Records]:
         at = dropped = 0
+        scanner = self.scanner
         while True:
-            limit = min(at + CHUNK_BYTES, len(data))
+            limit = min(at + self._span, len(data))
             _populate(data, at, limit)
             window = memoryview(data)
             # a chunk ends at a record: the scan is over the file up to `limit`, the last part whole
-            columns, end = self.scanner.scan(window[:limit], at, CHUNK_RECORDS, limit == len(data))
-            while end == at and limit < len(data) and self.scanner.damage is None:
+            columns, end = scanner.scan(window[:limit], at, self._at_once, limit == len(data))
+            while end == at and limit < len(data) and scanner.damage is None:
                 limit = min(limit + CHUNK_BYTES, len(data))  # one record longer than a chunk
-                columns, end = self.scanner.scan(
-                    window[:limit], at, CHUNK_RECORDS, limit == len(data)
-                )
+                columns, end = scanner.scan(window[:limit], at, self._at_once, limit == len(data))
             window.release()
             if len(columns[0]):
                 yield self._records(data, columns, end)
-            if self.scanner.damage is not None:
-                raise CaptureError(self.path, self.scanner.damage, self.scanner.damage_at)
+            what, place = scanner.damage, scanner.damage_at
+            if what is not None:
+                found, end = False, len(data)
+                if self._on_damage is not None:
+                    found, end = scanner.recover(data, place + 1, place)
+                self._damaged(what, place, end if found else None)
+                if not found:
+                    return
             if end == len(data):
                 return
             at = end
@@ -254,9 +303,9 @@ class CaptureReader:
         source: Any = self._content or self._file
         pieces: list[bytes] = []
         size = 0
-        while size < WINDOW:
+        while size < self._window:
             try:
-                piece = source.read1(WINDOW - size)
+                piece = source.read1(self._window - size)
             except Exception as error:
                 what = what_is_wrong(error) or getattr(error, "strerror", None)
                 if what is None and not isinstance(error, OSError):
@@ -272,28 +321,42 @@ class CaptureReader:
 
     def _stream(self) -> Iterator[Records]:
         kept = b""
-        passed = 0
+        passed = 0  # bytes before `kept`
+        scanner = self.scanner
+        damage: tuple[str, int] | None = None  # that was not got past yet
         while True:
             more, broken = self._read()
             window = kept + more
             at = 0
+            last = not more and broken is None
             while True:
-                last = not more and broken is None
-                columns, end = self.scanner.scan(window, at, CHUNK_RECORDS, last)
+                if damage is not None:
+                    found, at = scanner.recover(window, at, damage[1] - passed, last)
+                    if not found:
+                        break
+                    self._damaged(*damage, passed + at)
+                    damage = None
+                columns, end = scanner.scan(window, at, self._at_once, last)
                 if len(columns[0]):
                     read = self._file.tell() if self.size else passed + end
                     yield self._records(window, columns, read)
-                if self.scanner.damage is not None:
-                    raise CaptureError(
-                        self.path, self.scanner.damage, passed + self.scanner.damage_at
-                    )
-                if len(columns[0]) < CHUNK_RECORDS:
-                    at = end
-                    break
                 at = end
+                if scanner.damage is not None:
+                    damage = scanner.damage, passed + scanner.damage_at
+                    if self._on_damage is None or scanner.format != "pcapng":
+                        self._damaged(*damage)
+                        return
+                    at = scanner.damage_at + 1
+                elif len(columns[0]) < self._at_once:
+                    break
             kept = window[at:]
             passed += at
+            if damage is not None and (last or broken is not None):
+                self._damaged(*damage)
+                if broken is None:
+                    return
             if broken is not None:  # the offset is in what was compressed
-                raise CaptureError(self.path, broken, passed + len(kept))
+                self._damaged(broken, passed + len(kept))
+                return
             if not more:
                 return

@@ -102,5 +102,6 @@ def tcpao() -> None:
       1  bad_mac, key_not_found, ao_required, malformed, md5_bad or md5_required
       2  wrong usage, an unreadable file or a bad key file
       3  nothing is bad, but something could not be decided, or nothing was signed
+      4  nothing is bad, but a capture is damaged or unreadable
     130  interrupted (Ctrl-C); what was found before is printed
     """

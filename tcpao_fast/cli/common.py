@@ -7,7 +7,7 @@ import os
 import shlex
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,6 +26,7 @@ from rich.progress import (
 
 from tcpao_fast.capture.output import require_distinct
 from tcpao_fast.capture.reader import STANDARD_STREAM
+from tcpao_fast.capture.sources import expand
 from tcpao_fast.errors import CaptureError, KeyFileError
 from tcpao_fast.keys import KeyChain
 from tcpao_fast.keys.files import FORMATS, load_keys
@@ -172,12 +173,20 @@ def _join_keys(
     raise click.MissingParameter(ctx=ctx, param=param)
 
 
+def strict_option(command: F) -> F:
+    """``--strict`` of commands without keys."""
+    return click.option(
+        "--strict", is_flag=True, expose_value=False, callback=_note_strict,
+        help="End at damage in a capture.",
+    )(command)  # fmt: skip
+
+
 def keys_option(command: F) -> F:
     """``-k KEYS``, which several files can be given with, ``--from`` and ``--strict``."""
     command = format_option(command)
     command = click.option(
         "--strict", is_flag=True, is_eager=True, expose_value=False, callback=_note_strict,
-        help="Refuse a key file that others can read.",
+        help="Refuse a key file that others can read; end at damage in a capture.",
     )(command)  # fmt: skip
     return click.option(
         "-k", "--keys", "chain", type=KeysParameter(), metavar="KEYS", multiple=True,
@@ -195,6 +204,34 @@ def reload_keys(ctx: click.Context) -> tuple[list[str], Callable[[], KeyChain]]:
         return join_chains([(path, load_keys(path, form, master_key=master_key)) for path in paths])
 
     return paths, load
+
+
+#: Where it keeps what ``-r`` names.
+READ = "tcpao_fast.read"
+
+
+def _note_read(ctx: click.Context, param: click.Parameter, names: tuple[str, ...]) -> None:
+    ctx.meta[READ] = names
+
+
+def _captures(
+    ctx: click.Context, param: click.Parameter, names: tuple[str, ...]
+) -> tuple[str, ...]:
+    named = (*ctx.meta.get(READ, ()), *names)
+    if not named:
+        raise click.MissingParameter(ctx=ctx, param=param)
+    return tuple(expand(named))
+
+
+def captures_argument(command: F) -> F:
+    """``CAPTURE...``: files, directories, patterns and lists; also ``-r CAPTURE``."""
+    command = click.option(
+        "-r", "--read", "read", metavar="CAPTURE", multiple=True, type=FILE, is_eager=True,
+        expose_value=False, callback=_note_read, help="Another CAPTURE, as for tshark.",
+    )(command)  # fmt: skip
+    return click.argument(
+        "captures", metavar="CAPTURE...", nargs=-1, type=FILE, callback=_captures
+    )(command)
 
 
 def capture_options(command: F) -> F:
@@ -245,6 +282,24 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
+def is_strict() -> bool:
+    """Whether ``--strict`` was given."""
+    return bool(click.get_current_context().meta.get(STRICT))
+
+
+#: Damaged places that are printed.
+SHOWN_DAMAGE = 10
+
+
+def warn_of_damage(damage: Sequence[CaptureError], damaged: int) -> None:
+    """A line for each damaged place on standard error."""
+    for one in damage[:SHOWN_DAMAGE]:
+        click.echo(f"tcpao: warning: {one}", err=True)
+    if damaged > SHOWN_DAMAGE:
+        more = counted(damaged - SHOWN_DAMAGE, "more damaged place")
+        click.echo(f"tcpao: warning: {more}; --json lists them", err=True)
+
+
 @contextmanager
 def shown_before_damage(show: Callable[[Found], None]) -> Iterator[None]:
     """Show what was found before the damage of a capture; the damage is told after it."""
@@ -284,6 +339,7 @@ def progress_bar() -> Iterator[Callable[[str, int, int | None], None] | None]:
 def show_rewrite(report: RewriteReport, as_json: bool, quiet: bool) -> None:
     """Print what `sign` or `strip` did; on standard error if the capture went to the other."""
     to_stderr = report.output == STANDARD_STREAM
+    warn_of_damage(report.damage, len(report.damage))
     if quiet:
         return
     if as_json:

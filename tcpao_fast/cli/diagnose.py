@@ -13,13 +13,16 @@ from tcpao_fast.cli.common import (
     FILE,
     KEYS_OPTIONAL,
     capture_options,
+    captures_argument,
     console,
+    is_strict,
     json_option,
     keys_option,
     progress_bar,
     quiet_option,
     shown_before_damage,
     threads_option,
+    warn_of_damage,
 )
 from tcpao_fast.jobs.diagnose import diagnose_capture
 from tcpao_fast.keys import KeyChain
@@ -44,7 +47,7 @@ def _without_keys(ctx: click.Context, param: click.Parameter, value: str | None)
 
 
 @click.command("diagnose", short_help="Explain why segments do not verify.")
-@click.argument("captures", metavar="CAPTURE...", nargs=-1, required=True, type=FILE)
+@captures_argument
 @click.option(
     "--try-secret-file", "secret_file", metavar="FILE", type=FILE, is_eager=True,
     callback=_without_keys,
@@ -83,6 +86,7 @@ def diagnose_command(
       1  at least one finding
       2  wrong usage, an unreadable file or a bad key file
       3  nothing is bad, but something could not be decided, or nothing was signed
+      4  nothing is bad, but a capture is damaged or unreadable
     """
 
     def show(diagnosis: Diagnosis) -> None:
@@ -98,9 +102,11 @@ def diagnose_command(
             threads=threads,
             progress=progress,
             packet_filter=packet_filter,
+            strict=is_strict(),
             isns=isns,
             try_secrets=_secrets(secret_file, captures),
             show_secrets=show_secrets,
         )
+    warn_of_damage(diagnosis.report.damage, diagnosis.report.damaged)
     show(diagnosis)
     raise SystemExit(diagnosis.exit_status)

@@ -8,13 +8,17 @@ import click
 
 from tcpao_fast.cli.common import (
     FILE,
+    captures_argument,
     console,
     filter_option,
+    is_strict,
     json_option,
     progress_bar,
     quiet_option,
     shown_before_damage,
+    strict_option,
     threads_option,
+    warn_of_damage,
 )
 from tcpao_fast.jobs.inspect import inspect_capture
 from tcpao_fast.report.inspection import Inspection, print_inspection
@@ -23,9 +27,10 @@ SHOWN_CONNECTIONS = 20
 
 
 @click.command("inspect", short_help="Show who signs what, without keys.")
-@click.argument("captures", metavar="CAPTURE...", nargs=-1, required=True, type=FILE)
+@captures_argument
 @click.option("--keys", metavar="OUT", type=FILE, help="Write a key file to fill in.")
 @json_option
+@strict_option
 @click.option("--all", "show_all", is_flag=True, help="Show every connection.")
 @filter_option
 @threads_option
@@ -49,6 +54,7 @@ def inspect_command(
       0  something is signed
       2  wrong usage, or an unreadable file
       3  nothing is signed
+      4  a capture is damaged or unreadable
     """
 
     def show(found: Inspection) -> None:
@@ -64,6 +70,8 @@ def inspect_command(
             threads=threads,
             progress=progress,
             packet_filter=packet_filter,
+            strict=is_strict(),
         )
+    warn_of_damage(found.report.damage, found.report.damaged)
     show(found)
     raise SystemExit(found.exit_status)

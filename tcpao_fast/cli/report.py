@@ -7,18 +7,21 @@ import click
 from tcpao_fast.cli.common import (
     FILE,
     capture_options,
+    captures_argument,
+    is_strict,
     keys_option,
     progress_bar,
     quiet_option,
     refuse_key_file_as,
     threads_option,
+    warn_of_damage,
 )
 from tcpao_fast.jobs.report import report_capture
 from tcpao_fast.keys import KeyChain
 
 
 @click.command("report", short_help="Write an HTML report on captures.")
-@click.argument("captures", metavar="CAPTURE...", nargs=-1, required=True, type=FILE)
+@captures_argument
 @keys_option
 @click.option(
     "-o",
@@ -51,6 +54,7 @@ def report_command(
       1  something is wrong
       2  wrong usage, an unreadable file or a bad key file
       3  nothing is bad, but something could not be decided, or nothing was signed
+      4  nothing is bad, but a capture is damaged or unreadable
     """
     refuse_key_file_as(output)
     with progress_bar() as progress:
@@ -61,8 +65,10 @@ def report_command(
             threads=threads,
             progress=progress,
             packet_filter=packet_filter,
+            strict=is_strict(),
             isns=isns,
         )
+    warn_of_damage(diagnosis.report.damage, diagnosis.report.damaged)
     if not quiet:
         connections = len(diagnosis.report.connections)
         click.echo(

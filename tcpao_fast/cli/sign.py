@@ -6,6 +6,7 @@ import click
 
 from tcpao_fast.cli.common import (
     FILE,
+    is_strict,
     json_option,
     keys_option,
     progress_bar,
@@ -50,11 +51,18 @@ def sign_command(
       0  every TCP segment was signed
       2  wrong usage, an unreadable file or a bad key file
       3  some TCP segment was left unchanged, or there was none
+      4  IN is damaged: OUT has what could be read of it
     """
     refuse_key_file_as(target)
     with progress_bar() as progress:
         report = sign_capture(
-            source, target, chain, threads=threads, progress=progress, make_room=make_room
+            source,
+            target,
+            chain,
+            threads=threads,
+            progress=progress,
+            make_room=make_room,
+            strict=is_strict(),
         )
     show_rewrite(report, as_json, quiet)
     raise SystemExit(report.exit_status)

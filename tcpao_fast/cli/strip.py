@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import click
 
-from tcpao_fast.cli.common import FILE, json_option, progress_bar, quiet_option, show_rewrite
+from tcpao_fast.cli.common import (
+    FILE,
+    is_strict,
+    json_option,
+    progress_bar,
+    quiet_option,
+    show_rewrite,
+    strict_option,
+)
 from tcpao_fast.jobs.rewrite import strip_capture
 
 
@@ -12,6 +20,7 @@ from tcpao_fast.jobs.rewrite import strip_capture
 @click.argument("source", metavar="IN", type=FILE)
 @click.argument("target", metavar="OUT", type=FILE)
 @json_option
+@strict_option
 @quiet_option
 def strip_command(source: str, target: str, as_json: bool, quiet: bool) -> None:
     """Remove the TCP-AO and TCP-MD5 options from IN, with their padding, and write OUT.
@@ -23,8 +32,9 @@ def strip_command(source: str, target: str, as_json: bool, quiet: bool) -> None:
       0  every option was removed
       2  wrong usage or an unreadable file
       3  some segment was left unchanged (see the counts), or none had an option
+      4  IN is damaged: OUT has what could be read of it
     """
     with progress_bar() as progress:
-        report = strip_capture(source, target, progress=progress)
+        report = strip_capture(source, target, progress=progress, strict=is_strict())
     show_rewrite(report, as_json, quiet)
     raise SystemExit(report.exit_status)

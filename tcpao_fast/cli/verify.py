@@ -9,7 +9,9 @@ from tcpao_fast.capture.rows import COLUMNS
 from tcpao_fast.cli.common import (
     FILE,
     capture_options,
+    captures_argument,
     console,
+    is_strict,
     json_option,
     keys_option,
     print_json,
@@ -17,6 +19,7 @@ from tcpao_fast.cli.common import (
     quiet_option,
     refuse_key_file_as,
     threads_option,
+    warn_of_damage,
     with_notes,
 )
 from tcpao_fast.errors import CaptureError
@@ -29,7 +32,7 @@ SHOWN_CONNECTIONS = 50
 
 
 @click.command("verify", short_help="Verify the segments of captures.")
-@click.argument("captures", metavar="CAPTURE...", nargs=-1, required=True, type=FILE)
+@captures_argument
 @keys_option
 @json_option
 @click.option(
@@ -94,7 +97,8 @@ def verify_command(
 ) -> None:
     """Verify the TCP-AO and TCP-MD5 segments of captures.
 
-    CAPTURE: pcap or pcapng, also compressed, or "-". Several are one stream.
+    CAPTURE: pcap or pcapng, also compressed; "-"; a directory; a pattern; @FILE with a name a
+    line. Several are one stream.
 
     \b
     Exit status:
@@ -102,6 +106,7 @@ def verify_command(
       1  bad_mac, key_not_found, ao_required, malformed, md5_bad or md5_required
       2  wrong usage, an unreadable file or a bad key file
       3  nothing is bad, but something could not be decided, or nothing was signed
+      4  nothing is bad, but a capture is damaged or unreadable
     """
     if fields and output is None:
         output = STANDARD_STREAM
@@ -121,6 +126,7 @@ def verify_command(
                 state=state,
                 fields=fields or None,
                 packet_filter=packet_filter,
+                strict=is_strict(),
                 isns=isns,
                 search_isn=search_isn,
                 max_connections=max_connections,
@@ -130,17 +136,26 @@ def verify_command(
             raise
         damage = error
         report = error.report
-    _show(report, chain, as_json, show_all, quiet or STANDARD_STREAM in (output, annotate))
+    quiet = quiet or STANDARD_STREAM in (output, annotate)
+    _show(report, chain, as_json, show_all, quiet, ended=damage is not None)
     if damage is not None:
         raise damage
     raise SystemExit(report.exit_status)
 
 
 def _show(
-    report: CaptureReport, chain: KeyChain, as_json: bool, show_all: bool, quiet: bool
+    report: CaptureReport,
+    chain: KeyChain,
+    as_json: bool,
+    show_all: bool,
+    quiet: bool,
+    *,
+    ended: bool,
 ) -> None:
     for warning in report.warnings:
         click.echo(f"tcpao: warning: {warning}", err=True)
+    if not ended:
+        warn_of_damage(report.damage, report.damaged)
     if quiet:
         return
     if as_json:

@@ -39,6 +39,7 @@ def diagnose_capture(
     isns: IsnsLike | None = None,
     try_secrets: PathLike | BinaryIO | None = None,
     show_secrets: bool = False,
+    strict: bool = False,
 ) -> Diagnosis:
     """Verify captures, and say of every connection that is not good why, by trying.
 
@@ -47,7 +48,7 @@ def diagnose_capture(
 
     Parameters
     ----------
-    path, chain, policy, threads, progress, packet_filter, isns
+    path, chain, policy, threads, progress, packet_filter, isns, strict
         As for `verify_capture`.
     try_secrets : path-like or binary file, optional
         Candidates for the secret, one a line: where no key gives the MACs, these are tried, with
@@ -62,8 +63,9 @@ def diagnose_capture(
     Raises
     ------
     CaptureError
-        A file cannot be read or is damaged. The attributes ``report`` and ``found`` are the
-        `CaptureReport` and the `Diagnosis` of everything before the damage.
+        No file can be read (`strict`: one cannot be read, or is damaged). The attributes
+        ``report`` and ``found`` are the `CaptureReport` and the `Diagnosis` of everything before
+        the damage.
     InvalidArgumentError, MissingExtraError, StateError
         As for `verify_capture`.
     KeyFileError
@@ -79,6 +81,7 @@ def diagnose_capture(
         isns=isns,
         try_secrets=try_secrets,
         show_secrets=show_secrets,
+        strict=strict,
     )[1]
 
 
@@ -94,6 +97,7 @@ def diagnose_with(
     isns: IsnsLike | None = None,
     try_secrets: PathLike | BinaryIO | None = None,
     show_secrets: bool = False,
+    strict: bool = False,
 ) -> tuple[Engine, Diagnosis]:
     """`diagnose_capture` with more sinks for the results, and the engine that gave them."""
     sources = as_sources(path)
@@ -107,6 +111,7 @@ def diagnose_with(
         [collector, *sinks],
         packets=None if packet_filter is None else PacketFilter(packet_filter),
         progress=progress,
+        strict=strict,
     )
     if damage is not None:
         damage.report = report

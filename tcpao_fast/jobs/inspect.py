@@ -29,12 +29,13 @@ def inspect_capture(
     threads: int = 1,
     progress: Progress | None = None,
     packet_filter: str | None = None,
+    strict: bool = False,
 ) -> Inspection:
     """Who signs what in captures, without any key.
 
     Parameters
     ----------
-    path, threads, progress, packet_filter
+    path, threads, progress, packet_filter, strict
         As for `verify_capture`.
     keys : path-like, optional
         A key file to fill in: addresses, ports, KeyIDs and MAC lengths of the keys in use, without
@@ -47,9 +48,9 @@ def inspect_capture(
     Raises
     ------
     CaptureError
-        A file cannot be read or is damaged, or `keys` cannot be written. The attributes
-        ``report`` and ``found`` are the `CaptureReport` and the `Inspection` of everything before
-        the damage.
+        No file can be read (`strict`: one cannot be read, or is damaged), or `keys` cannot be
+        written. The attributes ``report`` and ``found`` are the `CaptureReport` and the
+        `Inspection` of everything before the damage.
     InvalidArgumentError, MissingExtraError
         As for `verify_capture`.
     """
@@ -62,6 +63,7 @@ def inspect_capture(
         [collector],
         packets=None if packet_filter is None else PacketFilter(packet_filter),
         progress=progress,
+        strict=strict,
     )
     conversations = sorted(collector.conversations.values(), key=lambda one: one.first)
     outlines = needed_keys(collector.conversations)

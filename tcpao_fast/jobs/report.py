@@ -26,6 +26,7 @@ def report_capture(
     progress: Progress | None = None,
     packet_filter: str | None = None,
     isns: IsnsLike | None = None,
+    strict: bool = False,
 ) -> Diagnosis:
     """Verify and diagnose captures, and write what was found as one HTML page.
 
@@ -35,7 +36,7 @@ def report_capture(
 
     Parameters
     ----------
-    path, chain, policy, threads, progress, packet_filter, isns
+    path, chain, policy, threads, progress, packet_filter, isns, strict
         As for `verify_capture`.
     output : path-like
         ``-`` is standard output.
@@ -67,6 +68,7 @@ def report_capture(
             progress=progress,
             packet_filter=packet_filter,
             isns=isns,
+            strict=strict,
         )
         file.put(html_page(template, engine, diagnosis, lines.lines).encode())
         file.commit()

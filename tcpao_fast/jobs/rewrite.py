@@ -15,6 +15,7 @@ from tcpao_fast.capture.writer import PcapWriter
 from tcpao_fast.core.wire.records import Records
 from tcpao_fast.engine import Engine, Rewritten, strip
 from tcpao_fast.engine.policy import Policy
+from tcpao_fast.errors import CaptureError
 from tcpao_fast.jobs.stream import Progress
 from tcpao_fast.keys import MasterKey
 from tcpao_fast.report.results import RewriteReport
@@ -26,12 +27,15 @@ def _rewrite(
     action: str,
     work: Callable[[Records], Rewritten],
     progress: Progress | None,
+    strict: bool,
     make_room: bool = False,
 ) -> RewriteReport:
     counts: Counter[str] = Counter()
     shortened = 0
+    damage: list[CaptureError] = []
     require_distinct([target], [source])
-    with CaptureReader(source) as reader, PcapWriter(target) as writer:
+    told = None if strict else damage.append
+    with CaptureReader(source, on_damage=told) as reader, PcapWriter(target) as writer:
         for records in reader:
             rewritten = work(records)
             counts.update(rewritten.counts)
@@ -40,6 +44,8 @@ def _rewrite(
             writer.write(reader.scanner, records, rewritten)
             if progress is not None:
                 progress(reader.path, reader.read, reader.size)
+        if damage and not counts:
+            raise damage[0]  # there is nothing to write
         writer.commit(reader.scanner)
     total = counts.total()
     other = counts.pop("not_tcp", 0)
@@ -53,6 +59,7 @@ def _rewrite(
         left=dict(counts),
         action=action,
         shortened=shortened if make_room else None,
+        damage=damage,
     )
 
 
@@ -65,6 +72,7 @@ def sign_capture(
     threads: int = 1,
     progress: Progress | None = None,
     make_room: bool = False,
+    strict: bool = False,
 ) -> RewriteReport:
     """Sign every segment of an unsigned capture for which there is a key; see `Engine.sign`.
 
@@ -78,6 +86,9 @@ def sign_capture(
         As for `verify_capture`.
     make_room : bool
         Drop other options where a TCP header has no room; see `Engine.sign`.
+    strict : bool
+        Damage of the input is an error. Without it the output has the records before the damage
+        (of pcapng also those behind it, as of `CaptureReader`), and the report says where it is.
 
     Returns
     -------
@@ -86,7 +97,8 @@ def sign_capture(
     Raises
     ------
     CaptureError
-        A file cannot be read or written, or the input is damaged; no output is left behind.
+        A file cannot be read or written, or the input is damaged from the beginning, or at all
+        with `strict`; no output is left behind.
     InvalidArgumentError
         `path_out` ends in .pcapng, .gz or .zst: pcap is written, not compressed.
     """
@@ -95,17 +107,21 @@ def sign_capture(
     def sign(records: Records) -> Rewritten:
         return engine.sign(records, make_room=make_room)
 
-    return _rewrite(path_in, path_out, "signed", sign, progress, make_room)
+    return _rewrite(path_in, path_out, "signed", sign, progress, strict, make_room)
 
 
 def strip_capture(
-    path_in: PathLike, path_out: PathLike, *, progress: Progress | None = None
+    path_in: PathLike,
+    path_out: PathLike,
+    *,
+    progress: Progress | None = None,
+    strict: bool = False,
 ) -> RewriteReport:
     """Remove the TCP-AO and TCP-MD5 options of a capture; see `strip`.
 
     Parameters
     ----------
-    path_in, path_out, progress
+    path_in, path_out, progress, strict
         As for `sign_capture`.
 
     Returns
@@ -117,4 +133,4 @@ def strip_capture(
     CaptureError, InvalidArgumentError
         As for `sign_capture`.
     """
-    return _rewrite(path_in, path_out, "stripped", lambda records: strip(records), progress)
+    return _rewrite(path_in, path_out, "stripped", lambda records: strip(records), progress, strict)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -33,20 +33,22 @@ def verify_into(
     *,
     packets: PacketFilter | None = None,
     progress: Progress | None = None,
+    strict: bool = False,
 ) -> tuple[CaptureReport, CaptureError | Interrupted | None]:
     """Captures through an engine, into sinks: what was found, and what ended it too early.
 
-    That is damage, or Ctrl-C.
+    That is Ctrl-C; damage, if `strict`; or that there was nothing but damage. Other damage is the
+    report's.
 
     Errors of a sink are raised.
     """
     tally = ConnectionTally(engine)
     report = CaptureReport()
-    damage: CaptureError | Interrupted | None = None
+    ended: CaptureError | Interrupted | None = None
     for source in sources:
-        name = name_of(source)
-        stream = _records(source, report, progress)
-        while damage is None:
+        report.captures.append(name_of(source))
+        stream = _records(source, report, progress, strict)
+        while ended is None:
             try:
                 records = next(stream, None)
                 if records is None:
@@ -59,17 +61,17 @@ def verify_into(
                 tally.add(result)
                 for sink in sinks:
                     sink.add(result)
-            except CaptureError as error:
-                if error.path != name:  # an output's
-                    raise
-                damage = error
             except KeyboardInterrupt:
-                damage = Interrupted()
+                ended = Interrupted()
+        if ended is not None or (strict and report.damage):
+            break
     engine.flush()
     report.counts = dict(engine.counts)
     report.segments = sum(report.counts.values())
     report._tally = tally
-    return report, damage
+    if ended is None and report.damage and (strict or not report.records):
+        ended = report.damage[0]
+    return report, ended
 
 
 def count_unread(report: CaptureReport, records: Records) -> None:
@@ -80,13 +82,18 @@ def count_unread(report: CaptureReport, records: Records) -> None:
             report.unread[linktype] = report.unread.get(linktype, 0) + count
 
 
-def _records(source: Source, report: CaptureReport, progress: Progress | None) -> Iterator[Records]:
-    """The records of a capture, which the report and the progress count."""
-    with open_source(source, report.records) as reader:
-        report.captures.append(reader.path)
-        for records in reader:
-            count = len(records)
-            yield records
-            report.records += count
-            if progress is not None:
-                progress(reader.path, reader.read, reader.size)
+def _records(
+    source: Source, report: CaptureReport, progress: Progress | None, strict: bool
+) -> Generator[Records, None, None]:
+    """The records of a capture; the report counts them, and has the damage."""
+    told = None if strict else report.note_damage
+    try:
+        with open_source(source, report.records, told) as reader:
+            for records in reader:
+                count = len(records)
+                yield records
+                report.records += count
+                if progress is not None:
+                    progress(reader.path, reader.read, reader.size)
+    except CaptureError as error:
+        report.note_damage(error)

@@ -48,6 +48,7 @@ def verify_capture(
     isns: IsnsLike | None = None,
     search_isn: int | None = None,
     max_connections: int | None = None,
+    strict: bool = False,
 ) -> CaptureReport:
     """Verify every TCP-AO and TCP-MD5 segment of a capture, or of several as one stream.
 
@@ -88,6 +89,10 @@ def verify_capture(
         came of it is the report's ``search``.
     max_connections : int, optional
         How many verified connections are remembered; others give way first (`Engine`: 1,048,576).
+    strict : bool
+        Damage ends the run. Without it, what a damaged file has before the damage counts (in
+        pcapng also what is behind it, from the next block that can be trusted), the report's
+        ``damage`` says where, and the run goes on with the next file.
 
     Returns
     -------
@@ -96,9 +101,9 @@ def verify_capture(
     Raises
     ------
     CaptureError
-        A file cannot be read or is damaged, or an output cannot be written. The attribute
-        ``report`` is the `CaptureReport` of everything before the damage, which the outputs then
-        have too.
+        No file can be read (`strict`: one cannot be read, or is damaged), or an output cannot be
+        written. The attribute ``report`` is the `CaptureReport` of everything before the damage,
+        which the outputs then have too.
     InvalidArgumentError, MissingExtraError
         `output` or `annotate` has another ending, is an input too, or a format needs a library that
         is not here; a
@@ -142,7 +147,9 @@ def verify_capture(
             search = search_in(scout, ordered, search_isn, packets=packets, progress=progress)
             engine.restore(search.states())
         with _outputs(engine, output, annotate, fields) as sinks:
-            report, damage = verify_into(engine, ordered, sinks, packets=packets, progress=progress)
+            report, damage = verify_into(
+                engine, ordered, sinks, packets=packets, progress=progress, strict=strict
+            )
             interrupted = isinstance(damage, KeyboardInterrupt)
             for sink in sinks if not interrupted else ():
                 sink.commit()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
 from tcpao_fast.report.results import CaptureReport
+from tcpao_fast.text import counted
 
 
 def print_line(console: Console, text: str) -> None:
@@ -20,6 +23,17 @@ def print_indented(console: Console, text: str) -> None:
         console.print(Padding(Text(text), (0, 0, 0, 2)))
     else:
         console.print(Text(f"  {text}"), soft_wrap=True)
+
+
+#: Captures that a heading names.
+NAMED_CAPTURES = 3
+
+
+def captures_text(captures: Sequence[str]) -> str:
+    """Captures as a heading names them: the first few."""
+    text = ", ".join(captures[:NAMED_CAPTURES])
+    more = len(captures) - NAMED_CAPTURES
+    return text if more <= 0 else f"{text} and {counted(more, 'more file')}"
 
 
 def print_unread(console: Console, report: CaptureReport) -> None:

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from tcpao_fast.diagnose.inspection import Conversation, KeyIdRun, Side
 from tcpao_fast.keys.outline import KeyOutline
-from tcpao_fast.report.console import print_indented, print_line, print_unread
-from tcpao_fast.report.results import CaptureReport
+from tcpao_fast.report.console import captures_text, print_indented, print_line, print_unread
+from tcpao_fast.report.results import CaptureReport, damage_as_dict, exit_status_with
 from tcpao_fast.text import counted, endpoint_text
 
 #: Changes of KeyIDs that are shown of a side.
@@ -47,8 +47,8 @@ class Inspection:
 
     @property
     def exit_status(self) -> int:
-        """0; 3 where nothing is signed."""
-        return 0 if self.keys else 3
+        """0; 3 where nothing is signed; 4 where a capture is damaged."""
+        return exit_status_with(0 if self.keys else 3, self.report.damaged)
 
     def as_dict(self) -> dict[str, Any]:
         """What ``tcpao inspect --json`` prints.
@@ -65,6 +65,7 @@ class Inspection:
             "connections": [one.as_dict() for one in self.conversations],
             "left_out": self.left_out,
             "keys": [_key_row(one) for one in self.keys],
+            **damage_as_dict(self.report.damage),
         }
 
 
@@ -97,7 +98,7 @@ def print_inspection(console: Console, found: Inspection, most: int | None = Non
     total = len(found.conversations) + found.left_out
     print_line(
         console,
-        f"{', '.join(found.report.captures)}: {counted(found.report.segments, 'TCP segment')}, "
+        f"{captures_text(found.report.captures)}: {counted(found.report.segments, 'TCP segment')}, "
         f"{counted(total, 'connection')}: {what}",
     )
     print_unread(console, found.report)

@@ -20,6 +20,7 @@ from tcpao_fast.engine import Engine, VerifyResult
 from tcpao_fast.engine.columns import Column
 from tcpao_fast.engine.state import ConnectionState
 from tcpao_fast.engine.verdicts import BAD, GOOD, SEGMENT_VERDICTS, UNDECIDED, Verdict
+from tcpao_fast.errors import CaptureError
 from tcpao_fast.text import endpoint_text
 
 _NAMES = [verdict.name for verdict in Verdict]
@@ -85,6 +86,21 @@ def exit_status_of(counts: Mapping[str, int]) -> int:
     return 0 if any(counts[one.name] for one in GOOD) else 3
 
 
+def exit_status_with(status: int, damaged: int) -> int:
+    """An exit status, where captures were damaged: 4, unless something is bad."""
+    return 4 if damaged and status in (0, 3) else status
+
+
+def damage_as_dict(damage: Sequence[CaptureError]) -> dict[str, Any]:
+    """Where captures are damaged, as a field of ``--json``; none where none is.
+
+    Returns
+    -------
+    dict
+    """
+    return {} if not damage else {"damage": [one.as_dict() for one in damage]}
+
+
 class ConnectionReports(Sequence[ConnectionReport]):
     """Reports of connections: a sequence of `ConnectionReport`, and a table for Arrow."""
 
@@ -144,6 +160,8 @@ def _connection_table(reports: Sequence[ConnectionReport]) -> ArrowTable:
     return ArrowTable(columns)
 
 
+#: Damaged places that are kept.
+MOST_DAMAGE = 1000
 #: Connections that are reported one by one.
 MOST_REPORTED = 40_000
 
@@ -204,6 +222,8 @@ class CaptureReport:
         What came of ``search_isn``.
     warnings : list of str
         What was not as it should be and did not end the run.
+    damage : list of CaptureError
+        Where captures are damaged or cannot be read: the first `MOST_DAMAGE` of `damaged` places.
     unread : dict of int to int
         How many records have each link type that is not supported.
     """
@@ -218,6 +238,8 @@ class CaptureReport:
     search: SearchReport | None = None
     warnings: list[str] = field(default_factory=list)
     unread: dict[int, int] = field(default_factory=dict)
+    damage: list[CaptureError] = field(default_factory=list)
+    damaged: int = 0
     _tally: ConnectionTally | None = field(default=None, repr=False)
     _built: tuple[ConnectionReports, OtherConnections | None] | None = field(
         default=None, repr=False
@@ -239,6 +261,17 @@ class CaptureReport:
     def others(self) -> OtherConnections | None:
         """What was found of those that are not reported one by one."""
         return self._build()[1]
+
+    def note_damage(self, error: CaptureError) -> None:
+        """Reading goes on in spite of it.
+
+        Parameters
+        ----------
+        error : CaptureError
+        """
+        self.damaged += 1
+        if len(self.damage) < MOST_DAMAGE:
+            self.damage.append(error)
 
     def unread_texts(self) -> list[str]:
         """A line for each link type that is not supported.
@@ -268,8 +301,10 @@ class CaptureReport:
 
     @property
     def exit_status(self) -> int:
-        """0 everything signed is good, 1 something is bad, 3 undecided or nothing was signed."""
-        return exit_status_of(self.counts)
+        """0 everything signed is good, 1 something is bad, 3 undecided or nothing was signed, 4
+        nothing is bad, but a capture is damaged.
+        """
+        return exit_status_with(exit_status_of(self.counts), self.damaged)
 
     def as_dict(self) -> dict[str, Any]:
         """The object that ``tcpao verify --json`` prints.
@@ -287,6 +322,7 @@ class CaptureReport:
             "signed": self.signed,
             "verdicts": self.counts,
             **({} if not self.unread else {"unread": self.unread_as_list()}),
+            **damage_as_dict(self.damage),
             "connections": [connection.as_dict() for connection in self.connections],
             **({} if self.others is None else {"others": self.others.as_dict()}),
             **found,
@@ -408,6 +444,8 @@ class RewriteReport:
         ``"signed"`` or ``"stripped"``.
     shortened : int or None
         Signed segments that lost other TCP options to make room; None where that was not asked for.
+    damage : list of CaptureError
+        Where the capture is damaged.
     """
 
     capture: str
@@ -418,14 +456,15 @@ class RewriteReport:
     left: dict[str, int]
     action: str
     shortened: int | None = None
+    damage: list[CaptureError] = field(default_factory=list)
 
     @property
     def exit_status(self) -> int:
-        """0 every segment was signed (stripped: where it had an option), else 3."""
+        """0 every segment was signed (stripped: where it had an option), else 3; 4 with damage."""
         left = sum(self.left.values())
         if self.action == "stripped":
             left -= self.left.get("no_option", 0)
-        return 0 if self.done and not left else 3
+        return exit_status_with(0 if self.done and not left else 3, len(self.damage))
 
     def as_dict(self) -> dict[str, Any]:
         """The object that ``tcpao sign --json`` and ``tcpao strip --json`` print.
@@ -444,6 +483,7 @@ class RewriteReport:
             self.action: self.done,
             "left": self.left,
             **shortened,
+            **damage_as_dict(self.damage),
         }
 
 
@@ -471,10 +511,13 @@ class Diagnosis:
 
     @property
     def exit_status(self) -> int:
-        """1 a finding, 3 only such that nothing could be decided; without: as of `report`."""
+        """1 a finding, 3 only such that nothing could be decided (4 with damage); without: as of
+        `report`.
+        """
         if not self.findings:
             return self.report.exit_status
-        return 3 if all(one.rank is Rank.undecided for one in self.findings) else 1
+        undecided = all(one.rank is Rank.undecided for one in self.findings)
+        return exit_status_with(3 if undecided else 1, self.report.damaged)
 
     def as_list(self) -> list[dict[str, Any]]:
         """What ``tcpao diagnose --json`` prints.

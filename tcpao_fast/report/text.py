@@ -18,7 +18,7 @@ from tcpao_fast.keys import KeyChain, MasterKey
 from tcpao_fast.keys.addresses import side_text
 from tcpao_fast.keys.compare import Comparison
 from tcpao_fast.keys.lint import LintFinding
-from tcpao_fast.report.console import print_indented, print_line, print_unread
+from tcpao_fast.report.console import captures_text, print_indented, print_line, print_unread
 from tcpao_fast.report.results import CaptureReport, ConnectionReport, Diagnosis, RewriteReport
 from tcpao_fast.text import counted, endpoint_text
 
@@ -51,7 +51,7 @@ def print_capture(console: Console, report: CaptureReport, most: int | None = No
     """A `CaptureReport`: verdicts, then connections, those with bad segments first."""
     print_line(
         console,
-        f"{', '.join(report.captures)}: {counted(report.segments, 'TCP segment')}, "
+        f"{captures_text(report.captures)}: {counted(report.segments, 'TCP segment')}, "
         f"{report.signed:,} signed with TCP-AO",
     )
     print_unread(console, report)
@@ -109,7 +109,7 @@ def print_diagnosis(console: Console, diagnosis: Diagnosis, most: int | None = N
     counts = ", ".join(f"{count} {name}" for name, count in report.counts.items() if count)
     print_line(
         console,
-        f"{', '.join(report.captures)}: {counts or 'no TCP segments'}",
+        f"{captures_text(report.captures)}: {counts or 'no TCP segments'}",
     )
     print_unread(console, report)
     if not diagnosis.findings:

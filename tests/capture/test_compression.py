@@ -1,11 +1,11 @@
 """Compressed captures, and standard input while it is still growing."""
 
-import bz2
 import gzip
 import os
 import subprocess
 import sys
 import threading
+import zipfile
 
 import pytest
 import zstandard
@@ -79,7 +79,7 @@ def test_damaged_compression_gives_what_was_before_it(form, damage, what, chain,
     data = FORMS[form](WRAP.read_bytes())
     path.write_bytes(damage(data))
     with pytest.raises(ao.CaptureError, match=what) as caught:
-        ao.verify_capture(path, chain)
+        ao.verify_capture(path, chain, strict=True)
     report = caught.value.report
     assert str(path) in str(caught.value) and report.counts["bad_mac"] == 0
     assert form == "zstd" or report.counts["good"] > 10
@@ -90,13 +90,14 @@ def test_a_zstd_file_that_is_cut_short(chain, tmp_path):
     data = FORMS["zstd"](WRAP.read_bytes())
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(ao.CaptureError) as caught:
-        ao.verify_capture(path, chain)
+        ao.verify_capture(path, chain, strict=True)
     assert caught.value.report.counts["bad_mac"] == 0
 
 
 def test_other_compression_is_no_capture(chain, tmp_path):
-    path = tmp_path / "capture.bz2"
-    path.write_bytes(bz2.compress(WRAP.read_bytes()))
+    path = tmp_path / "capture.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(WRAP, "capture.pcap")
     with pytest.raises(ao.CaptureError, match="neither pcap nor pcapng"):
         ao.verify_capture(path, chain)
 

@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from console import tcpao
 from samples import CAPTURES
 
 import tcpao_fast as ao
@@ -16,11 +17,6 @@ WRAP = CAPTURES / "wrap-v4-sha1.pcap"
 KEYS = CAPTURES / "wrap-v4-sha1.toml"
 TCPAO = [sys.executable, "-c", "from tcpao_fast.cli import main; main()"]
 SECRET_WORD = "TopSecret123"
-
-
-def tcpao(*arguments, **options):
-    options = {"capture_output": True, "timeout": 60, **options}
-    return subprocess.run([*TCPAO, *map(str, arguments)], **options)
 
 
 def names(folder):

@@ -67,7 +67,7 @@ def test_files_are_taken_in_the_order_of_their_times(named_capture, tmp_path):
     assert rows(listed) == rows(whole)
     assert report.captures == [str(path) for path in [*pieces, empty]]
     with pytest.raises(ao.CaptureError, match="nowhere") as caught:
-        ao.verify_capture([tmp_path / "nowhere", *shuffled], capture.keys)
+        ao.verify_capture([tmp_path / "nowhere", *shuffled], capture.keys, strict=True)
     assert caught.value.report.segments == report.segments
 
 

@@ -120,7 +120,7 @@ class TestOpenFiles:
 
     def test_damage_is_said_of_it(self, chain):
         with pytest.raises(ao.CaptureError, match="<BytesIO>") as caught:
-            ao.verify_capture(io.BytesIO(DATA[:-7]), chain)
+            ao.verify_capture(io.BytesIO(DATA[:-7]), chain, strict=True)
         assert caught.value.report.counts["good"] > 0
 
     def test_several(self, chain, wanted, tmp_path):

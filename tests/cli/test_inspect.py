@@ -125,9 +125,11 @@ def test_damage_and_mistakes(tmp_path):
     cut = tmp_path / "cut.pcap"
     cut.write_bytes(data[:-7])
     keys = tmp_path / "keys.toml"
-    done = inspect(cut, "--keys", keys)
+    done = inspect(cut, "--keys", keys, "--strict")
     assert done.returncode == 2 and "10 TCP segments" in done.stdout and "cut.pcap" in done.stderr
     assert not keys.exists()
+    done = inspect(cut, "--keys", keys)
+    assert done.returncode == 4 and "10 TCP segments" in done.stdout and keys.exists()
     assert inspect(tmp_path / "none").returncode == 2
     assert inspect(cut, "--keys", cut).returncode == 2
     assert cut.read_bytes() == data[:-7]

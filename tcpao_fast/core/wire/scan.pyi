@@ -19,3 +19,6 @@ class Scanner:
     def scan(
         self, window: Any, start: int = 0, limit: int = 65536, final: bool = True
     ) -> tuple[tuple[Wide, Wide, Wide, Wide, npt.NDArray[np.int32]], int]: ...
+    def recover(
+        self, window: Any, start: int, damaged: int, final: bool = True
+    ) -> tuple[bool, int]: ...

@@ -19,6 +19,7 @@ cdef enum:
     NEED_MORE = 1             # the window ends inside a record
     DAMAGED = 2
     FULL = 3                  # as many records as were asked for
+    TRUSTED = 4
 
 cdef enum Format:
     FORMAT_UNKNOWN = 0
@@ -51,6 +52,10 @@ cdef struct Columns:
 
 cdef enum:
     MOST_INTERFACES = 1 << 16
+    TRUSTED_CHAIN = 8         # blocks in a row that are sound
+    MOST_CONTENT = 1 << 18    # bytes of a packet, as usual snap lengths have it
+    NO_BLOCK = 0
+    CUT_BLOCK = -1
 
 
 cdef class Scanner:
@@ -80,6 +85,7 @@ cdef class Scanner:
     cdef Interface *interfaces
     cdef Py_ssize_t interface_count
     cdef Py_ssize_t interface_room
+    cdef bint lost_interfaces         # damage hit what describes interfaces: a section must come first
     cdef const char *problem
     cdef readonly Py_ssize_t damage_at
 
@@ -138,6 +144,76 @@ cdef class Scanner:
         n = columns.count
         return (offsets[:n], lengths[:n], wire_lengths[:n], timestamps[:n], linktypes[:n]), end
 
+    def recover(self, window, Py_ssize_t start, Py_ssize_t damaged, bint final=True):
+        """After damage: find where a scan can go on (pcapng alone; records of pcap have no mark).
+
+        That is where the damaged block says that it ends, at either of its ends, if a sound block
+        follows. Else it is the first block from which blocks follow one another soundly for longer
+        than a packet could hold, or to the end of the file: packets may hold blocks themselves.
+
+        Parameters
+        ----------
+        window : buffer protocol
+        start : int
+            Where to look from.
+        damaged : int
+            Where the damaged block begins; negative before the window.
+        final : bool
+            Whether the file ends with the window.
+
+        Returns
+        -------
+        tuple of (bool, int)
+            Whether there is one, and where; if there is none, from where on the window is still
+            needed (its end, if nothing in it is).
+        """
+        cdef Py_buffer view
+        cdef const uint8_t *data
+        cdef Py_ssize_t at = start, stated = -1
+        cdef bint found = False, follows
+        cdef int state
+        PyObject_GetBuffer(window, &view, PyBUF_SIMPLE)
+        try:
+            if self.kind != FORMAT_PCAPNG:
+                return False, view.len
+            data = <const uint8_t *>view.buf
+            with nogil:
+                if 0 <= damaged <= view.len - 8:
+                    stated = damaged + self.u32(data + damaged + 4)
+                while at < view.len:
+                    follows = at == stated or (
+                        at >= 4 and self.u32(data + at - 4) == <uint64_t>(at - damaged))
+                    state = self.chain(data, view.len, at, final, follows)
+                    if state == TRUSTED:
+                        found = True
+                        break
+                    if state == NEED_MORE:
+                        break
+                    at += 1
+        finally:
+            PyBuffer_Release(&view)
+        if found:
+            self.problem = NULL
+        return found, min(at, view.len)
+
+    cdef int chain(self, const uint8_t *data, Py_ssize_t size, Py_ssize_t at, bint final,
+                   bint follows) noexcept nogil:
+        """Whether blocks from `at` on can be trusted: TRUSTED, NEED_MORE, or 0."""
+        cdef Py_ssize_t count = 0, interfaces = self.interface_count, length, start = at
+        cdef bint big_endian = self.big_endian, unknown = self.lost_interfaces
+        while True:
+            if at == size:
+                return NEED_MORE if not final else TRUSTED if count else 0
+            length = sound_block(data + at, size - at, &big_endian, &interfaces, &unknown)
+            if length == NO_BLOCK:
+                return 0
+            if length == CUT_BLOCK:
+                return NEED_MORE if not final else TRUSTED if count > 1 else 0
+            at += length
+            count += 1
+            if follows or (count >= TRUSTED_CHAIN and at - start > MOST_CONTENT):
+                return TRUSTED
+
     cdef int damaged(self, const char *problem, Py_ssize_t at) noexcept nogil:
         self.problem = problem
         self.damage_at = at
@@ -177,6 +253,9 @@ cdef class Scanner:
                 state = self.pcap_record(data, size, &following, final, out)
             else:
                 state = self.pcapng_block(data, size, &following, final, out)
+                if state == DAMAGED and size - at >= 4:
+                    # the interfaces of what follows are not those that are known
+                    self.lost_interfaces |= self.u32(data + at) in (BLOCK_SECTION, BLOCK_INTERFACE)
             if state:
                 return at
             at = following
@@ -277,6 +356,7 @@ cdef class Scanner:
             if self.u16(body + 4) != 1:
                 return self.damaged("a section is of an unknown pcapng version", at[0])
             self.interface_count = 0
+            self.lost_interfaces = False
         elif kind == BLOCK_INTERFACE:
             if limit < 8:
                 return self.damaged("an interface description is too short", at[0])
@@ -356,6 +436,63 @@ cdef class Scanner:
             at += 4 + (length + 3) // 4 * 4
         self.interface_count += 1
         return 0
+
+
+cdef uint32_t word(const uint8_t *p, bint big_endian) noexcept nogil:
+    if big_endian:
+        return <uint32_t>p[0] << 24 | <uint32_t>p[1] << 16 | <uint32_t>p[2] << 8 | p[3]
+    return <uint32_t>p[3] << 24 | <uint32_t>p[2] << 16 | <uint32_t>p[1] << 8 | p[0]
+
+
+cdef Py_ssize_t sound_block(const uint8_t *p, Py_ssize_t size, bint *big_endian, Py_ssize_t *interfaces,
+                            bint *unknown) noexcept nogil:
+    """The length of the block at `p`, if it is sound as far as can be told where nothing before it is
+    known to be; else NO_BLOCK, or CUT_BLOCK where it may be one that ends behind `size`."""
+    cdef uint32_t kind, length, number
+    cdef bint order = big_endian[0]
+    if size < 4:
+        return CUT_BLOCK
+    kind = word(p, order)
+    if kind == BLOCK_SECTION:
+        if size < 12:
+            return CUT_BLOCK
+        order = memcmp(p + 8, b"\x1a\x2b\x3c\x4d", 4) == 0
+        if not order and memcmp(p + 8, b"\x4d\x3c\x2b\x1a", 4):
+            return NO_BLOCK
+    elif unknown[0] or not (1 <= kind <= 10 or kind == 0xBAD or kind == 0x40000BADU):
+        return NO_BLOCK
+    if size < 8:
+        return CUT_BLOCK
+    length = word(p + 4, order)
+    if length < 12 or length % 4 or length > MAX_RECORD:
+        return NO_BLOCK
+    if kind == BLOCK_SECTION and length < 28:
+        return NO_BLOCK
+    if kind == BLOCK_INTERFACE and length < 20:
+        return NO_BLOCK
+    if kind == BLOCK_ENHANCED_PACKET or kind == BLOCK_PACKET:
+        if length < 32:
+            return NO_BLOCK
+        if size < 24:
+            return CUT_BLOCK
+        number = word(p + 8, order)
+        if kind == BLOCK_PACKET:
+            number = number >> 16 if order else number & 0xFFFF
+        if number >= <uint32_t>interfaces[0] or word(p + 20, order) > length - 32:
+            return NO_BLOCK
+    if kind == BLOCK_SIMPLE_PACKET and (length < 16 or interfaces[0] == 0):
+        return NO_BLOCK
+    if size < <Py_ssize_t>length:
+        return CUT_BLOCK
+    if word(p + length - 4, order) != length:
+        return NO_BLOCK
+    if kind == BLOCK_SECTION:
+        big_endian[0] = order
+        interfaces[0] = 0
+        unknown[0] = False
+    elif kind == BLOCK_INTERFACE:
+        interfaces[0] += 1
+    return length
 
 
 cdef int64_t nanoseconds(const Interface *one, uint64_t stamp) noexcept nogil:
