@@ -6,6 +6,7 @@ import difflib
 import functools
 import socket
 from collections.abc import Iterable
+from datetime import datetime, timezone
 
 
 @functools.lru_cache(maxsize=1 << 16)
@@ -30,3 +31,10 @@ def meant(name: str, known: Iterable[str]) -> str:
     """``; did you mean NAME?`` for a name that is nearly a known one, else nothing."""
     near = difflib.get_close_matches(name.lower(), list(known), 1, 0.75)
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def utc_text(nanoseconds: int) -> str:
+    """A time, in nanoseconds since 1970, as ISO 8601 has it: ``2026-11-27T09:30:00.000000001Z``."""
+    seconds, part = divmod(nanoseconds, 10**9)
+    moment = datetime.fromtimestamp(seconds, timezone.utc)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{part:09d}Z"

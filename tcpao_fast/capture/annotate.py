@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from tcpao_fast.capture.output import OutputFile
-from tcpao_fast.core.wire.pcap_write import pcapng_interface, pcapng_packets, pcapng_section
+from tcpao_fast.capture.pcapng import PcapngWriter
+from tcpao_fast.capture.select import Selection
 from tcpao_fast.engine import VerifyResult
 from tcpao_fast.engine.verdicts import MEANINGS, Verdict
 from tcpao_fast.keys import MasterKey
@@ -22,11 +23,8 @@ MAX_COMMENT = 4096
 
 
 class AnnotatedCapture:
-    """A pcapng file with all records of what was verified, one behind the other, and a comment on
-    every segment that is signed or should be.
-
-    Interfaces are told apart by their link types alone; comments and options that a pcapng capture
-    had are not carried over.
+    """A pcapng file with the records of what was verified, one behind the other, and a comment on
+    every segment that is signed or should be: see `PcapngWriter` for what is kept beside them.
 
     Parameters
     ----------
@@ -34,6 +32,8 @@ class AnnotatedCapture:
         ``-`` is standard output.
     keys : sequence of MasterKey
         Those of the engine whose results come.
+    selection : Selection, optional
+        The segments that are written; all records.
 
     Raises
     ------
@@ -43,38 +43,27 @@ class AnnotatedCapture:
         Its name ends like a capture of another form.
     """
 
-    def __init__(self, path: str | os.PathLike[str], keys: Sequence[MasterKey]) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        keys: Sequence[MasterKey],
+        selection: Selection | None = None,
+    ) -> None:
         self.path = os.fspath(path)
         self._labels = [key.label for key in keys]
-        self._interfaces: dict[int, int] = {}
         self._comments: dict[tuple[int, int, int], int] = {}
         self._texts: list[bytes] = []
+        self._selection = selection
         self._output = OutputFile(path, form="pcapng")
-        self._output.put(pcapng_section())
+        self._writer = PcapngWriter(self._output)
 
     def add(self, result: VerifyResult) -> None:
         """Append some records with their verdicts."""
-        records = result.records
-        linktypes, which = np.unique(records.linktypes, return_inverse=True)
-        for linktype in linktypes.tolist():
-            if linktype not in self._interfaces:
-                self._interfaces[linktype] = len(self._interfaces)
-                self._output.put(pcapng_interface(linktype, 0))  # no limit
-        numbers = np.array(
-            [self._interfaces[linktype] for linktype in linktypes.tolist()], np.int32
-        )
-        self._output.put(
-            pcapng_packets(
-                records.buffer,
-                records.offsets,
-                records.lengths,
-                records.wire_lengths,
-                records.timestamps,
-                numbers[which] if len(numbers) else np.zeros(0, np.int32),
-                self._comment_of(result),
-                self._texts,
-            )
-        )
+        records, comments = result.records, np.array(self._comment_of(result), np.int32)
+        if self._selection is not None:
+            at = self._selection.rows(result)
+            records, comments = records.subset(at), comments[at]
+        self._writer.write(records, None, comments, self._texts)
 
     def _comment_of(self, result: VerifyResult) -> list[int]:
         columns = zip(
@@ -100,6 +89,7 @@ class AnnotatedCapture:
 
     def commit(self) -> None:
         """All records are there."""
+        self._writer.end()
         self._output.commit()
 
     def discard(self) -> None:

@@ -49,7 +49,8 @@ def first_timestamp(path: str | os.PathLike[str]) -> tuple[bool, int]:
     try:
         with CaptureReader(path, brief=True) as reader:
             for records in reader:
-                return False, int(records.timestamps[0])
+                if len(records):
+                    return False, int(records.timestamps[0])
     except (CaptureError, MissingExtraError):
         pass
     return True, 0
@@ -237,13 +238,20 @@ class CaptureReader:
         chunks = self._stream() if self._map is None else self._mapped(self._map)
         yield from chunks
 
-    def _records(self, buffer: Any, columns: tuple[Any, ...], read: int) -> Records:
-        """The columns of a scan as records, which end at byte `read` of the file."""
+    def _records(
+        self, buffer: Any, columns: tuple[Any, ...], span: tuple[int, int], read: int
+    ) -> Iterator[Records]:
+        """The columns of a scan of `span` as records, which end at byte `read` of the file; of
+        pcapng also none, where there are blocks.
+        """
         offsets, lengths, wire_lengths, timestamps, linktypes = columns
+        has_blocks = self.scanner.format == "pcapng" and span[1] > span[0]
+        if not len(offsets) and not has_blocks:
+            return
         first = self._passed
         self._passed += len(offsets)
         self.read = read
-        return Records(
+        records = Records(
             buffer,
             offsets,
             lengths,
@@ -254,6 +262,9 @@ class CaptureReader:
             source=self.path,
             preceding=self._preceding,
         )
+        if has_blocks:
+            records.blocks = (buffer, *span)
+        yield records
 
     def _damaged(self, what: str, at: int, resumed: int | None = None) -> None:
         """Tell of damage, or raise it."""
@@ -275,8 +286,7 @@ class CaptureReader:
                 limit = min(limit + CHUNK_BYTES, len(data))  # one record longer than a chunk
                 columns, end = scanner.scan(window[:limit], at, self._at_once, limit == len(data))
             window.release()
-            if len(columns[0]):
-                yield self._records(data, columns, end)
+            yield from self._records(data, columns, (at, end), end)
             what, place = scanner.damage, scanner.damage_at
             if what is not None:
                 found, end = False, len(data)
@@ -337,9 +347,8 @@ class CaptureReader:
                     self._damaged(*damage, passed + at)
                     damage = None
                 columns, end = scanner.scan(window, at, self._at_once, last)
-                if len(columns[0]):
-                    read = self._file.tell() if self.size else passed + end
-                    yield self._records(window, columns, read)
+                read = self._file.tell() if self.size else passed + end
+                yield from self._records(window, columns, (at, end), read)
                 at = end
                 if scanner.damage is not None:
                     damage = scanner.damage, passed + scanner.damage_at

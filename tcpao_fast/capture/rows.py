@@ -15,10 +15,10 @@ import numpy as np
 
 from tcpao_fast.capture.output import OutputFile
 from tcpao_fast.capture.reader import STANDARD_STREAM
+from tcpao_fast.capture.select import Selection
 from tcpao_fast.core.wire.arrow_table import ArrowTable
 from tcpao_fast.engine import VerifyResult
 from tcpao_fast.engine.columns import TIMES, Column, columns_of
-from tcpao_fast.engine.verdicts import Verdict
 from tcpao_fast.errors import InvalidArgumentError, MissingExtraError
 from tcpao_fast.keys import MasterKey
 
@@ -79,6 +79,8 @@ class RowWriter:
         Those of the engine whose results come.
     fields : sequence of str, optional
         Which of `COLUMNS`, and in which order; all.
+    selection : Selection, optional
+        Which segments; all.
 
     Raises
     ------
@@ -95,6 +97,7 @@ class RowWriter:
         path: str | os.PathLike[str],
         keys: Sequence[MasterKey],
         fields: Sequence[str] | None = None,
+        selection: Selection | None = None,
     ) -> None:
         name = os.fspath(path)
         suffix = PurePath(name).suffix.lower() or name
@@ -113,6 +116,7 @@ class RowWriter:
         form = _FORMATS[suffix]
         self.path = name
         self._labels = [key.label for key in keys]
+        self._selection = selection or Selection()
         self._output = OutputFile(path)
         try:
             self._format: _JsonLines | _Csv | _Parquet = form(self._output, self._fields)
@@ -122,7 +126,7 @@ class RowWriter:
 
     def add(self, result: VerifyResult) -> None:
         """Append the rows of some records."""
-        at = np.flatnonzero(result.verdict != Verdict.not_tcp)
+        at = self._selection.rows(result)
         columns = columns_of(result, self._labels, at)
         self._format.add({field: columns[field] for field in self._fields})
 

@@ -34,6 +34,7 @@ from tcpao_fast.keys.join import join_chains
 from tcpao_fast.report.inspection import Inspection
 from tcpao_fast.report.results import Diagnosis, RewriteReport
 from tcpao_fast.report.text import print_rewrite
+from tcpao_fast.report.times import TIME_FORMATS
 from tcpao_fast.text import counted
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -248,6 +249,15 @@ def filter_option(command: F) -> F:
     return click.option(
         "--filter", "packet_filter", metavar="FILTER",
         help="Only packets matching a tcpdump filter.",
+    )(command)  # fmt: skip
+
+
+def times_option(command: F) -> F:
+    """``-t``, with tshark's letters."""
+    letters = ", ".join(f"{letter} {what}" for letter, what in TIME_FORMATS.items())
+    return click.option(
+        "-t", "times", type=click.Choice(list(TIME_FORMATS)), default="r", metavar="FORMAT",
+        help=f"How times are shown: {letters}.",
     )(command)  # fmt: skip
 
 

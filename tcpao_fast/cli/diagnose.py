@@ -22,6 +22,7 @@ from tcpao_fast.cli.common import (
     quiet_option,
     shown_before_damage,
     threads_option,
+    times_option,
     warn_of_damage,
 )
 from tcpao_fast.jobs.diagnose import diagnose_capture
@@ -58,6 +59,7 @@ def _without_keys(ctx: click.Context, param: click.Parameter, value: str | None)
 @json_option
 @click.option("--all", "show_all", is_flag=True, help="Show every finding.")
 @capture_options
+@times_option
 @threads_option
 @quiet_option
 def diagnose_command(
@@ -69,6 +71,7 @@ def diagnose_command(
     show_all: bool,
     packet_filter: str | None,
     isns: tuple[str, ...],
+    times: str,
     threads: int,
     quiet: bool,
 ) -> None:
@@ -93,7 +96,7 @@ def diagnose_command(
         if as_json and not quiet:
             click.echo(json.dumps(diagnosis.as_list(), indent=2))
         elif not quiet:
-            print_diagnosis(console(), diagnosis, None if show_all else SHOWN_FINDINGS)
+            print_diagnosis(console(), diagnosis, None if show_all else SHOWN_FINDINGS, times)
 
     with shown_before_damage(show), progress_bar() as progress:
         diagnosis = diagnose_capture(

@@ -43,7 +43,8 @@ def sign_command(
 ) -> None:
     """Sign the segments of IN that match a key with TCP-AO or TCP-MD5, and write OUT.
 
-    "-" is standard input or output. OUT is a pcap file and appears only once it is complete.
+    "-" is standard input or output. OUT is pcapng if IN is (or its name says so), else pcap, and
+    appears only once it is complete.
     Segments that cannot be signed are copied unchanged and counted by reason.
 
     \b

@@ -25,7 +25,8 @@ from tcpao_fast.jobs.rewrite import strip_capture
 def strip_command(source: str, target: str, as_json: bool, quiet: bool) -> None:
     """Remove the TCP-AO and TCP-MD5 options from IN, with their padding, and write OUT.
 
-    "-" is standard input or output. OUT is a pcap file and appears only once it is complete.
+    "-" is standard input or output. OUT is pcapng if IN is (or its name says so), else pcap, and
+    appears only once it is complete.
 
     \b
     Exit status:

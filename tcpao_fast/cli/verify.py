@@ -6,6 +6,7 @@ import click
 
 from tcpao_fast.capture.reader import STANDARD_STREAM
 from tcpao_fast.capture.rows import COLUMNS
+from tcpao_fast.capture.select import SELECTABLE
 from tcpao_fast.cli.common import (
     FILE,
     capture_options,
@@ -19,6 +20,7 @@ from tcpao_fast.cli.common import (
     quiet_option,
     refuse_key_file_as,
     threads_option,
+    times_option,
     warn_of_damage,
     with_notes,
 )
@@ -58,6 +60,27 @@ SHOWN_CONNECTIONS = 50
     help="Write all packets, verdicts as comments.",
 )
 @click.option(
+    "-w",
+    "--write",
+    metavar="OUT",
+    type=FILE,
+    help="Write the packets that are not good, or are selected.",
+)
+@click.option(
+    "--select",
+    metavar="VERDICT",
+    type=click.Choice(list(SELECTABLE)),
+    multiple=True,
+    help="For -o and -w: a verdict, bad, undecided, not-good or all.",
+)
+@click.option(
+    "--connection",
+    "connections",
+    metavar="END[,END]",
+    multiple=True,
+    help="For -o and -w: ADDRESS or ADDRESS:PORT.",
+)
+@click.option(
     "--state",
     metavar="FILE",
     type=click.Path(dir_okay=False),
@@ -77,6 +100,7 @@ SHOWN_CONNECTIONS = 50
     help="Most verified connections to remember.",
 )
 @click.option("--all", "show_all", is_flag=True, help="Show every connection.")
+@times_option
 @threads_option
 @quiet_option
 def verify_command(
@@ -85,6 +109,9 @@ def verify_command(
     as_json: bool,
     output: str | None,
     annotate: str | None,
+    write: str | None,
+    select: tuple[str, ...],
+    connections: tuple[str, ...],
     state: str | None,
     fields: tuple[str, ...],
     packet_filter: str | None,
@@ -92,6 +119,7 @@ def verify_command(
     search_isn: int | None,
     max_connections: int | None,
     show_all: bool,
+    times: str,
     threads: int,
     quiet: bool,
 ) -> None:
@@ -110,10 +138,13 @@ def verify_command(
     """
     if fields and output is None:
         output = STANDARD_STREAM
-    if output == annotate == STANDARD_STREAM:
-        raise click.UsageError("--output and --annotate cannot both be standard output")
+    outputs = (output, annotate, write)
+    if outputs.count(STANDARD_STREAM) > 1:
+        raise click.UsageError("only one output can be standard output")
+    if (select or connections) and output is None and write is None:
+        raise click.UsageError("--select and --connection are for --output and --write")
     damage: CaptureError | Interrupted | None = None
-    refuse_key_file_as(output, annotate, state)
+    refuse_key_file_as(*outputs, state)
     try:
         with progress_bar() as progress:
             report = verify_capture(
@@ -130,14 +161,17 @@ def verify_command(
                 isns=isns,
                 search_isn=search_isn,
                 max_connections=max_connections,
+                select=select,
+                connections=connections,
+                write=write,
             )
     except (CaptureError, Interrupted) as error:
         if error.report is None:
             raise
         damage = error
         report = error.report
-    quiet = quiet or STANDARD_STREAM in (output, annotate)
-    _show(report, chain, as_json, show_all, quiet, ended=damage is not None)
+    quiet = quiet or STANDARD_STREAM in outputs
+    _show(report, chain, as_json, show_all, quiet, times, ended=damage is not None)
     if damage is not None:
         raise damage
     raise SystemExit(report.exit_status)
@@ -149,6 +183,7 @@ def _show(
     as_json: bool,
     show_all: bool,
     quiet: bool,
+    times: str,
     *,
     ended: bool,
 ) -> None:
@@ -161,4 +196,4 @@ def _show(
     if as_json:
         print_json(with_notes(report.as_dict(), chain))
     elif report.records:
-        print_capture(console(), report, None if show_all else SHOWN_CONNECTIONS)
+        print_capture(console(), report, None if show_all else SHOWN_CONNECTIONS, times)

@@ -11,7 +11,7 @@ import numpy as np
 from tcpao_fast.capture.output import require_distinct
 from tcpao_fast.capture.reader import CaptureReader
 from tcpao_fast.capture.sources import PathLike
-from tcpao_fast.capture.writer import PcapWriter
+from tcpao_fast.capture.writer import CaptureWriter
 from tcpao_fast.core.wire.records import Records
 from tcpao_fast.engine import Engine, Rewritten, strip
 from tcpao_fast.engine.policy import Policy
@@ -35,7 +35,10 @@ def _rewrite(
     damage: list[CaptureError] = []
     require_distinct([target], [source])
     told = None if strict else damage.append
-    with CaptureReader(source, on_damage=told) as reader, PcapWriter(target) as writer:
+    with (
+        CaptureReader(source, on_damage=told) as reader,
+        CaptureWriter(target, grows=action == "signed") as writer,
+    ):
         for records in reader:
             rewritten = work(records)
             counts.update(rewritten.counts)
@@ -79,8 +82,9 @@ def sign_capture(
     Parameters
     ----------
     path_in, path_out : path-like
-        ``-`` is standard input and output. The output is pcap, in the input's byte order and
-        precision, and appears only when it is complete.
+        ``-`` is standard input and output. The output is of the input's form, unless its name ends
+        in ``.pcap``, ``.cap`` or ``.pcapng``, and appears only when it is complete. pcap keeps byte
+        order and precision; pcapng keeps interfaces, options, comments, names and unknown blocks.
     chain : KeyChain, or iterable of MasterKey
     policy, threads, progress
         As for `verify_capture`.
@@ -100,7 +104,7 @@ def sign_capture(
         A file cannot be read or written, or the input is damaged from the beginning, or at all
         with `strict`; no output is left behind.
     InvalidArgumentError
-        `path_out` ends in .pcapng, .gz or .zst: pcap is written, not compressed.
+        `path_out` ends like a compressed file.
     """
     engine = Engine(chain, policy, threads)
 

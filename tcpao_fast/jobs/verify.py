@@ -10,6 +10,7 @@ from tcpao_fast.capture.filter import PacketFilter
 from tcpao_fast.capture.isns import IsnsLike, read_isns
 from tcpao_fast.capture.output import require_distinct
 from tcpao_fast.capture.rows import RowWriter
+from tcpao_fast.capture.select import Selection
 from tcpao_fast.capture.sources import (
     PacketIterator,
     PathLike,
@@ -20,6 +21,7 @@ from tcpao_fast.capture.sources import (
     paths_of,
 )
 from tcpao_fast.capture.state import StateFile
+from tcpao_fast.capture.writer import SelectedPackets, is_pcapng
 from tcpao_fast.diagnose.evidence import EvidenceCollector
 from tcpao_fast.diagnose.isn_search import SearchReport, find_isns
 from tcpao_fast.engine import Engine
@@ -49,6 +51,9 @@ def verify_capture(
     search_isn: int | None = None,
     max_connections: int | None = None,
     strict: bool = False,
+    select: Sequence[str] = (),
+    connections: Sequence[str] = (),
+    write: PathLike | None = None,
 ) -> CaptureReport:
     """Verify every TCP-AO and TCP-MD5 segment of a capture, or of several as one stream.
 
@@ -70,7 +75,7 @@ def verify_capture(
         stands in that record's row.
     annotate : path-like, optional
         A pcapng file for all records, each segment that is signed or should be with its verdict
-        as a packet comment.
+        as a packet comment; what pcapng captures have beside packets is kept.
     state : path-like, optional
         A JSON file that keeps what is known of connections from run to run: read if it is there,
         written at the end (`Engine.export_state`). So the pieces of a rotated capture verify one
@@ -93,6 +98,12 @@ def verify_capture(
         Damage ends the run. Without it, what a damaged file has before the damage counts (in
         pcapng also what is behind it, from the next block that can be trusted), the report's
         ``damage`` says where, and the run goes on with the next file.
+    select, connections : sequence of str, optional
+        Which segments `output` and `write` have: by verdict, and by the ends of their connection;
+        see `tcpao_fast.capture.select.Selection`.
+    write : path-like, optional
+        A capture for the packets that are selected; without `select` those that are not good. Its
+        name's end says whether it is pcap or pcapng, which gets the verdicts as comments.
 
     Returns
     -------
@@ -118,7 +129,9 @@ def verify_capture(
     paths = paths_of(sources)
     if search_isn is not None:
         _check_reach(search_isn)
-    require_distinct([output, annotate], [*paths, state])
+    require_distinct([output, annotate, write], [*paths, state])
+    chosen = Selection(select, connections)
+    written = Selection(select or ("not-good",), connections)
     require_distinct([state], paths)
     limits = () if max_connections is None else (max_connections,)
     engine = Engine(chain, policy, threads, *limits)
@@ -146,7 +159,15 @@ def verify_capture(
             begin(scout)
             search = search_in(scout, ordered, search_isn, packets=packets, progress=progress)
             engine.restore(search.states())
-        with _outputs(engine, output, annotate, fields) as sinks:
+        with _outputs() as sinks:
+            if output is not None:
+                sinks.append(RowWriter(output, engine.keys, fields, chosen))
+            if annotate is not None:
+                sinks.append(AnnotatedCapture(annotate, engine.keys))
+            if write is not None and is_pcapng(write):
+                sinks.append(AnnotatedCapture(write, engine.keys, written))
+            elif write is not None:
+                sinks.append(SelectedPackets(write, written))
             report, damage = verify_into(
                 engine, ordered, sinks, packets=packets, progress=progress, strict=strict
             )
@@ -175,19 +196,10 @@ def _check_reach(search_isn: object) -> None:
 
 
 @contextlib.contextmanager
-def _outputs(
-    engine: Engine,
-    output: PathLike | None,
-    annotate: PathLike | None,
-    fields: Sequence[str] | None,
-) -> Iterator[list[RowWriter | AnnotatedCapture]]:
+def _outputs() -> Iterator[list[RowWriter | AnnotatedCapture | SelectedPackets]]:
     """The files that are written beside the report; of those not committed none stays."""
-    sinks: list[RowWriter | AnnotatedCapture] = []
+    sinks: list[RowWriter | AnnotatedCapture | SelectedPackets] = []
     try:
-        if output is not None:
-            sinks.append(RowWriter(output, engine.keys, fields))
-        if annotate is not None:
-            sinks.append(AnnotatedCapture(annotate, engine.keys))
         yield sinks
     finally:
         for sink in sinks:

@@ -21,9 +21,77 @@ from tcpao_fast.engine.columns import Column
 from tcpao_fast.engine.state import ConnectionState
 from tcpao_fast.engine.verdicts import BAD, GOOD, SEGMENT_VERDICTS, UNDECIDED, Verdict
 from tcpao_fast.errors import CaptureError
-from tcpao_fast.text import endpoint_text
+from tcpao_fast.text import endpoint_text, utc_text
 
+_TIMES = ("first", "last", "first_bad")
 _NAMES = [verdict.name for verdict in Verdict]
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """When segments were captured, in nanoseconds since 1970; None where that is not known.
+
+    Attributes
+    ----------
+    first, last : int or None
+        The first and the last segment.
+    first_bad : int or None
+        The first with a verdict of `tcpao_fast.engine.verdicts.BAD`.
+    """
+
+    first: int | None = None
+    last: int | None = None
+    first_bad: int | None = None
+
+    @classmethod
+    def of(cls, times: Sequence[int]) -> Times:
+        """Times of which negative ones are not known.
+
+        Parameters
+        ----------
+        times : three of int
+
+        Returns
+        -------
+        Times
+        """
+        return cls(*(None if one < 0 else one for one in times))
+
+    def joined(self, other: Times) -> Times:
+        """The times of both together.
+
+        Parameters
+        ----------
+        other : Times
+
+        Returns
+        -------
+        Times
+        """
+
+        def pick(choose: Any, *values: int | None) -> int | None:
+            return choose((one for one in values if one is not None), default=None)  # type: ignore[no-any-return]
+
+        return Times(
+            pick(min, self.first, other.first),
+            pick(max, self.last, other.last),
+            pick(min, self.first_bad, other.first_bad),
+        )
+
+    def as_dict(self) -> dict[str, str | None]:
+        """The form in ``--json``: ISO 8601, UTC.
+
+        Returns
+        -------
+        dict
+            Of plain JSON types.
+        """
+        return {
+            name: None if value is None else utc_text(value)
+            for name, value in (
+                ("first", self.first), ("last", self.last), ("first_bad", self.first_bad)
+            )
+        }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +115,7 @@ class ConnectionReport:
     first_bad : int or None
         The first record, as Wireshark counts (from 1, through all captures), with a verdict of
         `tcpao_fast.engine.verdicts.BAD`.
+    times : Times
     """
 
     id: int
@@ -57,6 +126,7 @@ class ConnectionReport:
     keys: tuple[str, ...]
     sne: dict[str, int | None]
     first_bad: int | None
+    times: Times = Times()
 
     def as_dict(self) -> dict[str, Any]:
         """The form of ``tcpao verify --json``.
@@ -74,6 +144,7 @@ class ConnectionReport:
             "keys": list(self.keys),
             "sne": self.sne,
             "first_bad": self.first_bad,
+            "times": self.times.as_dict(),
         }
 
 
@@ -129,7 +200,8 @@ class ConnectionReports(Sequence[ConnectionReport]):
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """A row a connection, for whatever reads Arrow: ends, a column a verdict, ``keys``,
-        ``client_sne``, ``server_sne``, ``first_bad``.
+        ``client_sne``, ``server_sne``, ``first_bad``, ``first_time``, ``last_time``,
+        ``first_bad_time``.
         """
         return _connection_table(self).__arrow_c_stream__(requested_schema)
 
@@ -157,7 +229,9 @@ def _connection_table(reports: Sequence[ConnectionReport]) -> ArrowTable:
     for name in ("client", "server"):
         columns[f"{name}_sne"] = numbers(one.sne[name] for one in reports)
     columns["first_bad"] = numbers(one.first_bad for one in reports)
-    return ArrowTable(columns)
+    for name in _TIMES:
+        columns[f"{name}_time"] = numbers(getattr(one.times, name) for one in reports)
+    return ArrowTable(columns, tuple(f"{name}_time" for name in _TIMES))
 
 
 #: Damaged places that are kept.
@@ -180,11 +254,13 @@ class OtherConnections:
         How many of their segments got each verdict; those that occur.
     first_bad : int or None
         As in `ConnectionReport`.
+    times : Times
     """
 
     connections: int
     counts: dict[str, int]
     first_bad: int | None
+    times: Times = Times()
 
     def as_dict(self) -> dict[str, Any]:
         """The form of ``tcpao verify --json``.
@@ -198,6 +274,7 @@ class OtherConnections:
             "connections": self.connections,
             "verdicts": self.counts,
             "first_bad": self.first_bad,
+            "times": self.times.as_dict(),
         }
 
 
@@ -256,6 +333,14 @@ class CaptureReport:
     def connections(self) -> ConnectionReports:
         """What was found of each connection."""
         return self._build()[0]
+
+    @property
+    def times(self) -> Times:
+        """When segments were captured, of all connections."""
+        found = Times() if self.others is None else self.others.times
+        for one in self.connections:
+            found = found.joined(one.times)
+        return found
 
     @property
     def others(self) -> OtherConnections | None:
@@ -321,6 +406,7 @@ class CaptureReport:
             "segments": self.segments,
             "signed": self.signed,
             "verdicts": self.counts,
+            "times": self.times.as_dict(),
             **({} if not self.unread else {"unread": self.unread_as_list()}),
             **damage_as_dict(self.damage),
             "connections": [connection.as_dict() for connection in self.connections],
@@ -374,7 +460,7 @@ class ConnectionTally:
         """Count the segments of some records."""
         records = result.records
         numbers = records.preceding + records.numbers
-        self.tally.add(numbers, result.connection, result.verdict, result.key)
+        self.tally.add(numbers, result.connection, result.verdict, result.key, records.timestamps)
         top = int(result.connection.max(initial=-1)) + 1
         if top > max(self._known, self._safe) and len(self._noted) < MOST_REPORTED:
             # the engine may soon forget some: note who they are while it surely remembers
@@ -383,20 +469,22 @@ class ConnectionTally:
 
     def report(self) -> tuple[list[ConnectionReport], OtherConnections | None]:
         """The reports, and what is known of all others together."""
-        ids, counts, first_bad, keys = self.tally.rows()
-        other_counts, other_first = self.tally.others()
+        ids, counts, first_bad, keys, times = self.tally.rows()
+        other_counts, other_first, other_times = self.tally.others()
+        their_times = Times.of(other_times.tolist())
         others = self.tally.other_connections
         states = self._noted
         states.update(self.engine.connection_states(only=set(ids.tolist())))
         found = []
-        for number, its_counts, its_first, its_keys in zip(
-            ids.tolist(), counts.tolist(), first_bad.tolist(), keys, strict=True
+        for number, its_counts, its_first, its_keys, its_times in zip(
+            ids.tolist(), counts.tolist(), first_bad.tolist(), keys, times.tolist(), strict=True
         ):
             state = states.pop(number, None)
             if state is None:  # the engine has forgotten who it was
                 others += 1
                 other_counts = other_counts + np.array(its_counts)
                 other_first = min(other_first, its_first)
+                their_times = their_times.joined(Times.of(its_times))
                 continue
             live = state.live
             found.append(
@@ -412,12 +500,13 @@ class ConnectionTally:
                         "server": None if live is None else live.server.sne,
                     },
                     first_bad=None if its_first == NOTHING_BAD else its_first,
+                    times=Times.of(its_times),
                 )
             )
         if not others:
             return found, None
         first = None if other_first == NOTHING_BAD else other_first
-        return found, OtherConnections(others, _named(other_counts.tolist()), first)
+        return found, OtherConnections(others, _named(other_counts.tolist()), first, their_times)
 
 
 def _named(counts: list[int]) -> dict[str, int]:
@@ -527,4 +616,23 @@ class Diagnosis:
         list of dict
             A dict a finding, of plain JSON types.
         """
-        return [one.as_dict() for one in self.findings]
+        return [
+            {**one.as_dict(), "times": times.as_dict()}
+            for one, times in zip(self.findings, self.times, strict=True)
+        ]
+
+    @property
+    def times(self) -> list[Times]:
+        """For each finding, when segments of the connections that it is about were captured."""
+        known: dict[Any, Times] = {}
+        for one in self.report.connections:
+            ends = frozenset((one.client, one.server)), one.vrf
+            known[ends] = known.get(ends, Times()).joined(one.times)
+        found = []
+        for finding in self.findings:
+            times = Times()
+            for client in (finding.client, *finding.others):
+                ends = frozenset((client, finding.server)), finding.vrf
+                times = times.joined(known.get(ends, Times()))
+            found.append(times)
+        return found

@@ -19,8 +19,18 @@ from tcpao_fast.keys.addresses import side_text
 from tcpao_fast.keys.compare import Comparison
 from tcpao_fast.keys.lint import LintFinding
 from tcpao_fast.report.console import captures_text, print_indented, print_line, print_unread
-from tcpao_fast.report.results import CaptureReport, ConnectionReport, Diagnosis, RewriteReport
+from tcpao_fast.report.results import (
+    CaptureReport,
+    ConnectionReport,
+    Diagnosis,
+    RewriteReport,
+    Times,
+)
+from tcpao_fast.report.times import TimeFormat
 from tcpao_fast.text import counted, endpoint_text
+
+#: Columns of a terminal from which on a table shows when connections began and ended.
+WIDE = 110
 
 LEFT = {
     "no_key": "no key matches the connection",
@@ -47,13 +57,19 @@ def style(verdict: Verdict) -> str:
     return "green" if verdict in GOOD else ""
 
 
-def print_capture(console: Console, report: CaptureReport, most: int | None = None) -> None:
+def print_capture(
+    console: Console, report: CaptureReport, most: int | None = None, times: str = "r"
+) -> None:
     """A `CaptureReport`: verdicts, then connections, those with bad segments first."""
+    shown = TimeFormat(times, report.times.first)
     print_line(
         console,
         f"{captures_text(report.captures)}: {counted(report.segments, 'TCP segment')}, "
         f"{report.signed:,} signed with TCP-AO",
     )
+    span = shown.span(report.times)
+    if span:
+        print_line(console, span)
     print_unread(console, report)
     verdicts = Table(box=None, show_header=False, pad_edge=False)
     verdicts.add_column(no_wrap=True)
@@ -70,11 +86,13 @@ def print_capture(console: Console, report: CaptureReport, most: int | None = No
         _print_search(console, report.search)
     if report.connections:
         console.print()
-        _print_connections(console, report.connections, most)
+        _print_connections(console, report.connections, most, shown)
     if report.others is not None:
         others = report.others
         verdicts_of = ", ".join(f"{count} {name}" for name, count in others.counts.items())
-        first = f", first bad #{others.first_bad}" if others.first_bad is not None else ""
+        first = ""
+        if others.first_bad is not None:
+            first = f", first bad #{others.first_bad} at {shown.text(others.times.first_bad)}"
         console.print(
             f"\n{counted(others.connections, 'more connection')}, together: {verdicts_of}{first}",
             highlight=False,
@@ -102,7 +120,9 @@ def _print_search(console: Console, search: SearchReport) -> None:
         print_line(console, f"  {ends}: {what}")
 
 
-def print_diagnosis(console: Console, diagnosis: Diagnosis, most: int | None = None) -> None:
+def print_diagnosis(
+    console: Console, diagnosis: Diagnosis, most: int | None = None, times: str = "r"
+) -> None:
     """A `Diagnosis`: a paragraph a finding, worst first."""
     colours = {Rank.bad: "red", Rank.undecided: "yellow", Rank.remark: ""}
     report = diagnosis.report
@@ -111,10 +131,14 @@ def print_diagnosis(console: Console, diagnosis: Diagnosis, most: int | None = N
         console,
         f"{captures_text(report.captures)}: {counts or 'no TCP segments'}",
     )
+    shown = TimeFormat(times, report.times.first)
+    span = shown.span(report.times)
+    if span:
+        print_line(console, span)
     print_unread(console, report)
     if not diagnosis.findings:
         console.print(f"No findings: {_why_none(report)}.", highlight=False)
-    for one in diagnosis.findings[:most]:
+    for one, when in zip(diagnosis.findings[:most], diagnosis.times, strict=False):
         packets = ", ".join(f"#{number}" for number in one.packets)
         vlan = f" vlan {one.vrf}" if one.vrf else ""
         seen = ", ".join(f"{count} {name}" for name, count in one.counts.items())
@@ -123,7 +147,13 @@ def print_diagnosis(console: Console, diagnosis: Diagnosis, most: int | None = N
         head = f"{client} - {endpoint_text(*one.server)}{vlan}{many}: {one.reason}"
         console.print()
         console.print(Text(head, colours[one.rank]), soft_wrap=True)
-        for line in (one.sentence, f"Seen: {seen}; packets {packets}", f"Fix: {one.advice}"):
+        moments = _moments(when, shown)
+        for line in (
+            one.sentence,
+            f"Seen: {seen}; packets {packets}",
+            *moments,
+            f"Fix: {one.advice}",
+        ):
             print_indented(console, line)
     if diagnosis.secrets is not None:
         _print_secret_search(console, diagnosis.secrets)
@@ -136,6 +166,14 @@ def print_diagnosis(console: Console, diagnosis: Diagnosis, most: int | None = N
             diagnosis.left_out, f"more connection has{what}was", f"more connections have{what}were"
         )
         print_line(console, f"\n{more} not examined: use --filter to select them")
+
+
+def _moments(times: Times, shown: TimeFormat) -> list[str]:
+    """A line that says when the connections that a finding is about were seen."""
+    if times.first is None:
+        return []
+    bad = "" if times.first_bad is None else f", first bad at {shown.text(times.first_bad)}"
+    return [f"When: segments from {shown.text(times.first)} to {shown.text(times.last)}{bad}"]
 
 
 def _print_secret_search(console: Console, search: SecretSearch) -> None:
@@ -160,7 +198,7 @@ def _why_none(report: CaptureReport) -> str:
 
 
 def _print_connections(
-    console: Console, connections: Sequence[ConnectionReport], most: int | None
+    console: Console, connections: Sequence[ConnectionReport], most: int | None, shown: TimeFormat
 ) -> None:
     ordered = sorted(connections, key=lambda one: (_rank(one), -sum(one.counts.values())))
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -169,7 +207,9 @@ def _print_connections(
     table.add_column("Verdicts", overflow="fold")
     table.add_column("Keys", overflow="fold")
     table.add_column("SNE", no_wrap=True)
-    table.add_column("First bad", justify="right", no_wrap=True)
+    spans = console.width >= WIDE
+    for name in (*(("First", "Last") if spans else ()), "First bad"):
+        table.add_column(name, justify="right", overflow="fold")
     for one in ordered[:most]:
         sne = (one.sne["client"], one.sne["server"])
         table.add_row(
@@ -178,7 +218,9 @@ def _print_connections(
             ", ".join(f"{count} {name}" for name, count in one.counts.items()),
             ", ".join(one.keys) or "-",
             "-" if None in sne else f"{sne[0]}/{sne[1]}",
-            "-" if one.first_bad is None else f"#{one.first_bad}",
+            shown.text(one.times.first),
+            shown.text(one.times.last),
+            "-" if one.first_bad is None else f"#{one.first_bad} {shown.text(one.times.first_bad)}",
             style=("red", "yellow", "")[_rank(one)],
         )
     console.print(table, highlight=False)

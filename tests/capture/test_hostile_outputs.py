@@ -347,7 +347,7 @@ class TestSecrets:
             assert done.returncode == 0 and name in done.stdout, done.stderr
             assert name in tcpao("keys", "show", keys, text=True, env=wide).stdout
         keys.write_text(KEYS.read_text().replace('"hello"', r'"\u001b[31mred\u0007"'))
-        done = tcpao("verify", WRAP, "-k", keys)
+        done = tcpao("verify", WRAP, "-k", keys, env=wide)
         assert b"\x1b" not in done.stdout and rb"\x1b[31mred\x07" in done.stdout
 
 

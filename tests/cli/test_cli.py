@@ -56,7 +56,8 @@ class TestVerify:
         assert done.returncode == 1 and done.stderr == ""
         lines = done.stdout.splitlines()
         assert lines[0] == f"{mixed}: 109 TCP segments, 45 signed with TCP-AO"
-        table = {line.split()[0]: line.split()[1] for line in lines[1:7]}
+        assert lines[1] == "captured 2026-11-23 15:55:39.700371 UTC to 6.514056 s later"
+        table = {line.split()[0]: line.split()[1] for line in lines[2:8]}
         assert table == {
             "good": "34", "bad_mac": "6", "key_not_found": "3", "ao_required": "16",
             "missing_isn": "2", "md5_unchecked": "48",

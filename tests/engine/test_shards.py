@@ -183,35 +183,41 @@ def test_more_traffic_keys_than_are_kept(algorithm):
 
 
 class TestTally:
+    KINDS = (np.int64, np.int64, np.uint8, np.int32, np.int64)
+
     def filled(self, tally):
         connection = np.array([0, -1, 2, 0, 2, 2])
         verdict = np.array([0, 11, 1, 0, 3, 0], np.uint8)
         mkts = np.array([4, -1, 1, 5, -1, 1], np.int32)
-        tally.add(np.arange(10, 16), connection, verdict, mkts)
-        tally.add(np.arange(16, 18), np.array([7, 2]), verdict[2:4], mkts[2:4])
+        times = np.array([100, 101, 90, 103, -1, 105])
+        tally.add(np.arange(10, 16), connection, verdict, mkts, times)
+        later = np.array([-1, 107])
+        tally.add(np.arange(16, 18), np.array([7, 2]), verdict[2:4], mkts[2:4], later)
         return tally
 
     def test_adds_up(self):
-        ids, counts, first_bad, keys = self.filled(Tally(BAD)).rows()
+        ids, counts, first_bad, keys, times = self.filled(Tally(BAD)).rows()
         assert ids.tolist() == [0, 2, 7]
         assert counts[0].tolist() == [2] + [0] * 12
         assert counts[1][[0, 1, 3]].tolist() == [2, 1, 1]
         assert counts[2][1] == 1
         assert first_bad.tolist() == [NOTHING_BAD, 12, 16]
         assert keys == [{4, 5}, {1, 5}, set()]
+        assert times.tolist() == [[100, 103, -1], [90, 107, 90], [-1, -1, -1]]
 
     def test_nothing(self):
         tally = Tally(BAD)
-        tally.add(*(np.zeros(0, kind) for kind in (np.int64, np.int64, np.uint8, np.int32)))
+        tally.add(*(np.zeros(0, kind) for kind in self.KINDS))
         assert len(tally.rows()[0]) == 0 and tally.other_connections == 0
 
     def test_those_without_a_good_segment_give_way(self):
         tally = self.filled(Tally(BAD, 2))
-        ids, counts, _, _ = tally.rows()
+        ids, counts, *_ = tally.rows()
         assert ids.tolist() == [0, 2] and counts[1][0] == 2
         assert tally.other_connections == 1
-        counts, first_bad = tally.others()
+        counts, first_bad, times = tally.others()
         assert counts.sum() == counts[1] == 1 and first_bad == 16
+        assert times.tolist() == [-1, -1, -1]
 
     def test_a_flood_hides_none_that_is_good(self):
         tally = Tally(BAD, 300)
@@ -221,22 +227,23 @@ class TestTally:
             ids = np.arange(start, start + 1000)
             verdict = np.where(ids % 1000 < 2, 0, rng.integers(1, 4, 1000)).astype(np.uint8)
             order = rng.permutation(1000)
-            tally.add(ids[order], ids[order], verdict[order], np.zeros(1000, np.int32))
+            tally.add(ids[order], ids[order], verdict[order], np.zeros(1000, np.int32), ids)
             total += 1000
-        ids, counts, _, _ = tally.rows()
+        ids, counts, *_ = tally.rows()
         good = ids[counts[:, 0] > 0]
         assert good.tolist() == [i for i in range(100_000) if i % 1000 < 2]
         assert len(ids) == 300 and tally.other_connections == total - 300
         assert counts.sum() + tally.others()[0].sum() == total
 
     def test_wrong_columns(self):
-        good = (np.zeros(3, kind) for kind in (np.int64, np.int64, np.uint8, np.int32))
-        numbers, connection, verdict, key = good
+        good = (np.zeros(3, kind) for kind in self.KINDS)
+        numbers, connection, verdict, key, times = good
         for wrong in (
-            (numbers[:2], connection, verdict, key),
-            (numbers, connection, verdict[:1], key),
-            (numbers, connection, verdict, key[:0]),
-            (numbers, connection, verdict + np.uint8(200), key),
+            (numbers[:2], connection, verdict, key, times),
+            (numbers, connection, verdict[:1], key, times),
+            (numbers, connection, verdict, key[:0], times),
+            (numbers, connection, verdict, key, times[:1]),
+            (numbers, connection, verdict + np.uint8(200), key, times),
         ):
             with pytest.raises(ao.InvalidArgumentError):
                 Tally(BAD).add(*wrong)

@@ -4,6 +4,11 @@ import numpy as np
 import numpy.typing as npt
 
 NOTHING_BAD: int
+FIRST: int
+LAST: int
+FIRST_BAD: int
+
+Wide = npt.NDArray[np.int64]
 
 class Tally:
     limit: int
@@ -11,14 +16,11 @@ class Tally:
     def __init__(self, bad: Container[int] = ..., limit: int = ...) -> None: ...
     def add(
         self,
-        numbers: npt.NDArray[np.int64],
-        connection: npt.NDArray[np.int64],
+        numbers: Wide,
+        connection: Wide,
         verdict: npt.NDArray[np.uint8],
         key: npt.NDArray[np.int32],
+        times: Wide,
     ) -> None: ...
-    def rows(
-        self,
-    ) -> tuple[
-        npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64], list[set[int]]
-    ]: ...
-    def others(self) -> tuple[npt.NDArray[np.int64], int]: ...
+    def rows(self) -> tuple[Wide, Wide, Wide, list[set[int]], Wide]: ...
+    def others(self) -> tuple[Wide, int, Wide]: ...

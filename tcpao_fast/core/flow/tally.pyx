@@ -1,5 +1,6 @@
 # cython: nonecheck=False
-"""Results added up by connection: how many of each verdict, which keys, and the first bad record.
+"""Results added up by connection: how many of each verdict, which keys, the first bad record, and
+when.
 
 Connections are followed one by one up to a limit.  Beyond it those without a good segment give way,
 the earliest first, and what was counted of them is added up for all of them together: so a flood of
@@ -29,12 +30,39 @@ cdef int64_t NEVER = 0x7FFFFFFFFFFFFFFF
 
 #: `Tally.rows`' first_bad of a connection without a bad record.
 NOTHING_BAD = NEVER
+#: The columns of `Tally.rows`' times.
+FIRST, LAST, FIRST_BAD = 0, 1, 2
 
 cdef struct Entry:
     int64_t id
     int64_t first_bad
     int64_t counts[VERDICT_COUNT]
+    int64_t first             # times, -1 without
+    int64_t last
+    int64_t bad_time          # of `first_bad`
     int32_t last_key          # of the last good segment, -1 without
+
+
+cdef inline void clear(Entry *it, int64_t id_) noexcept nogil:
+    memset(it, 0, sizeof(Entry))
+    it.id = id_
+    it.first_bad = NEVER
+    it.first = it.last = it.bad_time = NONE
+    it.last_key = NONE
+
+
+cdef inline void note_time(Entry *it, int64_t moment) noexcept nogil:
+    if moment >= 0:
+        if moment > it.last:
+            it.last = moment
+        if moment < it.first or it.first < 0:
+            it.first = moment
+
+
+cdef inline void note_bad(Entry *it, int64_t number, int64_t moment) noexcept nogil:
+    if number < it.first_bad:
+        it.first_bad = number
+        it.bad_time = moment
 
 
 cdef class Tally:
@@ -71,7 +99,7 @@ cdef class Tally:
             raise InvalidArgumentError(f"limit is {limit}; it must be 1 to {MOST_LIMIT}")
         self.limit = limit
         self.keys = {}
-        self.rest.first_bad = NEVER
+        clear(&self.rest, NONE)
         for verdict in range(<int>VERDICT_COUNT):
             self.bad[verdict] = verdict in bad
         self.rehash(2 * FIRST_CAPACITY)
@@ -128,11 +156,7 @@ cdef class Tally:
         return NONE
 
     cdef void begin(self, int32_t entry, int64_t id_) noexcept nogil:
-        cdef Entry *it = &self.entries[entry]
-        memset(it, 0, sizeof(Entry))
-        it.id = id_
-        it.first_bad = NEVER
-        it.last_key = NONE
+        clear(&self.entries[entry], id_)
         self.put(entry)
 
     cdef int32_t follow(self, int64_t id_) except -2 nogil:
@@ -162,7 +186,9 @@ cdef class Tally:
                     or self.entries[entry].counts[<int>VERDICT_MD5_GOOD]):
                 for verdict in range(<int>VERDICT_COUNT):
                     self.rest.counts[verdict] += self.entries[entry].counts[verdict]
-                self.rest.first_bad = min(self.rest.first_bad, self.entries[entry].first_bad)
+                note_bad(&self.rest, self.entries[entry].first_bad, self.entries[entry].bad_time)
+                note_time(&self.rest, self.entries[entry].first)
+                note_time(&self.rest, self.entries[entry].last)
                 self.other_connections += 1
                 self.take_out(entry)
                 self.begin(entry, id_)
@@ -171,7 +197,8 @@ cdef class Tally:
         return NONE
 
     def add(self, const int64_t[::1] numbers not None, const int64_t[::1] connection not None,
-            const uint8_t[::1] verdict not None, const int32_t[::1] key not None):
+            const uint8_t[::1] verdict not None, const int32_t[::1] key not None,
+            const int64_t[::1] times not None):
         """Add records.
 
         Parameters
@@ -182,13 +209,16 @@ cdef class Tally:
             Ids, negative without.
         verdict : uint8[n]
         key : int32[n]
+        times : int64[n]
+            Nanoseconds since 1970, negative without.
         """
         cdef Py_ssize_t i, n = connection.shape[0]
         cdef int64_t last = NONE
         cdef int32_t entry = NONE
         cdef Entry *it
-        if numbers.shape[0] != n or verdict.shape[0] != n or key.shape[0] != n:
-            raise InvalidArgumentError("numbers, connection, verdict and key must be as long")
+        if (numbers.shape[0] != n or verdict.shape[0] != n or key.shape[0] != n
+                or times.shape[0] != n):
+            raise InvalidArgumentError("numbers, connection, verdict, key and times must be as long")
         for i in range(n):
             if verdict[i] >= VERDICT_COUNT:
                 raise InvalidArgumentError(f"verdict[{i}] is {verdict[i]}")
@@ -203,8 +233,9 @@ cdef class Tally:
                         entry = self.follow(last)
                 it = &self.rest if entry == NONE else &self.entries[entry]
                 it.counts[verdict[i]] += 1
-                if self.bad[verdict[i]] and numbers[i] < it.first_bad:
-                    it.first_bad = numbers[i]
+                note_time(it, times[i])
+                if self.bad[verdict[i]]:
+                    note_bad(it, numbers[i], times[i])
                 if entry != NONE and it.last_key != key[i] and (
                         verdict[i] == VERDICT_GOOD or verdict[i] == VERDICT_MD5_GOOD):
                     if it.last_key != NONE:
@@ -217,29 +248,36 @@ cdef class Tally:
 
         Returns
         -------
-        tuple of (int64[m], int64[m, VERDICT_COUNT], int64[m], list of set of int)
+        tuple of (int64[m], int64[m, VERDICT_COUNT], int64[m], list of set of int, int64[m, 3])
             Ids; how many records had each verdict; the first record with a bad verdict, or
-            `NOTHING_BAD`; the MKTs that good segments carried.
+            `NOTHING_BAD`; the MKTs that good segments carried; times of the first and the last
+            record and of the first with a bad verdict, -1 where there is none.
         """
         cdef Py_ssize_t i, n = self.count
         cdef int verdict
         ids = np.empty(n, np.int64)
         counts = np.empty((n, <int>VERDICT_COUNT), np.int64)
         first_bad = np.empty(n, np.int64)
+        times = np.empty((n, 3), np.int64)
         cdef int64_t[::1] id_ = ids, first = first_bad
-        cdef int64_t[:, ::1] count = counts
+        cdef int64_t[:, ::1] count = counts, time = times
         keys = []
         for i in range(n):
             id_[i] = self.entries[i].id
             first[i] = self.entries[i].first_bad
+            time[i, 0] = self.entries[i].first
+            time[i, 1] = self.entries[i].last
+            time[i, 2] = self.entries[i].bad_time
             for verdict in range(<int>VERDICT_COUNT):
                 count[i, verdict] = self.entries[i].counts[verdict]
             one = self.entries[i].last_key
             keys.append(self.keys.get(id_[i]) or ({one} if one != NONE else set()))
         order = np.argsort(ids, kind="stable")
-        return ids[order], counts[order], first_bad[order], [keys[i] for i in order]
+        return ids[order], counts[order], first_bad[order], [keys[i] for i in order], times[order]
 
     def others(self):
-        """Of all other connections together: (int64[VERDICT_COUNT], the first bad record)."""
+        """Of all other connections together: (int64[VERDICT_COUNT], the first bad record, int64[3]
+        times as of `rows`)."""
         counts = np.array([self.rest.counts[verdict] for verdict in range(<int>VERDICT_COUNT)])
-        return counts, self.rest.first_bad
+        times = np.array([self.rest.first, self.rest.last, self.rest.bad_time], np.int64)
+        return counts, self.rest.first_bad, times

@@ -16,6 +16,7 @@ cdef class Records:
     cdef Bounds *limits                  # NULL: none; else all that is each record's
     cdef object given_numbers            # None: 1 to n
     cdef readonly str source             # the file, or empty
+    cdef public object blocks            # the part of a pcapng file they are from, or None
     cdef readonly int64_t preceding      # records of the stream before that file
     cdef const int64_t *wire             # bytes on the wire; NULL: as many as were captured
     cdef const int32_t *types            # link types; NULL: all `one_linktype`

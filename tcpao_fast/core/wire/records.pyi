@@ -13,6 +13,7 @@ class Records:
     buffer: Any
     count: int
     source: str
+    blocks: tuple[Any, int, int] | None
     preceding: int
     def __init__(
         self,

@@ -158,6 +158,12 @@ cdef class Records:
         Bytes that are free before and behind each record, for what is rewritten in place. A buffer
         of its own (in a list, or alone) begins with the headroom and ends with the tailroom.
 
+    Attributes
+    ----------
+    blocks : tuple of (buffer, int, int) or None
+        Of records from a pcapng file: where in memory the blocks that they are from begin and end,
+        together with the blocks around them that hold no packet.
+
     Raises
     ------
     InvalidArgumentError
@@ -477,6 +483,7 @@ cdef class Records:
         -------
         Records
         """
+        cdef Records found
         def chosen(column):
             return None if column is None else column[rows]
         linktype = self.one_linktype if self.types == NULL else self.given_linktype[rows]
@@ -484,7 +491,9 @@ cdef class Records:
                   self.is_writable and self.in_one_buffer, self.numbers[rows], self.source,
                   self.preceding, chosen(self.given_vlan))
         if self.in_one_buffer:
-            return Records(self.buffer, self.offsets[rows], self.lengths[rows], *others)
+            found = Records(self.buffer, self.offsets[rows], self.lengths[rows], *others)
+            found.blocks = self.blocks
+            return found
         # the others: copied, as each may lie anywhere in what is its own
         return Records([self.data(row) for row in np.arange(self.count)[rows]], None, None, *others)
 
