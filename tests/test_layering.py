@@ -24,8 +24,8 @@ ROOMS = [
 STAGES = [
     "wire.options", "wire.segment", "mac.kernels", "wire.bounds", "wire.arrow", "wire.arrow_table",
     "wire.records",
-    "wire.filter", "wire.ring", "wire.scan", "wire.pcap_write", "wire.pcapng_copy", "wire.parse",
-    "wire.fragments", "wire.rewrite",
+    "wire.filter", "wire.ring", "wire.scan", "wire.pcap_write", "wire.pcapng_copy", "wire.row_text",
+    "wire.parse", "wire.columns", "wire.fragments", "wire.rewrite",
     "keys.mkt", "mac.attempt", "mac.messages", "mac.algorithms", "mac.mac",
     "flow.sne", "flow.connections", "flow.snapshot", "flow.traffic_keys", "flow.verdict",
     "flow.tally", "batch.turn", "batch.shard", "batch.pipeline", "batch.sign", "batch.narrow",

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
 import io
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tcpao_fast.capture.output import OutputFile
-from tcpao_fast.capture.reader import STANDARD_STREAM
+from tcpao_fast.capture.reader import CHUNK_RECORDS, STANDARD_STREAM
 from tcpao_fast.capture.select import Selection
 from tcpao_fast.core.wire.arrow_table import ArrowTable
+from tcpao_fast.core.wire.row_text import RowText
 from tcpao_fast.engine import VerifyResult
 from tcpao_fast.engine.columns import TIMES, Column, columns_of
 from tcpao_fast.errors import InvalidArgumentError, MissingExtraError
@@ -47,23 +49,6 @@ COLUMNS = {
     "key": "string",
     "connection": "int32",
 }
-
-Lists = dict[str, list[Any]]
-
-
-def _lists(columns: Mapping[str, Column]) -> Lists:
-    """Columns as lists of Python's values, None where there is none."""
-    found: Lists = {}
-    for name, (values, there, texts) in columns.items():
-        listed: list[Any] = values.tolist()
-        if texts is not None:
-            listed = [texts[one] if one < len(texts) else None for one in listed]
-        if there is not None and not there.all():
-            listed = [
-                one if known else None for one, known in zip(listed, there.tolist(), strict=True)
-            ]
-        found[name] = listed
-    return found
 
 
 class RowWriter:
@@ -141,24 +126,26 @@ class RowWriter:
         self._output.discard()
 
 
-def _with_text_times(columns: Lists) -> Lists:
-    if "time" not in columns:
-        return columns
-    stamps = np.array([0 if stamp is None else stamp for stamp in columns["time"]], "M8[ns]")
-    texts = np.datetime_as_string(stamps, unit="ns").tolist() if len(stamps) else []
-    return {
-        **columns,
-        "time": [
-            None if stamp is None else f"{text}Z"
-            for stamp, text in zip(columns["time"], texts, strict=True)
-        ],
-    }
+def _joined(texts: Sequence[bytes]) -> tuple[bytes, npt.NDArray[np.int64]]:
+    starts = np.zeros(len(texts) + 1, np.int64)
+    np.cumsum([len(one) for one in texts], out=starts[1:])
+    return b"".join(texts) + bytes(SLACK), starts
 
 
-def _json_texts(column: list[Any]) -> list[str]:
-    """Each value as JSON; one that occurs again is not encoded anew."""
-    texts = {value: json.dumps(value) for value in set(column)}
-    return [texts[value] for value in column]
+@functools.lru_cache(maxsize=64)
+def _json_texts(texts: tuple[str, ...]) -> tuple[bytes, npt.NDArray[np.int64]]:
+    return _joined([json.dumps(text).encode() for text in texts])
+
+
+@functools.lru_cache(maxsize=64)
+def _csv_texts(texts: tuple[str, ...], delimiter: str) -> tuple[bytes, npt.NDArray[np.int64]]:
+    """Texts as `csv` writes them in a row of several."""
+    found = []
+    for text in texts:
+        line = io.StringIO()
+        csv.writer(line, delimiter=delimiter, lineterminator="\n").writerow([text, ""])
+        found.append(line.getvalue()[: -len(delimiter) - 1].encode())
+    return _joined(found)
 
 
 class _JsonLines:
@@ -166,14 +153,12 @@ class _JsonLines:
 
     def __init__(self, output: OutputFile, fields: Sequence[str]) -> None:
         self._output = output
+        names = [f"{json.dumps(name)}: ".encode() for name in fields]
+        befores = [(b"{" if not place else b", ") + name for place, name in enumerate(names)]
+        self._rows = RowText(fields, TIMES, befores, b"}\n", b"null", True)
 
     def add(self, columns: Mapping[str, Column]) -> None:
-        texts = _with_text_times(_lists(columns))
-        pattern = "{" + ", ".join(f"{json.dumps(name)}: %s" for name in texts) + "}"
-        values = [_json_texts(column) for column in texts.values()]
-        lines = [pattern % row for row in zip(*values, strict=True)]
-        if lines:
-            self._output.put(("\n".join(lines) + "\n").encode())
+        self._rows.write(columns, _json_texts, self._output.put)
 
     def end(self) -> None:
         pass
@@ -182,52 +167,30 @@ class _JsonLines:
         pass
 
 
-class _Csv(_JsonLines):
-    """The same with a header, and values by place."""
+class _Csv:
+    """Values by place, below a header."""
 
     delimiter = ","
     header = True
 
     def __init__(self, output: OutputFile, fields: Sequence[str]) -> None:
-        super().__init__(output, fields)
+        self._output = output
+        between = self.delimiter.encode()
+        befores = [between if place else b"" for place in range(len(fields))]
+        # a lone value that is not there is "" for csv: an empty line would be no row
+        nothing = b'""' if len(fields) == 1 else b""
+        self._rows = RowText(fields, TIMES, befores, b"\n", nothing, False)
         if self.header:
-            self._write([tuple(fields)])
-
-    def _write(self, rows: Any) -> None:
-        text = io.StringIO()
-        csv.writer(text, delimiter=self.delimiter, lineterminator="\n").writerows(rows)
-        self._output.put(text.getvalue().encode())
+            output.put((self.delimiter.join(fields) + "\n").encode())
 
     def add(self, columns: Mapping[str, Column]) -> None:
-        if not self._quickly(columns):
-            self._write(zip(*_with_text_times(_lists(columns)).values(), strict=True))
+        self._rows.write(columns, lambda texts: _csv_texts(texts, self.delimiter), self._output.put)
 
-    def _quickly(self, columns: Mapping[str, Column]) -> bool:
-        """Where pyarrow is here and there is much: the same text, without Python's lists."""
-        if len(next(iter(columns.values()))[0]) < _MUCH:
-            return False
-        try:
-            import pyarrow
-            import pyarrow.compute
-            import pyarrow.csv
-        except ImportError:
-            return False
-        table = pyarrow.table(ArrowTable(columns, TIMES))
-        if "time" in columns:
-            place = table.schema.get_field_index("time")
-            times = table["time"].cast(pyarrow.timestamp("ns"))
-            texts = pyarrow.compute.strftime(times, format="%Y-%m-%dT%H:%M:%SZ")
-            table = table.set_column(place, "time", texts)
-        text = pyarrow.BufferOutputStream()
-        options = pyarrow.csv.WriteOptions(
-            include_header=False, delimiter=self.delimiter, quoting_style="none"
-        )
-        try:
-            pyarrow.csv.write_csv(_plain(pyarrow, table), text, options)
-        except pyarrow.ArrowInvalid:  # something has to be quoted, which csv does its own way
-            return False
-        self._output.put(text.getvalue().to_pybytes())
-        return True
+    def end(self) -> None:
+        pass
+
+    def abandon(self) -> None:
+        pass
 
 
 class _Tsv(_Csv):
@@ -240,16 +203,6 @@ class _PlainText(_Tsv):
     """The same without a header."""
 
     header = False
-
-
-def _plain(pyarrow: Any, table: Any) -> Any:
-    """A table whose texts are strings themselves, not numbers of some."""
-    for place, column in enumerate(table.columns):
-        if pyarrow.types.is_dictionary(column.type):
-            table = table.set_column(
-                place, table.column_names[place], column.cast(column.type.value_type)
-            )
-    return table
 
 
 class _Parquet:
@@ -266,7 +219,8 @@ class _Parquet:
         self._arrow = pyarrow
         types = {
             "timestamp[ns, UTC]": pyarrow.timestamp("ns", "UTC"),
-            "string": pyarrow.string(),
+            # what is a dictionary here is one in the file as well, and strings for who reads it
+            "string": pyarrow.dictionary(pyarrow.int32(), pyarrow.string()),
         }
         self._schema = pyarrow.schema(
             [
@@ -274,12 +228,23 @@ class _Parquet:
                 for name in fields
             ]
         )
-        self._writer = pyarrow.parquet.ParquetWriter(output.file, self._schema, compression="zstd")
+        counting = [name for name in _COUNTING if name in fields]
+        self._writer = pyarrow.parquet.ParquetWriter(
+            output.file,
+            self._schema,
+            compression="zstd",
+            store_schema=False,
+            use_dictionary=[name for name in fields if COLUMNS[name] == "string"],
+            write_batch_size=CHUNK_RECORDS,
+            column_encoding=dict.fromkeys(counting, "DELTA_BINARY_PACKED"),
+            # what readers choose row groups by
+            write_statistics=[name for name in ("time", "number") if name in fields],
+        )
 
     def add(self, columns: Mapping[str, Column]) -> None:
         table = self._arrow.table(ArrowTable(columns, TIMES))
         if len(table):
-            self._writer.write_table(_plain(self._arrow, table).cast(self._schema))
+            self._writer.write_table(table.cast(self._schema))
 
     def end(self) -> None:
         self._writer.close()
@@ -292,8 +257,10 @@ class _Parquet:
 
 #: Standard output with chosen fields; no file's end.
 _PLAIN_TEXT = ""
-#: Rows that are worth importing a library for.
-_MUCH = 2048
+#: Bytes behind texts, which rows are put together with.
+SLACK = 16
+#: Columns of Parquet whose values hardly occur twice.
+_COUNTING = ("time", "number", "seq", "ack")
 _FORMATS: dict[str, Callable[[OutputFile, Sequence[str]], _JsonLines | _Csv | _Parquet]] = {
     ".jsonl": _JsonLines,
     ".csv": _Csv,

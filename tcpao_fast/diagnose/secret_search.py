@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -173,7 +173,7 @@ class SecretSearch:
             if not sample.segment.whole or not sample.segment.mac:
                 continue
             of_kind = [
-                replace(base, secret=secret)
+                base.but(secret=secret)
                 for base in _statements(one, sample)
                 if base.algorithm == statement.algorithm
             ]
@@ -230,7 +230,7 @@ def _statements(one: OpenSide, sample: Sample) -> list[Statement]:
         algorithms.insert(0, key.algorithm)
         coverage = [key.exclude_options, not key.exclude_options]
     return [
-        replace(base, algorithm=algorithm, exclude_options=excluded)
+        base.but(algorithm=algorithm, exclude_options=excluded)
         for algorithm in dict.fromkeys(algorithms)
         for excluded in coverage
     ]

@@ -16,14 +16,15 @@ from tcpao_fast.engine.candidates import Statement, first_sne, fitting, nat_of
 from tcpao_fast.engine.verdicts import Verdict
 from tcpao_fast.keys import MasterKey
 
-#: Statements held against a MAC at a time.
-BATCH = 4096
+#: Statements held against a MAC at a time, at first and at most.
+FIRST_BATCH, BATCH = 16, 4096
 #: Keys that are taken as they are, with one thing changed, and with two.
 KEYS, KEYS_SINGLE, KEYS_COMBINED = 64, 4, 2
-#: For how many connections, and how many segments of each, a kind of hypothesis is tried: a capture
-#: with thousands of bad connections has few reasons for them.
-BUDGETS = {"single": (200, 1), "combined": (8, 4), "deep": (4, 3), "wide": (2, 1)}
-#: The first connections for which no reason is found are looked at more closely.
+#: For how many connections a kind of hypothesis is tried: a capture with thousands of bad
+#: connections has few reasons for them. Of each it is tried on one segment of a side with SYN, and
+#: one without; single ones on the first of a side alone.
+BUDGETS = {"single": 200, "combined": 5, "deep": 2, "wide": 1}
+#: The first connections for which no reason is found are looked at more closely: so many segments.
 THOROUGH = (24, 12)
 
 #: Verdicts that a key gets outside of its accept lifetime.
@@ -33,6 +34,7 @@ _SYN, _ACK = 2, 16
 _MASK = 0xFFFFFFFF
 
 Chain = tuple[Hypothesis, ...]
+Try = tuple[Chain, Case, tuple[Variant, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,9 @@ class Solver:
         self.keys = tuple(keys)
         self.tried = 0
         self._proven: list[tuple[Chain, int]] = []  # and on which connection last
-        self._spent: dict[str, Counter[int]] = {kind: Counter() for kind in BUDGETS}
+        self._spent: dict[str, dict[int, Counter[tuple[int, bool]]]] = {
+            kind: {} for kind in BUDGETS
+        }
 
     def solve(
         self, sample: Sample, connection: ConnectionEvidence, isns: Iterable[tuple[int, int]] = ()
@@ -90,18 +94,18 @@ class Solver:
         found = self._round(plain, [()], KEYS)
         if not found:
             found = self._round(plain, self._proven_for(connection), KEYS_SINGLE)
-        if not found and self._may("single", connection):
+        if not found and self._may("single", sample, connection):
             found = self._round(plain, [(one,) for one in SINGLE], KEYS_SINGLE)
-        if not found and self._may("combined", connection):
+        if not found and self._may("combined", sample, connection):
             pairs = [
                 (first, second)
                 for number, first in enumerate(COMBINED)
                 for second in COMBINED[number + 1 :]
             ]
             found = self._round(plain, pairs, KEYS_COMBINED)
-        if not found and self._may("deep", connection):
+        if not found and self._may("deep", sample, connection):
             found = self._round(plain, [(one,) for one in DEEP], 1)
-        if not found and self._may("wide", connection):
+        if not found and self._may("wide", sample, connection):
             found = self._round(plain, [(one,) for one in WIDE], 1)
         return found
 
@@ -112,16 +116,18 @@ class Solver:
         parts = [(one,) for chain in elsewhere for one in chain]
         return [*dict.fromkeys((*here, *parts, *elsewhere))]
 
-    def _may(self, kind: str, connection: ConnectionEvidence) -> bool:
+    def _may(self, kind: str, sample: Sample, connection: ConnectionEvidence) -> bool:
         """Whether a segment of a connection is still to be tried in this way."""
         spent = self._spent[kind]  # of each connection, in the order in which they came
-        connections, segments = BUDGETS[kind]
-        if connection.id not in spent and len(spent) >= connections:
+        if connection.id not in spent and len(spent) >= BUDGETS[kind]:
             return False
+        alike = spent.setdefault(connection.id, Counter())
         if kind == "single" and connection.id in [*spent][: THOROUGH[0]]:
-            segments = THOROUGH[1]
-        spent[connection.id] += 1
-        return spent[connection.id] <= segments
+            alike[sample.direction, False] += 1
+            return alike.total() <= THOROUGH[1]
+        sort = sample.direction, kind != "single" and bool(sample.segment.flags & _SYN)
+        alike[sort] += 1
+        return alike[sort] == 1
 
     def was_tried(self, connection: ConnectionEvidence) -> bool:
         """Whether every single hypothesis was tried on a connection's segments."""
@@ -159,29 +165,36 @@ class Solver:
         self, plain: list[tuple[Case, Statement]], chains: Sequence[Chain], keys: int
     ) -> list[Solution]:
         """Chains of hypotheses over the first keys, in batches, up to the first that fits."""
-        for chain in chains:
-            for batch in _batches(
-                (case, variants)
-                for case, base in plain[:keys]
-                for variants in _applied(chain, case, base)
-            ):
-                self.tried += len(batch)
-                mac = plain[0][0].sample.segment.mac
-                fits = fitting(
-                    [
-                        variants[-1].statement if variants else self._base(case)
-                        for case, variants in batch
-                    ],
-                    mac,
-                )
-                solutions = [
-                    solution for at in fits if (solution := _solution(*batch[at])) is not None
-                ]
-                if solutions:
-                    if chain:
-                        before = [one for one in self._proven if one[0] != chain]
-                        self._proven = [(chain, plain[0][0].connection.id), *before][:8]
-                    return solutions if len(mac) < 6 else solutions[:1]
+        tries = (
+            (chain, case, variants)
+            for chain in chains
+            for case, base in plain[:keys]
+            for variants in _applied(chain, case, base)
+        )
+        mac = plain[0][0].sample.segment.mac if plain else b""
+        for batch in _batches(tries):
+            self.tried += len(batch)
+            fits = fitting(
+                [
+                    variants[-1].statement if variants else self._base(case)
+                    for _, case, variants in batch
+                ],
+                mac,
+            )
+            solutions: list[Solution] = []
+            found: Chain | None = None
+            for at in fits:
+                chain, case, variants = batch[at]
+                if found in (None, chain):
+                    solution = _solution(case, variants)
+                    if solution is not None:
+                        found = chain
+                        solutions.append(solution)
+            if solutions:
+                if found:
+                    before = [one for one in self._proven if one[0] != found]
+                    self._proven = [(found, plain[0][0].connection.id), *before][:8]
+                return solutions if len(mac) < 6 else solutions[:1]
         return []
 
 
@@ -195,15 +208,18 @@ def _applied(chain: Chain, case: Case, base: Statement) -> Iterator[tuple[Varian
             yield (variant, *rest)
 
 
-def _batches(
-    items: Iterable[tuple[Case, tuple[Variant, ...]]],
-) -> Iterator[list[tuple[Case, tuple[Variant, ...]]]]:
-    batch: list[tuple[Case, tuple[Variant, ...]]] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == BATCH:
+def _batches(tries: Iterable[Try]) -> Iterator[list[Try]]:
+    """The first few by themselves, as the likeliest come first, then more and more at a time: a
+    batch costs as much as a hundred tries.
+    """
+    size = FIRST_BATCH
+    batch: list[Try] = []
+    for one in tries:
+        batch.append(one)
+        if len(batch) == size:
             yield batch
             batch = []
+            size = min(size * 16, BATCH)
     if batch:
         yield batch
 

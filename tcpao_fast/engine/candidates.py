@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -72,6 +73,13 @@ class Statement:
     other_end: bool = False
     left_out: int = 0
 
+    def but(self, **changes: Any) -> Statement:
+        """The same with other values; what `dataclasses.replace` does, in a third of the time."""
+        made = object.__new__(Statement)
+        for name, place in _PLACES:
+            place(made, changes[name] if name in changes else getattr(self, name))
+        return made
+
     def context(self) -> bytes:
         """What the KDF gets."""
         one = self.segment
@@ -90,6 +98,9 @@ class Statement:
             return text
         end = PREFIX[one.version] + one.header_length
         return text[: end - self.left_out] + text[end:]
+
+
+_PLACES = [(name, getattr(Statement, name).__set__) for name in Statement.__slots__]
 
 
 def first_sne(isn: int, seq: int) -> int:

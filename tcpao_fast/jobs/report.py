@@ -49,7 +49,7 @@ def report_capture(
     Raises
     ------
     MissingExtraError
-        matplotlib or jinja2 is not there: ``pip install 'tcpao-fast[report]'``.
+        jinja2 is not there: ``pip install 'tcpao-fast[report]'``.
     CaptureError, InvalidArgumentError, StateError
         As for `verify_capture`; no page is written.
     """

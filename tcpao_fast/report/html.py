@@ -12,7 +12,8 @@ from tcpao_fast.diagnose import Finding
 from tcpao_fast.engine import Engine
 from tcpao_fast.engine.verdicts import BAD, MEANINGS, SEGMENT_VERDICTS, UNDECIDED, Verdict
 from tcpao_fast.errors import MissingExtraError
-from tcpao_fast.report.plot import legend, time_line_svg
+from tcpao_fast.report.console import captures_text
+from tcpao_fast.report.plot import legend, time_line
 from tcpao_fast.report.results import ConnectionReport, Diagnosis
 from tcpao_fast.report.timeline import TimeLine, rotations
 from tcpao_fast.text import endpoint_text
@@ -29,10 +30,10 @@ def page_template() -> Any:
         raise MissingExtraError(
             "the report needs jinja2: pip install 'tcpao-fast[report]'"
         ) from error
-    environment = jinja2.Environment(autoescape=True, trim_blocks=False)
-    return environment.from_string(
-        (Path(__file__).parent / "page.html.j2").read_text(encoding="utf-8")
+    environment = jinja2.Environment(
+        autoescape=True, loader=jinja2.FileSystemLoader(Path(__file__).parent)
     )
+    return environment.get_template("page.html.j2")
 
 
 def _time(nanoseconds: int) -> str:
@@ -81,7 +82,7 @@ def _page(
     times = [moment for line in lines.values() for moment in (line.first, line.last)]
     known = [moment for moment in times if moment >= 0]
     return {
-        "captures": report.captures,
+        "captures": captures_text(report.captures),
         "span": (_time(min(known))[:19], _time(max(known))[:19]) if known else None,
         "records": report.records,
         "segments": report.segments,
@@ -142,7 +143,7 @@ def _article(
     return {
         **_row(one, anchor),
         "findings": [_finding(finding) for finding in found],
-        "svg": time_line_svg(line, ends, anchor) if line and has_times else "",
+        "drawing": time_line(line, ends) if line and has_times else None,
         "legend": legend(line, labels) if line and has_times else [],
         "keys_said": _keys_said(engine, line, ends, labels) if line else [],
         "events": _events(engine, line, ends, labels) if line else [],

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 import pyarrow.parquet
 import pytest
 from ends import CLIENT, SERVER, connected
-from samples import CAPTURES, Capture
+from samples import CAPTURES
 from wire import pcap, tcp_packet
 
 import tcpao_fast as ao
@@ -283,18 +283,3 @@ class TestFields:
     def test_an_unknown_one_on_the_command_line(self):
         done = run(MIXED, "-k", MIXED.with_suffix(".toml"), "-e", "colour")
         assert done.returncode == 2 and b"rnext_key_id" in done.stderr
-
-
-@pytest.mark.parametrize("suffix", ["csv", "tsv"])
-@pytest.mark.parametrize("name", ["bad-and-unsigned", "v6-sha1", "vlan"])
-def test_much_is_written_as_little_is(tmp_path, monkeypatch, name, suffix):
-    """With pyarrow many rows are written at once: the same text."""
-    pytest.importorskip("pyarrow", reason="pip install 'tcpao-fast[parquet]'")
-    capture = Capture(CAPTURES / f"{name}.pcap")
-    texts = []
-    for much in (0, 1 << 40):
-        monkeypatch.setattr("tcpao_fast.capture.rows._MUCH", much)
-        path = tmp_path / f"{much}.{suffix}"
-        ao.verify_capture(capture.path, capture.keys, output=path)
-        texts.append(path.read_text())
-    assert texts[0] == texts[1] and texts[0].count("\n") > 10

@@ -218,7 +218,7 @@ def test_a_damaged_capture_strictly_leaves_no_page(tmp_path, named_capture):
     assert caught.value.report.segments and not (tmp_path / "x.html").exists()
 
 
-@pytest.mark.parametrize("library", ["jinja2", "matplotlib"])
+@pytest.mark.parametrize("library", ["jinja2"])
 def test_without_the_extra(library, tmp_path, named_capture, monkeypatch):
     capture = named_capture("v4-sha1")
     monkeypatch.setitem(sys.modules, library, None)

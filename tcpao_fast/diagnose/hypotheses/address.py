@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 import numpy as np
@@ -34,7 +33,7 @@ def nat_extension(case: Case, statement: Statement) -> Iterator[Variant]:
     for nat, side in sides.items():
         if nat != statement.nat:
             yield Variant(
-                replace(statement, nat=nat),
+                statement.but(nat=nat),
                 "rewritten_address",
                 f"their MACs treat the address and port of {side} as zero (RFC 6978), but key "
                 f"{case.key.label} says {sides[statement.nat]}",
@@ -73,7 +72,7 @@ def rewritten_port(case: Case, statement: Statement) -> Iterator[Variant]:
             if moved is None:
                 continue
             try:
-                there = replace(statement, segment=moved)
+                there = statement.but(segment=moved)
                 found = search_port(there, side, case.sample.segment.mac)
             except TcpAoError:
                 continue
@@ -127,7 +126,7 @@ def swapped_addresses(case: Case, statement: Statement) -> Iterator[Variant]:
     packet = with_ends(segment, *ends)
     if packet is not None:
         yield Variant(
-            replace(statement, segment=packet),
+            statement.but(segment=packet),
             "rewritten_address",
             "their MACs were computed with source and destination swapped",
             "a bug on the signing side (Linux mistakes a received segment with checksum 0 for an "
@@ -149,7 +148,7 @@ def _with_ends(
         endpoint_text(address_text(one), port) for one, port in (ends[:2], ends[2:])
     )
     return Variant(
-        replace(statement, segment=packet),
+        statement.but(segment=packet),
         "rewritten_address",
         f"they were signed as going from {signed}: an address or port was changed in transit",
         _ADVICE_MD5 if statement.algorithm == "tcp-md5" else _advice(case),

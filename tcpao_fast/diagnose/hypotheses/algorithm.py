@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from tcpao_fast.diagnose.advice import dialect_of
 from tcpao_fast.diagnose.cases import Case, Variant
@@ -35,7 +34,7 @@ def algorithm(case: Case, statement: Statement) -> Iterator[Variant]:
     for name in ALGORITHMS:
         if name == statement.algorithm:
             continue
-        other = replace(statement, algorithm=name)
+        other = statement.but(algorithm=name)
         if {name, statement.algorithm} in _SAME_MAC:
             yield Variant(
                 other,

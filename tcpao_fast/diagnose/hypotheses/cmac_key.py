@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 
@@ -38,7 +37,7 @@ def cmac_key_length(case: Case, statement: Statement) -> Iterator[Variant]:
         readings = [(condensed, "hashed although it has 16 bytes")]
     for reading, what in readings:
         yield Variant(
-            replace(statement, secret=reading),
+            statement.but(secret=reading),
             "cmac_key_length",
             f"their CMAC key is the secret of key {case.key.label} ({len(secret)} bytes) {what}, "
             "instead of being derived as in RFC 5926, section 3.1.1.2",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 
@@ -45,7 +44,7 @@ def rewritten_header(case: Case, statement: Statement) -> Iterator[Variant]:
             if at == 12:
                 value, there = value & 0xFFF, there & 0xFFF
             yield Variant(
-                replace(statement, segment=with_header_bytes(statement.segment, at, signed)),
+                statement.but(segment=with_header_bytes(statement.segment, at, signed)),
                 "rewritten_header",
                 f"they were signed with {name} {value:#x}, but {there:#x} was captured: it was "
                 "changed in transit",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 
@@ -24,7 +23,7 @@ def isn(case: Case, statement: Statement) -> Iterator[Variant]:
     fix = "a bug on the signing side: check for an update of its TCP stack"
 
     def under(a: int, b: int) -> Statement:
-        return replace(statement, isn_source=a & 0xFFFFFFFF, isn_destination=b & 0xFFFFFFFF)
+        return statement.but(isn_source=a & 0xFFFFFFFF, isn_destination=b & 0xFFFFFFFF)
 
     if not case.is_syn:
         yield Variant(
@@ -62,7 +61,7 @@ def isn(case: Case, statement: Statement) -> Iterator[Variant]:
         for other in dict.fromkeys((*case.isns[1], case.sample.segment.ack - 1)):
             # context as the peer's SYN has it: its ISN as source ISN, 0 as destination ISN
             yield Variant(
-                replace(under(0, other), other_end=True), "isn",
+                under(0, other).but(other_end=True), "isn",
                 "the RST is signed with the traffic key of the other direction, as Linux does "
                 "on a listening socket",
                 "a known bug in Linux; the keys are correct: find out why the listener refuses "
@@ -91,7 +90,7 @@ def fast_open(case: Case, statement: Statement) -> Iterator[Variant]:
     # a position behind the wrap of the ISN has SNE 1
     snes = (first_sne(int(isns[-1]), case.sample.segment.seq), statement.sne)
     for sne in dict.fromkeys(snes if is_source else (statement.sne,)):
-        assumed = replace(statement, sne=sne)
+        assumed = statement.but(sne=sne)
         try:
             found = search_isn(assumed, side, isns, case.sample.segment.mac)
         except TcpAoError:
@@ -100,9 +99,7 @@ def fast_open(case: Case, statement: Statement) -> Iterator[Variant]:
             isn = int(isns[at])
             end = case.connection.text(client or 0)
             yield Variant(
-                replace(assumed, isn_source=isn)
-                if is_source
-                else replace(assumed, isn_destination=isn),
+                assumed.but(isn_source=isn) if is_source else assumed.but(isn_destination=isn),
                 "missing_handshake",
                 f"the capture begins at the SYN-ACK, and the MACs are those of ISN {isn} of {end}: "
                 f"its SYN, which was not captured, carried {at + 1} bytes of data (TCP Fast Open, "

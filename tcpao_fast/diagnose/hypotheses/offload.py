@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 
@@ -28,7 +27,7 @@ def merged(case: Case, statement: Statement) -> Iterator[Variant]:
     )
     flags = segment.header[13]
     for cleared in dict.fromkeys((flags, flags & ~_PSH, flags & ~_PSH & ~_FIN)):
-        first = replace(statement, segment=with_header_bytes(segment, 13, bytes([cleared])))
+        first = statement.but(segment=with_header_bytes(segment, 13, bytes([cleared])))
         try:
             found = search_payload(first, sizes, case.sample.segment.mac)
         except TcpAoError:
@@ -36,7 +35,7 @@ def merged(case: Case, statement: Statement) -> Iterator[Variant]:
         for at in found:
             own = int(sizes[at])
             yield Variant(
-                replace(statement, segment=with_payload(first.segment, own)),
+                statement.but(segment=with_payload(first.segment, own)),
                 "offload",
                 f"their {macs_of(case.key)} cover only the first {own} of {size} bytes of payload: "
                 "receive offload merged several segments into one, with the MAC of the first",

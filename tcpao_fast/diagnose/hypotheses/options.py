@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from itertools import permutations
 
 from tcpao_fast.core.wire.options import options_of
@@ -25,7 +24,7 @@ def trailing_nops(case: Case, statement: Statement) -> Iterator[Variant]:
         count += 1
     for left_out in range(count, 0, -1):
         yield Variant(
-            replace(statement, left_out=left_out),
+            statement.but(left_out=left_out),
             "rewritten_options",
             f"their MACs do not cover the last {left_out} bytes of padding after the options, as "
             "with Cisco IOS XE in SYNs",
@@ -116,4 +115,4 @@ def _variant(case: Case, statement: Statement, options: Options, what: str) -> I
     covered = statement.sne, statement.exclude_options, statement.nat
     # TCP-MD5 covers no options: what changes nothing in the MAC's input is no variant
     if segment is not None and segment.message(*covered) != statement.segment.message(*covered):
-        yield Variant(replace(statement, segment=segment), "rewritten_options", what, _ADVICE)
+        yield Variant(statement.but(segment=segment), "rewritten_options", what, _ADVICE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from tcpao_fast.diagnose.advice import dialect_of
 from tcpao_fast.diagnose.cases import Case, Variant
@@ -21,7 +20,7 @@ def options_coverage(case: Case, statement: Statement) -> Iterator[Variant]:
         else ("do not cover the other TCP options", "covers them")
     )
     yield Variant(
-        replace(statement, exclude_options=not excluded),
+        statement.but(exclude_options=not excluded),
         "options_coverage",
         f"their MACs {does}, but key {case.key.label} {says}",
         f"{dialect_of(case.key).set_coverage(not excluded)}, or change the peer's setting (Cisco: "

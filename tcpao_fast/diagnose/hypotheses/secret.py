@@ -7,7 +7,6 @@ import binascii
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 
 from tcpao_fast.diagnose.advice import dialect_of
 from tcpao_fast.diagnose.cases import Case, Variant
@@ -38,7 +37,7 @@ def secret_encoding(case: Case, statement: Statement) -> Iterator[Variant]:
         if secret and secret not in seen:
             seen.add(secret)
             yield Variant(
-                replace(statement, secret=secret),
+                statement.but(secret=secret),
                 "secret_encoding",
                 f"their secret is that of key {case.key.label} {what}",
                 f"enter the same bytes on both sides (here: {dialect_of(case.key).secret})",
@@ -152,7 +151,7 @@ def typo(case: Case, statement: Statement) -> Iterator[Variant]:
         if wrong and wrong not in seen:
             seen.add(wrong)
             yield Variant(
-                replace(statement, secret=wrong),
+                statement.but(secret=wrong),
                 "secret_encoding",
                 f"their secret differs from that of key {case.key.label} {what}",
                 f"enter the same secret on both sides (here: {dialect_of(case.key).secret})",

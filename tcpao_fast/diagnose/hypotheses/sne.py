@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from tcpao_fast.diagnose.cases import Case, Variant
 from tcpao_fast.engine.candidates import Statement
@@ -28,4 +27,4 @@ def sne(case: Case, statement: Statement) -> Iterator[Variant]:
         if statement.isn_source == 0xFFFFFFFF and (own, other) == (1, 0):
             what += " (the ISN is 0xFFFFFFFF, for which Linux uses 0)"
             advice = "a known bug in Linux with this one ISN in 2^32: reopen the connection"
-        yield Variant(replace(statement, sne=other), "sne", what, advice)
+        yield Variant(statement.but(sne=other), "sne", what, advice)
