@@ -2,9 +2,11 @@
 
     python bench/outputs.py [--quick]
 
-A million bare ACKs of one connection: rows in each form, annotated pcapng; a report of as many, of 64
-and of 1,024 connections; a diagnosis of 1,024 connections under a wrong secret.  The cost of an output
-is its time less that of `verify_capture` alone, as a multiple of that; all in turns, pinned to a core.
+A million bare ACKs of one connection: rows in each form, annotated pcapng; reports of 1, 64 and
+1,024
+connections; a diagnosis of 1,024 connections under a wrong secret.  The cost of an output is its
+time
+less that of `verify_capture` alone, as a multiple of that; all in turns, pinned to a core.
 """
 
 import argparse
