@@ -17,6 +17,7 @@ ROOMS = [
     ["linux", "diagnose", "live"],
     ["report"],
     ["capi", "integrations", "jobs"],
+    ["distributed"],
     ["cli"],
     ["__init__", "__main__"],
 ]
@@ -27,9 +28,9 @@ STAGES = [
     "wire.filter", "wire.ring", "wire.scan", "wire.pcap_write", "wire.pcapng_copy", "wire.row_text",
     "wire.parse", "wire.columns", "wire.fragments", "wire.rewrite",
     "keys.mkt", "mac.attempt", "mac.messages", "mac.algorithms", "mac.mac",
-    "flow.sne", "flow.connections", "flow.snapshot", "flow.traffic_keys", "flow.verdict",
-    "flow.tally", "batch.turn", "batch.shard", "batch.pipeline", "batch.sign", "batch.narrow",
-    "batch.one",
+    "flow.sne", "flow.connections", "flow.extents", "flow.snapshot", "flow.traffic_keys",
+    "flow.verdict", "flow.tally", "batch.turn", "batch.shard", "batch.pipeline", "batch.sign",
+    "batch.narrow", "batch.one",
 ]  # fmt: skip
 
 

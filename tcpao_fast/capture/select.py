@@ -50,6 +50,10 @@ class Selection:
         self._wanted[[int(one) for one in wanted or SEGMENT_VERDICTS]] = True
         self._ends = [tuple(_end(one) for one in _sides(text)) for text in connections]
 
+    def names(self) -> list[str]:
+        """The names of the verdicts that are wanted."""
+        return [one.name for one in SEGMENT_VERDICTS if self._wanted[one]]
+
     def rows(self, result: VerifyResult) -> npt.NDArray[np.intp]:
         """The indices of the records that are wanted.
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from tcpao_fast.core.batch.narrow import NarrowWay, RewrittenPacket, Verified
 from tcpao_fast.core.batch.pipeline import Pipeline
@@ -884,3 +885,35 @@ class Engine:
             rows = rows_of(states[start : start + STATE_PIECE])
             with self.turn:
                 self._pipeline.restore(rows)
+
+    def connection_rows(self, first: int = 0) -> npt.NDArray[np.void]:
+        """What is known of each connection with all its incarnations, as an array: 212 bytes each.
+
+        Parameters
+        ----------
+        first : int
+            The lowest number.
+
+        Returns
+        -------
+        n rows of `tcpao_fast.core.flow.snapshot.CONNECTION`
+            In the order of their numbers.
+        """
+        with self.turn:
+            return self._pipeline.snapshot(first, False, None)
+
+    def restore_rows(self, rows: npt.NDArray[np.void]) -> None:
+        """Take over connections, as `restore` does, from `connection_rows` of an engine with the
+        same keys.
+
+        Parameters
+        ----------
+        rows : n rows of `tcpao_fast.core.flow.snapshot.CONNECTION`
+
+        Raises
+        ------
+        InvalidArgumentError
+            Rows that are none; nothing was taken over.
+        """
+        with self.turn:
+            self._pipeline.restore(rows)

@@ -1,0 +1,17 @@
+"""Verification of thousands of captures by many processes (extra ``dask``).
+
+Three steps, each file of this package one of them or what they share::
+
+    index    each file by itself: headers only      -> the extents of its connections
+    join     in order: extents                      -> a guess at the state before each file
+    verify   each file by itself, from the guess    -> rows, and the state behind it
+    settle   in order: guesses against states       -> what stands, and what is verified again
+
+The rows are those of one process that takes the files one after the other: whatever a guess could
+have made different is verified again from the state that is right (`settle` has the rules).
+"""
+
+from tcpao_fast.distributed.keys import KeySource
+from tcpao_fast.distributed.run import verify_distributed
+
+__all__ = ["KeySource", "verify_distributed"]

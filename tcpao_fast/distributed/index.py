@@ -1,0 +1,146 @@
+"""Pass 1: what a capture's headers say, by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tcpao_fast.capture.filter import PacketFilter
+from tcpao_fast.capture.reader import CaptureReader
+from tcpao_fast.core.flow.extents import Extents
+from tcpao_fast.core.wire.records import Records
+from tcpao_fast.distributed.store import (
+    WORK,
+    Store,
+    file_name_of,
+    identity_of,
+    open_capture,
+)
+from tcpao_fast.errors import CaptureError
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """One capture, looked through.
+
+    Attributes
+    ----------
+    capture : str
+    name : str
+        What its files in the run's folder are called.
+    identity : tuple of (int, str)
+        Its size, and when it was written.
+    first_time : int or None
+        Of its first packet, in nanoseconds since 1970; None where it has none.
+    records, connections : int
+    damage : list of CaptureError
+    """
+
+    capture: str
+    name: str
+    identity: tuple[int, str]
+    first_time: int | None
+    records: int
+    connections: int
+    damage: list[CaptureError] = field(default_factory=list)
+
+    @property
+    def order(self) -> tuple[bool, int]:
+        """Where it comes in the order of time; what has no packet at the end."""
+        return self.first_time is None, self.first_time or 0
+
+
+def chunks_of(
+    capture: str, expression: str | None, damage: list[CaptureError], strict: bool = False
+) -> Iterator[Records]:
+    """A capture's records, filtered; damage goes to a list, or is raised if `strict`."""
+    packets = None if expression is None else PacketFilter(expression)
+    try:
+        source = open_capture(capture)
+        told = None if strict else damage.append
+        try:
+            with CaptureReader(source, on_damage=told) as reader:
+                reader.path = capture
+                for records in reader:
+                    yield records if packets is None else packets.choose(records)
+        finally:
+            if not isinstance(source, str):
+                source.close()
+    except CaptureError as error:
+        if strict:
+            raise
+        damage.append(error)
+
+
+def index_capture(store: Store, capture: str, expression: str | None, *, resume: bool) -> Indexed:
+    """Look a capture through; its extents go to the store.
+
+    Parameters
+    ----------
+    store : Store
+    capture : str
+    expression : str or None
+        As of `PacketFilter`.
+    resume : bool
+        Whether what is there of an earlier run counts.
+    """
+    name = file_name_of(capture)
+    damage: list[CaptureError] = []
+    try:
+        identity = identity_of(capture)
+    except CaptureError as error:
+        identity = (-1, str(error))
+    wanted = {"identity": list(identity), "filter": expression}
+    if resume:
+        known = store.read_json(WORK, f"{name}.index.json")
+        if isinstance(known, dict) and {k: known.get(k) for k in wanted} == wanted:
+            return Indexed(
+                capture, name, identity, known["first_time"], known["records"],
+                known["connections"],
+                [CaptureError(capture, *rest) for rest in known["damage"]],
+            )  # fmt: skip
+    extents = Extents()
+    first_time: int | None = None
+    count = 0
+    for records in chunks_of(capture, expression, damage):
+        if first_time is None and len(records):
+            first_time = int(records.timestamps[0])
+        count += len(records)
+        extents.add(records)
+    rows = extents.rows()
+    store.write_arrays({"extents": rows}, WORK, f"{name}.extents.npz")
+    store.write_json(
+        {
+            **wanted,
+            "first_time": first_time,
+            "records": count,
+            "connections": len(rows),
+            "damage": [(one.what, one.offset, one.resumed) for one in damage],
+        },
+        WORK,
+        f"{name}.index.json",
+    )
+    return Indexed(capture, name, identity, first_time, count, len(rows), damage)
+
+
+def extents_of(store: Store, name: str) -> npt.NDArray[np.void]:
+    """What `index_capture` put there."""
+    found: npt.NDArray[Any] = store.read_arrays(WORK, f"{name}.extents.npz")["extents"]
+    return found
+
+
+def keys_of(rows: npt.NDArray[np.void]) -> list[bytes]:
+    """What tells a connection from all others, of rows of `EXTENT` or `CONNECTION`."""
+    joined = np.zeros((len(rows), 41), np.uint8)
+    if not len(rows):
+        return []
+    joined[:, :32] = rows["address"].reshape(len(rows), 32)
+    joined[:, 32:36] = np.ascontiguousarray(rows["port"], "<u2").view(np.uint8).reshape(-1, 4)
+    joined[:, 36:40] = np.ascontiguousarray(rows["vrf"], "<u4").view(np.uint8).reshape(-1, 4)
+    joined[:, 40] = rows["version"]
+    data = joined.tobytes()
+    return [data[at : at + 41] for at in range(0, len(data), 41)]
