@@ -88,7 +88,7 @@ def expand(names: Iterable[str]) -> list[str]:
 
 
 def _paths_in(name: str) -> list[str]:
-    if name == STANDARD_STREAM:
+    if name == STANDARD_STREAM or "://" in name:
         return [name]
     if os.path.isdir(name):  # noqa: PTH112
         inside = [one for one in _files_below(name) if may_be_capture(one)]

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
+    MofNCompleteColumn,
     Progress,
     TaskID,
     TextColumn,
@@ -27,6 +28,10 @@ from rich.progress import (
 from tcpao_fast.capture.output import require_distinct
 from tcpao_fast.capture.reader import STANDARD_STREAM
 from tcpao_fast.capture.sources import expand
+from tcpao_fast.distributed.keys import ENVIRONMENT, KeySource
+from tcpao_fast.distributed.result import RunResult, is_result
+from tcpao_fast.distributed.store import expand_urls
+from tcpao_fast.engine import Engine
 from tcpao_fast.errors import CaptureError, KeyFileError
 from tcpao_fast.keys import KeyChain
 from tcpao_fast.keys.files import FORMATS, load_keys
@@ -70,6 +75,10 @@ class KeysParameter(_KeysBase):
         if isinstance(value, KeyChain):
             return value
         meta = {} if ctx is None else ctx.meta
+        if value.startswith(ENVIRONMENT):
+            if ctx is not None:
+                ctx.find_root().meta.setdefault(KEY_FILE, []).append(value)
+            return KeySource((value,), meta.get(KEY_FORMAT), meta.get(MASTER_KEY_NAME)).load()
         chain = load_keys(value, meta.get(KEY_FORMAT), master_key=meta.get(MASTER_KEY))
         if ctx is not None:
             ctx.find_root().meta.setdefault(KEY_FILE, []).append(value)
@@ -91,6 +100,8 @@ class KeysParameter(_KeysBase):
 SHOWN_NOTES = 10
 #: Where the context keeps the master key of the router whose configuration it is.
 MASTER_KEY = "tcpao_fast.master_key"
+#: Where it keeps the variable that holds it.
+MASTER_KEY_NAME = "tcpao_fast.master_key_name"
 #: Where the context keeps the key files' format.
 KEY_FORMAT = "tcpao_fast.key_format"
 #: Where the context keeps the key files' paths.
@@ -126,6 +137,14 @@ def _note_master_key(ctx: click.Context, param: click.Parameter, name: str | Non
     if not value:
         raise click.BadParameter(f"environment variable {name} is not set", ctx, param)
     ctx.meta[MASTER_KEY] = value
+    ctx.meta[MASTER_KEY_NAME] = name
+
+
+def key_source() -> KeySource:
+    """Where the keys of a command are, for other processes."""
+    ctx = click.get_current_context()
+    references = tuple(ctx.find_root().meta.get(KEY_FILE, []))
+    return KeySource(references, ctx.meta.get(KEY_FORMAT), ctx.meta.get(MASTER_KEY_NAME))
 
 
 def master_key_option(command: F) -> F:
@@ -221,7 +240,20 @@ def _captures(
     named = (*ctx.meta.get(READ, ()), *names)
     if not named:
         raise click.MissingParameter(ctx=ctx, param=param)
-    return tuple(expand(named))
+    if len(named) == 1 and is_result(named[0]):
+        ctx.meta[RESULT] = result = RunResult(named[0])
+        return tuple(result.explaining or result.captures[:1])
+    return tuple(expand(expand_urls(named)))
+
+
+#: Where it keeps the distributed run whose folder is named as a capture.
+RESULT = "tcpao_fast.result"
+
+
+def prepare_of_result() -> Callable[[Engine, str], None] | None:
+    """What gives an engine the states of a distributed run, if its folder was named."""
+    result: RunResult | None = click.get_current_context().meta.get(RESULT)
+    return None if result is None else result.prepare
 
 
 def captures_argument(command: F) -> F:
@@ -341,6 +373,25 @@ def progress_bar() -> Iterator[Callable[[str, int, int | None], None] | None]:
         if path not in tasks:
             tasks[path] = bar.add_task(Path(path).name, total=size)
         bar.update(tasks[path], completed=done)
+
+    with bar:
+        yield update
+
+
+@contextmanager
+def files_bar() -> Iterator[Callable[[str, int, int], None] | None]:
+    """The same for many files: what is done of them."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+    tasks: dict[str, TaskID] = {}
+
+    def update(what: str, done: int, of: int) -> None:
+        if what not in tasks:
+            tasks[what] = bar.add_task(what, total=of)
+        bar.update(tasks[what], completed=done)
 
     with bar:
         yield update

@@ -10,6 +10,7 @@ from tcpao_fast.cli.common import (
     captures_argument,
     is_strict,
     keys_option,
+    prepare_of_result,
     progress_bar,
     quiet_option,
     refuse_key_file_as,
@@ -66,6 +67,7 @@ def report_command(
             progress=progress,
             packet_filter=packet_filter,
             strict=is_strict(),
+            prepare=prepare_of_result(),
             isns=isns,
         )
     warn_of_damage(diagnosis.report.damage, diagnosis.report.damaged)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import PurePath
+from typing import Any
+
 import click
 
 from tcpao_fast.capture.reader import STANDARD_STREAM
@@ -12,8 +16,10 @@ from tcpao_fast.cli.common import (
     capture_options,
     captures_argument,
     console,
+    files_bar,
     is_strict,
     json_option,
+    key_source,
     keys_option,
     print_json,
     progress_bar,
@@ -31,6 +37,7 @@ from tcpao_fast.report.results import CaptureReport, Interrupted
 from tcpao_fast.report.text import print_capture
 
 SHOWN_CONNECTIONS = 50
+_ROWS = (".csv", ".tsv", ".jsonl", ".parquet")
 
 
 @click.command("verify", short_help="Verify the segments of captures.")
@@ -99,6 +106,14 @@ SHOWN_CONNECTIONS = 50
     type=int,
     help="Most verified connections to remember.",
 )
+@click.option(
+    "--workers",
+    metavar="N",
+    type=click.IntRange(1, 1024),
+    help="Verify by N processes; -o is a folder then.",
+)
+@click.option("--scheduler", metavar="ADDRESS", help="Verify on a running Dask cluster.")
+@click.option("--resume", is_flag=True, help="Go on where a run with this -o was stopped.")
 @click.option("--all", "show_all", is_flag=True, help="Show every connection.")
 @times_option
 @threads_option
@@ -118,6 +133,9 @@ def verify_command(
     isns: tuple[str, ...],
     search_isn: int | None,
     max_connections: int | None,
+    workers: int | None,
+    scheduler: str | None,
+    resume: bool,
     show_all: bool,
     times: str,
     threads: int,
@@ -145,6 +163,24 @@ def verify_command(
         raise click.UsageError("--select and --connection are for --output and --write")
     damage: CaptureError | Interrupted | None = None
     refuse_key_file_as(*outputs, state)
+    if workers is not None or scheduler is not None:
+        _refuse(
+            "--workers and --scheduler",
+            {"--annotate": annotate, "--write": write, "--state": state, "--isn": isns,
+             "--search-isn": search_isn is not None, "--strict": is_strict(),
+             "standard input": STANDARD_STREAM in captures},
+        )  # fmt: skip
+        if workers is not None and scheduler is not None:
+            raise click.UsageError("give one of --workers and --scheduler")
+        report = _by_processes(
+            captures, output, workers, scheduler, resume,
+            fields=fields or None, select=select, connections=connections,
+            packet_filter=packet_filter, max_connections=max_connections,
+        )  # fmt: skip
+        _show(report, chain, as_json, show_all, quiet, times, ended=False)
+        raise SystemExit(report.exit_status)
+    if resume:
+        raise click.UsageError("--resume is for --workers and --scheduler")
     try:
         with progress_bar() as progress:
             report = verify_capture(
@@ -175,6 +211,40 @@ def verify_command(
     if damage is not None:
         raise damage
     raise SystemExit(report.exit_status)
+
+
+def _refuse(what: str, options: dict[str, object]) -> None:
+    for name, value in options.items():
+        if value:
+            raise click.UsageError(f"{what} do not go with {name}")
+
+
+def _by_processes(
+    captures: tuple[str, ...],
+    output: str | None,
+    workers: int | None,
+    scheduler: str | None,
+    resume: bool,
+    **options: Any,
+) -> CaptureReport:
+    """Verify by many processes, on this machine or a cluster."""
+    from tcpao_fast.distributed import verify_distributed
+    from tcpao_fast.distributed.store import is_url
+
+    if output is not None and (output == STANDARD_STREAM or PurePath(output).suffix in _ROWS):
+        raise click.UsageError(f"{output}: rows go to a folder, a Parquet file a capture")
+    if resume and output is None:
+        raise click.UsageError("--resume needs the -o of the run that was stopped")
+    if scheduler is not None:  # workers are elsewhere
+        captures = tuple(
+            one if is_url(one) else os.path.abspath(one)  # noqa: PTH100
+            for one in captures
+        )
+    with files_bar() as progress:
+        return verify_distributed(
+            captures, key_source(), output=output, workers=workers, scheduler=scheduler,
+            resume=resume, progress=progress, **options,
+        )  # fmt: skip
 
 
 def _show(

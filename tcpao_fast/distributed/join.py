@@ -9,8 +9,8 @@ from tcpao_fast.core.flow.extents import EXTENT
 from tcpao_fast.core.flow.snapshot import CONNECTION
 from tcpao_fast.distributed.index import keys_of
 
-#: By how many bytes a guess stays behind what headers say: it should not be ahead of what is proved,
-#: and not far behind it either.
+#: By how many bytes a guess stays behind what headers say: it should not be ahead of what is
+#: proved, and not far behind it either.
 MARGIN = 1 << 20
 _PROVED = 2
 _BOTH = 3

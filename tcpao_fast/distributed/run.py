@@ -7,6 +7,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -19,12 +20,13 @@ from tcpao_fast.core.flow.tally import NOTHING_BAD
 from tcpao_fast.distributed.index import Indexed, extents_of, index_capture
 from tcpao_fast.distributed.join import Join
 from tcpao_fast.distributed.keys import KeySource
+from tcpao_fast.distributed.result import CAPTURES, REPORT, describe_run
 from tcpao_fast.distributed.settle import STRANGE, Guessed, Totals, Truth
 from tcpao_fast.distributed.store import WORK, Store
 from tcpao_fast.distributed.verify import Job, Verified, finish_rows, verify_from
 from tcpao_fast.engine.policy import Policy
 from tcpao_fast.engine.state import states_of
-from tcpao_fast.engine.verdicts import SEGMENT_VERDICTS, Verdict
+from tcpao_fast.engine.verdicts import BAD, SEGMENT_VERDICTS, UNDECIDED, Verdict
 from tcpao_fast.errors import CaptureError, InvalidArgumentError, MissingExtraError
 from tcpao_fast.keys import KeyChain
 from tcpao_fast.report.results import (
@@ -43,6 +45,9 @@ Progress = Callable[[str, int, int], None]
 AHEAD = 8
 #: How often a task is tried again that fails, or whose worker is lost.
 RETRIES = 3
+#: Files with segments that are not good which are kept in mind for each connection.
+EXPLAINING = 3
+_TROUBLE = [int(one) for one in BAD | UNDECIDED]
 _NAMES = [verdict.name for verdict in Verdict]
 
 
@@ -128,7 +133,7 @@ def verify_distributed(
         job = Job(
             store, keys, tuple(key.identity() for key in chain), policy, packet_filter,
             connections=tuple(connections), max_connections=max_connections,
-            with_rows=output is not None, **options,
+            with_rows=output is not None, run=uuid.uuid4().hex, **options,
         )  # fmt: skip
         if client is None:
             client = held.enter_context(_cluster(workers, scheduler))
@@ -175,6 +180,8 @@ class _File:
     indexed: Indexed
     numbers: npt.NDArray[np.int64]
     guess: npt.NDArray[np.void]
+    opening: npt.NDArray[np.bool_]  # which connections begin in it
+    trouble: npt.NDArray[np.int64]  # those with segments that are not good
     mark: str = ""
     future: Any = None
 
@@ -228,18 +235,33 @@ class _Run:
         report.segments = sum(report.counts.values())
         self._describe(report)
         if self._job.with_rows:
-            self._store.write_json(
-                {
-                    "captures": [
-                        {"capture": one.indexed.capture, "rows": f"{one.indexed.name}.parquet"}
-                        for one in self._files
-                    ]
-                },
-                WORK,
-                "captures.json",
+            explains = self._explaining()
+            described = describe_run(
+                [
+                    (one.indexed.capture, one.indexed.name, its)
+                    for one, its in zip(self._files, explains, strict=True)
+                ],
+                self._job.identities,
             )
-            self._store.write_json(report.as_dict(), WORK, "report.json")
+            self._store.write_json(report.as_dict(), WORK, REPORT)
+            self._store.write_json(described, WORK, CAPTURES)
         return report
+
+    def _explaining(self) -> list[bool]:
+        """Which files tell why connections are not good: those with their handshakes, and the first
+        few with segments that are not.
+        """
+        counts = self._totals.counts
+        trouble = np.zeros(max(self._join.count, len(counts)), bool)
+        trouble[: len(counts)] = counts[:, _TROUBLE].any(axis=1)
+        shown = np.zeros(len(trouble), np.int64)
+        found = []
+        for file in self._files:
+            its = trouble[file.numbers]
+            wrong = its & np.isin(file.numbers, file.trouble) & (shown[file.numbers] < EXPLAINING)
+            shown[file.numbers[wrong]] += 1
+            found.append(bool((wrong | (its & file.opening)).any()))
+        return found
 
     def _submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return self._client.submit(function, *arguments, retries=RETRIES, pure=False)
@@ -263,7 +285,8 @@ class _Run:
         """Take a file's extents in, and have it verified from what is guessed."""
         extents = extents_of(self._store, indexed.name)
         numbers, guess = self._join.enter(extents)
-        file = _File(indexed, numbers, guess)
+        nothing = np.zeros(0, np.int64)
+        file = _File(indexed, numbers, guess, extents["handshakes"] > 0, nothing)
         mark = hashlib.sha256(
             repr((self._chain_mark, indexed.identity)).encode()
             + numbers.tobytes() + guess.tobytes()
@@ -306,6 +329,8 @@ class _Run:
             ).result()  # fmt: skip
             assert verified is not None
         found = self._store.read_arrays(WORK, f"{name}.guess.npz")
+        self._truth.grow(self._join.count)
+        before = self._truth.rows[file.numbers]
         again = self._truth.settle(place, Guessed(file.numbers, file.guess, found))
         strangers = self._number(verified.strangers)
         again = np.unique(np.concatenate([again, [number for _, number in strangers]])).astype(
@@ -328,7 +353,13 @@ class _Run:
         counts.update(totals)
         if self._job.with_rows:
             self._submit(finish_rows, self._job, name, again, self._select).result()
-        self._note_done(file, verified, totals, parts)
+        file.trouble = np.unique(
+            np.concatenate(
+                [part["ids"][part["counts"][:, _TROUBLE].any(axis=1)] for part, _ in parts]
+            )
+        )
+        known = (before["version"] != 0) & np.isin(file.numbers, file.trouble)
+        self._note_done(file, verified, totals, parts, before[known])
         return verified
 
     def _number(self, strangers: list[bytes]) -> list[tuple[bytes, int]]:
@@ -380,6 +411,7 @@ class _Run:
         verified: Verified,
         totals: Counter[str],
         parts: list[tuple[dict[str, npt.NDArray[Any]], npt.NDArray[np.int64]]],
+        before: npt.NDArray[np.void],
     ) -> None:
         name = file.indexed.name
         if not self._job.with_rows:
@@ -394,6 +426,8 @@ class _Run:
         arrays["state"] = self._truth.rows[numbers]
         arrays["since"] = self._truth.since[numbers]
         arrays["numbers"] = numbers
+        arrays["before"] = before
+        arrays["trouble"] = file.trouble
         self._store.write_arrays(arrays, WORK, f"{name}.done.npz")
         self._store.write_json(
             {
@@ -425,6 +459,7 @@ class _Run:
         self._truth.rows[arrays["numbers"]] = arrays["state"]
         self._truth.since[arrays["numbers"]] = arrays["since"]
         counts.update(known["totals"])
+        file.trouble = arrays["trouble"]
         return _from_json(known["verified"])
 
     def _describe(self, report: CaptureReport) -> None:

@@ -13,8 +13,8 @@ really had. The verdicts from the guess are those from the real state
   between the two states' anchors.
 
 Everything else is verified again from the real state. What is left to chance: a genuine segment
-that comes again after 2 GiB less the megabyte or so that a guess is behind is good from one state and
-bad from the other, as for one of them it is nearer to the next SNE.
+that comes again after 2 GiB less the megabyte or so that a guess is behind is good from one state
+and bad from the other, as for one of them it is nearer to the next SNE.
 """
 
 from __future__ import annotations

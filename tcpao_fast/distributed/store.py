@@ -8,13 +8,14 @@ import json
 import os
 import re
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from tcpao_fast.errors import CaptureError, MissingExtraError
+from tcpao_fast.errors import CaptureError, InvalidArgumentError, MissingExtraError
 
 #: The folder in a run's folder for what is not its result.
 WORK = "_tcpao"
@@ -52,6 +53,27 @@ def open_capture(name: str) -> str | BinaryIO:
         return system.open(path, "rb")  # type: ignore[no-any-return]
     except (OSError, ValueError) as error:
         raise CaptureError(name, getattr(error, "strerror", None) or str(error)) from error
+
+
+def expand_urls(names: Iterable[str]) -> list[str]:
+    """Names, of which URLs with a pattern became what matches it.
+
+    Raises
+    ------
+    InvalidArgumentError
+        Nothing does.
+    """
+    found: list[str] = []
+    for name in names:
+        if is_url(name) and any(one in name for one in "*?["):
+            system, path = _filesystem(name)
+            matching = sorted(system.unstrip_protocol(one) for one in system.glob(path))
+            if not matching:
+                raise InvalidArgumentError(f"{name}: no file matches this pattern")
+            found += matching
+        else:
+            found.append(name)
+    return found
 
 
 def identity_of(name: str) -> tuple[int, str]:

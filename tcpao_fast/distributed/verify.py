@@ -51,6 +51,8 @@ class Job:
         As of `Selection`.
     max_connections : int or None
     with_rows : bool
+    run : str
+        What tells this run from others.
     """
 
     store: Store
@@ -62,6 +64,7 @@ class Job:
     connections: tuple[str, ...] = ()
     max_connections: int | None = None
     with_rows: bool = True
+    run: str = ""
 
     @property
     def written(self) -> tuple[str, ...]:
@@ -69,15 +72,15 @@ class Job:
         return (*self.fields, *(one for one in NEEDED if one not in self.fields))
 
 
-@functools.lru_cache(maxsize=4)
-def _chain(keys: KeySource) -> KeyChain:
-    """A worker's keys, read once."""
+@functools.lru_cache(maxsize=1)
+def _chain(keys: KeySource, run: str) -> KeyChain:
+    """A worker's keys, read once for a run."""
     return keys.load()
 
 
 def engine_of(job: Job) -> Engine:
     """A fresh engine with a job's keys."""
-    chain = _chain(job.keys)
+    chain = _chain(job.keys, job.run)
     require_same(chain, job.identities, ", ".join(job.keys.references))
     limits = () if job.max_connections is None else (job.max_connections,)
     return Engine(chain, job.policy, 1, *limits)
@@ -227,8 +230,8 @@ def verify_from(
             )
             reach.add(result)
             if writer is not None:
-                its = np.where(result.connection >= STRANGE - 1, -1, result.connection)
-                writer.add(replace(result, connection=its))
+                shown = np.where(result.connection >= STRANGE - 1, -1, result.connection)
+                writer.add(replace(result, connection=shown))
         engine.flush()
         if writer is not None:
             writer.commit()

@@ -23,7 +23,7 @@ from tcpao_fast.engine import Engine
 from tcpao_fast.engine.policy import Policy
 from tcpao_fast.engine.secrets import read_secrets
 from tcpao_fast.errors import KeyFileError
-from tcpao_fast.jobs.stream import Progress, Sink, verify_into
+from tcpao_fast.jobs.stream import Prepare, Progress, Sink, verify_into
 from tcpao_fast.keys import MasterKey
 from tcpao_fast.report.results import Diagnosis, Interrupted
 
@@ -40,6 +40,7 @@ def diagnose_capture(
     try_secrets: PathLike | BinaryIO | None = None,
     show_secrets: bool = False,
     strict: bool = False,
+    prepare: Prepare | None = None,
 ) -> Diagnosis:
     """Verify captures, and say of every connection that is not good why, by trying.
 
@@ -53,6 +54,8 @@ def diagnose_capture(
     try_secrets : path-like or binary file, optional
         Candidates for the secret, one a line: where no key gives the MACs, these are tried, with
         every algorithm that is computed in batches and both options coverages.
+    prepare : callable, optional
+        Called as ``prepare(engine, capture)`` before each capture is read.
     show_secrets : bool
         Whether a finding shows the candidate that fits, and not just its line.
 
@@ -82,6 +85,7 @@ def diagnose_capture(
         try_secrets=try_secrets,
         show_secrets=show_secrets,
         strict=strict,
+        prepare=prepare,
     )[1]
 
 
@@ -98,6 +102,7 @@ def diagnose_with(
     try_secrets: PathLike | BinaryIO | None = None,
     show_secrets: bool = False,
     strict: bool = False,
+    prepare: Prepare | None = None,
 ) -> tuple[Engine, Diagnosis]:
     """`diagnose_capture` with more sinks for the results, and the engine that gave them."""
     sources = as_sources(path)
@@ -112,6 +117,7 @@ def diagnose_with(
         packets=None if packet_filter is None else PacketFilter(packet_filter),
         progress=progress,
         strict=strict,
+        prepare=prepare,
     )
     if damage is not None:
         damage.report = report

@@ -9,7 +9,7 @@ from tcpao_fast.capture.output import OutputFile, require_distinct
 from tcpao_fast.capture.sources import PacketIterator, PathLike, Source, as_sources, paths_of
 from tcpao_fast.engine.policy import Policy
 from tcpao_fast.jobs.diagnose import diagnose_with
-from tcpao_fast.jobs.stream import Progress
+from tcpao_fast.jobs.stream import Prepare, Progress
 from tcpao_fast.keys import MasterKey
 from tcpao_fast.report.html import html_page, page_template
 from tcpao_fast.report.results import Diagnosis
@@ -27,6 +27,7 @@ def report_capture(
     packet_filter: str | None = None,
     isns: IsnsLike | None = None,
     strict: bool = False,
+    prepare: Prepare | None = None,
 ) -> Diagnosis:
     """Verify and diagnose captures, and write what was found as one HTML page.
 
@@ -40,6 +41,8 @@ def report_capture(
         As for `verify_capture`.
     output : path-like
         ``-`` is standard output.
+    prepare : callable, optional
+        As for `diagnose_capture`.
 
     Returns
     -------
@@ -69,6 +72,7 @@ def report_capture(
             packet_filter=packet_filter,
             isns=isns,
             strict=strict,
+            prepare=prepare,
         )
         file.put(html_page(template, engine, diagnosis, lines.lines).encode())
         file.commit()

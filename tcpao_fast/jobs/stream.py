@@ -19,6 +19,10 @@ from tcpao_fast.report.results import CaptureReport, ConnectionTally, Interrupte
 Progress = Callable[[str, int, int | None], None]
 
 
+#: Called with the engine and the name of each capture, before it is read.
+Prepare = Callable[[Engine, str], None]
+
+
 class Sink(Protocol):
     """Where results go."""
 
@@ -34,6 +38,7 @@ def verify_into(
     packets: PacketFilter | None = None,
     progress: Progress | None = None,
     strict: bool = False,
+    prepare: Prepare | None = None,
 ) -> tuple[CaptureReport, CaptureError | Interrupted | None]:
     """Captures through an engine, into sinks: what was found, and what ended it too early.
 
@@ -47,6 +52,8 @@ def verify_into(
     ended: CaptureError | Interrupted | None = None
     for source in sources:
         report.captures.append(name_of(source))
+        if prepare is not None:
+            prepare(engine, name_of(source))
         stream = _records(source, report, progress, strict)
         while ended is None:
             try:

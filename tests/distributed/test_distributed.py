@@ -200,7 +200,7 @@ def test_any_sessions(client, seed, tmp_path):
 
 def test_200_files_one_cut_a_worker_killed(client, tmp_path):
     """With a missing file, a truncated one, and a worker that is killed on the way."""
-    keys, packets = traffic(99, sessions=30, length=260)
+    keys, packets = traffic(99, sessions=16, length=150)
     whole = pcap(tmp_path / "whole.pcap", packets)
     paths = cut(whole, tmp_path / "cut", 200)
     paths.pop(77).unlink()
@@ -411,7 +411,7 @@ class TestCommandLine:
             (["--workers", "2", "--state", "x"], "--state"),
             (["--workers", "2", "-o", "x.csv"], "a folder"),
             (["--resume"], "--resume"),
-            (["--workers", "2", "--scheduler", "tcp://x:1"], "one of"),
+            (["--workers", "2", "--scheduler", "tcp://x:1"], "give one of"),
             (["--workers", "2", "-"], "standard input"),
         ],
     )
