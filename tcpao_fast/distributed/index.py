@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +38,8 @@ class Indexed:
         Of its first packet, in nanoseconds since 1970; None where it has none.
     records, connections : int
     damage : list of CaptureError
+    extents : rows of EXTENT, or None
+        Where there are many: in the store.
     """
 
     capture: str
@@ -47,6 +49,7 @@ class Indexed:
     records: int
     connections: int
     damage: list[CaptureError] = field(default_factory=list)
+    extents: npt.NDArray[np.void] | None = field(default=None, repr=False)
 
     @property
     def order(self) -> tuple[bool, int]:
@@ -55,15 +58,14 @@ class Indexed:
 
 
 def chunks_of(
-    capture: str, expression: str | None, damage: list[CaptureError], strict: bool = False
+    capture: str, expression: str | None, damage: list[CaptureError]
 ) -> Iterator[Records]:
-    """A capture's records, filtered; damage goes to a list, or is raised if `strict`."""
+    """A capture's records, filtered; damage goes to a list."""
     packets = None if expression is None else PacketFilter(expression)
     try:
         source = open_capture(capture)
-        told = None if strict else damage.append
         try:
-            with CaptureReader(source, on_damage=told) as reader:
+            with CaptureReader(source, on_damage=damage.append) as reader:
                 reader.path = capture
                 for records in reader:
                     yield records if packets is None else packets.choose(records)
@@ -71,13 +73,24 @@ def chunks_of(
             if not isinstance(source, str):
                 source.close()
     except CaptureError as error:
-        if strict:
-            raise
         damage.append(error)
 
 
-def index_capture(store: Store, capture: str, expression: str | None, *, resume: bool) -> Indexed:
-    """Look a capture through; its extents go to the store.
+#: Bytes that travel between processes; more goes through the store.
+BY_VALUE = 1 << 22
+
+
+def index_captures(
+    store: Store, captures: Sequence[str], expression: str | None, *, resume: bool, keep: bool
+) -> list[Indexed]:
+    """`index_capture` of several: a task costs as much as some megabytes."""
+    return [index_capture(store, one, expression, resume=resume, keep=keep) for one in captures]
+
+
+def index_capture(
+    store: Store, capture: str, expression: str | None, *, resume: bool, keep: bool
+) -> Indexed:
+    """Look a capture through.
 
     Parameters
     ----------
@@ -87,6 +100,8 @@ def index_capture(store: Store, capture: str, expression: str | None, *, resume:
         As of `PacketFilter`.
     resume : bool
         Whether what is there of an earlier run counts.
+    keep : bool
+        Whether what was found goes to the store, for a run that goes on.
     """
     name = file_name_of(capture)
     damage: list[CaptureError] = []
@@ -112,24 +127,31 @@ def index_capture(store: Store, capture: str, expression: str | None, *, resume:
         count += len(records)
         extents.add(records)
     rows = extents.rows()
-    store.write_arrays({"extents": rows}, WORK, f"{name}.extents.npz")
-    store.write_json(
-        {
-            **wanted,
-            "first_time": first_time,
-            "records": count,
-            "connections": len(rows),
-            "damage": [(one.what, one.offset, one.resumed) for one in damage],
-        },
-        WORK,
-        f"{name}.index.json",
+    is_small = rows.nbytes <= BY_VALUE
+    if keep or not is_small:
+        store.write_arrays({"extents": rows}, WORK, f"{name}.extents")
+    if keep:
+        store.write_json(
+            {
+                **wanted,
+                "first_time": first_time,
+                "records": count,
+                "connections": len(rows),
+                "damage": [(one.what, one.offset, one.resumed) for one in damage],
+            },
+            WORK,
+            f"{name}.index.json",
+        )
+    return Indexed(
+        capture, name, identity, first_time, count, len(rows), damage, rows if is_small else None
     )
-    return Indexed(capture, name, identity, first_time, count, len(rows), damage)
 
 
-def extents_of(store: Store, name: str) -> npt.NDArray[np.void]:
-    """What `index_capture` put there."""
-    found: npt.NDArray[Any] = store.read_arrays(WORK, f"{name}.extents.npz")["extents"]
+def extents_of(store: Store, indexed: Indexed) -> npt.NDArray[np.void]:
+    """What `index_capture` found."""
+    if indexed.extents is not None:
+        return indexed.extents
+    found: npt.NDArray[Any] = store.read_arrays(WORK, f"{indexed.name}.extents")["extents"]
     return found
 
 

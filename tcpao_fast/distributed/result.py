@@ -47,7 +47,8 @@ class RunResult:
         if not isinstance(found, dict):
             raise InvalidArgumentError(f"{place}: holds no finished run; verify with --resume")
         listed = found["captures"]
-        self._names = {one["capture"]: one["name"] for one in listed}
+        #: The first capture of each unit, and what the unit is called.
+        self._units = {one["unit"]: one["capture"] for one in reversed(listed)}
         self._identities = found["keys"]
         self.captures: list[str] = [one["capture"] for one in listed]
         self.explaining: list[str] = [one["capture"] for one in listed if one["explains"]]
@@ -61,29 +62,29 @@ class RunResult:
         engine : Engine
         capture : str
         """
-        if [
-            key.identity() for key in engine.keys
-        ] != self._identities or capture not in self._names:
+        if [key.identity() for key in engine.keys] != self._identities:
             return  # under other keys it means nothing
-        arrays = self._store.read_arrays(WORK, f"{self._names[capture]}.done.npz")
-        if len(arrays["before"]):
-            engine.restore_rows(arrays["before"])
+        for unit, first in self._units.items():
+            if first == capture:
+                before = self._store.read_arrays(WORK, f"{unit}.done")["before"]
+                if len(before):
+                    engine.restore_rows(before)
 
 
 def describe_run(
-    captures: Sequence[tuple[str, str, bool]], identities: Sequence[dict[str, Any]]
+    captures: Sequence[tuple[str, str, str, bool]], identities: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
     """What `CAPTURES` holds.
 
     Parameters
     ----------
-    captures : sequence of (capture, name, explains)
+    captures : sequence of (capture, name, unit, explains)
     identities : sequence of dict
     """
     return {
         "captures": [
-            {"capture": capture, "name": name, "rows": f"{name}.parquet", "explains": explains}
-            for capture, name, explains in captures
+            {"capture": capture, "rows": f"{name}.parquet", "unit": unit, "explains": explains}
+            for capture, name, unit, explains in captures
         ],
         "keys": list(identities),
     }

@@ -10,20 +10,20 @@ import tempfile
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tcpao_fast.core.flow.tally import NOTHING_BAD
-from tcpao_fast.distributed.index import Indexed, extents_of, index_capture
+from tcpao_fast.distributed.index import Indexed, extents_of, index_captures
 from tcpao_fast.distributed.join import Join
 from tcpao_fast.distributed.keys import KeySource
 from tcpao_fast.distributed.result import CAPTURES, REPORT, describe_run
 from tcpao_fast.distributed.settle import STRANGE, Guessed, Totals, Truth
 from tcpao_fast.distributed.store import WORK, Store
-from tcpao_fast.distributed.verify import Job, Verified, finish_rows, verify_from
+from tcpao_fast.distributed.verify import Job, Unit, Verified, finish_rows, verify_unit
 from tcpao_fast.engine.policy import Policy
 from tcpao_fast.engine.state import states_of
 from tcpao_fast.engine.verdicts import BAD, SEGMENT_VERDICTS, UNDECIDED, Verdict
@@ -41,8 +41,10 @@ from tcpao_fast.version import __version__
 
 #: Called with what is done ("headers", "verified", "settled"), how many files, and of how many.
 Progress = Callable[[str, int, int], None]
-#: Files a worker that are verified ahead of those that are settled.
-AHEAD = 8
+#: Units a worker that are verified ahead of those that are settled.
+AHEAD = 4
+#: Bytes of captures that are verified as one by a worker: a share of all, between these.
+LEAST_AT_ONCE, MOST_AT_ONCE, SHARES = 8 << 20, 256 << 20, 8
 #: How often a task is tried again that fails, or whose worker is lost.
 RETRIES = 3
 #: Files with segments that are not good which are kept in mind for each connection.
@@ -66,6 +68,7 @@ def verify_distributed(
     packet_filter: str | None = None,
     max_connections: int | None = None,
     resume: bool = False,
+    bytes_at_once: int | None = None,
     progress: Progress | None = None,
 ) -> CaptureReport:
     """Verify many captures by many processes: the verdicts of `verify_capture`, in less time.
@@ -97,6 +100,9 @@ def verify_distributed(
     resume : bool
         Whether what an earlier run left in `output` counts: captures that are done are not done
         again.
+    bytes_at_once : int, optional
+        How much of the captures a worker takes at once, whole files: what is lost with a worker.
+        By default a sixteenth of each worker's share, from 8 MiB to 256 MiB.
     progress : callable, optional
         Called as ``progress(what, done, of)``.
 
@@ -137,7 +143,7 @@ def verify_distributed(
         )  # fmt: skip
         if client is None:
             client = held.enter_context(_cluster(workers, scheduler))
-        run = _Run(client, job, chain, tuple(select), resume, progress)
+        run = _Run(client, job, chain, tuple(select), resume, bytes_at_once, progress)
         report = run(list(captures))
     if report.damage and not report.records:
         raise report.damage[0]
@@ -174,13 +180,13 @@ def _cluster(workers: int | None, scheduler: str | None) -> Iterator[Any]:
 
 
 @dataclass
-class _File:
-    """One capture on its way."""
+class _Part:
+    """A unit on its way."""
 
-    indexed: Indexed
-    numbers: npt.NDArray[np.int64]
+    unit: Unit
     guess: npt.NDArray[np.void]
-    opening: npt.NDArray[np.bool_]  # which connections begin in it
+    numbers: npt.NDArray[np.int64]  # of its connections, sorted
+    opening: npt.NDArray[np.int64]  # those that begin in it
     trouble: npt.NDArray[np.int64]  # those with segments that are not good
     mark: str = ""
     future: Any = None
@@ -194,6 +200,7 @@ class _Run:
         chain: KeyChain,
         select: tuple[str, ...],
         resume: bool,
+        bytes_at_once: int | None,
         progress: Progress | None,
     ) -> None:
         self._client = client
@@ -202,27 +209,28 @@ class _Run:
         self._labels = [key.label for key in chain]
         self._select = select
         self._resume = resume
+        self._at_once = bytes_at_once
         self._tell = progress or (lambda what, done, of: None)
+        self._workers = max(1, len(client.nthreads()))
         self._join = Join()
         self._truth = Truth()
         self._totals = Totals(len(Verdict))
-        self._files: list[_File] = []
-        self._chain_mark = hashlib.sha256(
-            json.dumps([__version__, [*job.identities], repr(job.policy), job.packet_filter,
-                        job.fields, select, job.connections, job.max_connections],
-                       default=str).encode()
-        ).hexdigest()  # fmt: skip
+        self._parts: list[_Part] = []
+        options = [
+            __version__, [*job.identities], repr(job.policy), job.packet_filter, job.fields,
+            select, job.connections, job.max_connections,
+        ]  # fmt: skip
+        self._chain_mark = _digest(json.dumps(options, default=str).encode())
 
     def __call__(self, captures: list[str]) -> CaptureReport:
         ordered = self._index(captures)
         report = CaptureReport(captures=[one.capture for one in ordered])
         counts: Counter[str] = Counter()
-        workers = max(1, len(self._client.nthreads()))
-        window = AHEAD * workers
-        waiting = iter(ordered)
-        for place in range(len(ordered)):
-            while len(self._files) < min(place + window, len(ordered)):
-                self._files.append(self._begin(next(waiting)))
+        groups = self._groups(ordered)
+        settled = 0
+        for place, group in enumerate(groups):
+            while len(self._parts) < min(place + AHEAD * self._workers, len(groups)):
+                self._parts.append(self._begin(groups[len(self._parts)]))
             verified = self._settle(place, counts, report.records)
             report.records += verified.records
             report.signed += verified.signed
@@ -230,22 +238,111 @@ class _Run:
                 report.unread[linktype] = report.unread.get(linktype, 0) + count
             for one in verified.damage:
                 report.note_damage(one)
-            self._tell("settled", place + 1, len(ordered))
+            settled += len(group)
+            self._tell("settled", settled, len(ordered))
         report.counts = {one.name: counts[one.name] for one in SEGMENT_VERDICTS}
         report.segments = sum(report.counts.values())
         self._describe(report)
         if self._job.with_rows:
-            explains = self._explaining()
             described = describe_run(
                 [
-                    (one.indexed.capture, one.indexed.name, its)
-                    for one, its in zip(self._files, explains, strict=True)
+                    (one.capture, one.name, part.unit.name, explains)
+                    for part, explains in zip(self._parts, self._explaining(), strict=True)
+                    for one in part.unit.captures
                 ],
                 self._job.identities,
             )
             self._store.write_json(report.as_dict(), WORK, REPORT)
             self._store.write_json(described, WORK, CAPTURES)
         return report
+
+    def _submit(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        return self._client.submit(function, *arguments, retries=RETRIES, pure=False, **options)
+
+    def _index(self, captures: list[str]) -> list[Indexed]:
+        """Pass 1, and the files in the order of time."""
+        from distributed import as_completed
+
+        share = max(1, min(64, len(captures) // (self._workers * SHARES)))
+        futures = [
+            self._submit(
+                index_captures, self._store, captures[at : at + share], self._job.packet_filter,
+                resume=self._resume, keep=self._job.with_rows,
+            )
+            for at in range(0, len(captures), share)
+        ]  # fmt: skip
+        done = 0
+        for future in as_completed(futures, loop=self._client.loop):
+            done += len(future.result())
+            self._tell("headers", done, len(captures))
+        found = [one for future in futures for one in future.result()]
+        return sorted(found, key=lambda one: one.order)
+
+    def _groups(self, ordered: list[Indexed]) -> list[list[Indexed]]:
+        """Files that follow one another, as many as a worker takes at once."""
+        sizes = [max(one.identity[0], 0) for one in ordered]
+        wanted = self._at_once
+        if wanted is None:
+            share = sum(sizes) // (self._workers * SHARES)
+            wanted = max(LEAST_AT_ONCE, min(MOST_AT_ONCE, share))
+        groups: list[list[Indexed]] = []
+        room = 0
+        for one, size in zip(ordered, sizes, strict=True):
+            if not groups or room < size:
+                groups.append([])
+                room = wanted
+            groups[-1].append(one)
+            room -= size
+        return groups
+
+    def _begin(self, group: list[Indexed]) -> _Part:
+        """Take the extents of some files in, and have them verified from what is guessed."""
+        numbers, guesses, opening = [], [], []
+        known = np.zeros(0, np.int64)
+        for one in group:
+            extents = extents_of(self._store, one)
+            its, guess = self._join.enter(extents)
+            numbers.append(its)
+            # of what is in several of the files, the guess before the first of them
+            guesses.append(guess[~np.isin(guess["id"], known)])
+            opening.append(its[extents["handshakes"] > 0])
+            known = np.union1d(known, its)
+        guess = np.concatenate(guesses)
+        guess = guess[np.argsort(guess["id"], kind="stable")]
+        name = f"unit-{group[0].name}"
+        part = _Part(
+            Unit(name, tuple(group), tuple(numbers)), guess, known, np.concatenate(opening),
+            np.zeros(0, np.int64),
+        )  # fmt: skip
+        part.mark = _digest(
+            repr((self._chain_mark, [(one.capture, one.identity) for one in group])).encode(),
+            *(one.tobytes() for one in numbers), guess.tobytes(),
+        )  # fmt: skip
+        if self._resume and self._has_rows(group, "guess.parquet", (WORK,)):
+            kept = self._store.read_json(WORK, f"{name}.guess.json")
+            if isinstance(kept, dict) and kept.get("mark") == part.mark:
+                part.future = _Done(_from_json(kept["verified"]))
+                return part
+        if self._resume and self._has_rows(group, "parquet", ()):
+            kept = self._store.read_json(WORK, f"{name}.done.json")
+            if isinstance(kept, dict) and kept.get("guess") == part.mark:
+                part.future = _Done(None)
+                return part
+        part.future = self._verify(part)
+        return part
+
+    def _has_rows(self, group: list[Indexed], ending: str, folder: tuple[str, ...]) -> bool:
+        return self._job.with_rows and all(
+            self._store.exists(*folder, f"{one.name}.{ending}") for one in group
+        )
+
+    def _verify(self, part: _Part) -> Any:
+        return self._submit(_verify_guess, self._job, part.unit, part.guess, part.mark)
+
+    def _found(self, verified: Verified, part: _Part, ending: str) -> dict[str, npt.NDArray[Any]]:
+        if verified.found is not None:
+            return verified.found
+        return self._store.read_arrays(WORK, f"{part.unit.name}.{ending}")
 
     def _explaining(self) -> list[bool]:
         """Which files tell why connections are not good: those with their handshakes, and the first
@@ -256,114 +353,67 @@ class _Run:
         trouble[: len(counts)] = counts[:, _TROUBLE].any(axis=1)
         shown = np.zeros(len(trouble), np.int64)
         found = []
-        for file in self._files:
-            its = trouble[file.numbers]
-            wrong = its & np.isin(file.numbers, file.trouble) & (shown[file.numbers] < EXPLAINING)
-            shown[file.numbers[wrong]] += 1
-            found.append(bool((wrong | (its & file.opening)).any()))
+        for part in self._parts:
+            wrong = part.trouble[trouble[part.trouble] & (shown[part.trouble] < EXPLAINING)]
+            shown[wrong] += 1
+            found.append(bool(len(wrong)) or bool(trouble[part.opening].any()))
         return found
 
-    def _submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        return self._client.submit(function, *arguments, retries=RETRIES, pure=False)
-
-    def _index(self, captures: list[str]) -> list[Indexed]:
-        """Pass 1, and the files in the order of time."""
-        from distributed import as_completed
-
-        futures = [
-            self._client.submit(
-                index_capture, self._store, one, self._job.packet_filter, resume=self._resume,
-                retries=RETRIES, pure=False,
-            )
-            for one in captures
-        ]  # fmt: skip
-        for done, _ in enumerate(as_completed(futures, loop=self._client.loop), 1):
-            self._tell("headers", done, len(captures))
-        return sorted(self._client.gather(futures), key=lambda one: one.order)
-
-    def _begin(self, indexed: Indexed) -> _File:
-        """Take a file's extents in, and have it verified from what is guessed."""
-        extents = extents_of(self._store, indexed.name)
-        numbers, guess = self._join.enter(extents)
-        nothing = np.zeros(0, np.int64)
-        file = _File(indexed, numbers, guess, extents["handshakes"] > 0, nothing)
-        mark = hashlib.sha256(
-            repr((self._chain_mark, indexed.identity)).encode()
-            + numbers.tobytes() + guess.tobytes()
-        ).hexdigest()  # fmt: skip
-        file.mark = mark
-        known = self._store.read_json(WORK, f"{indexed.name}.guess.json") if self._resume else None
-        there = not self._job.with_rows or self._store.exists(WORK, f"{indexed.name}.guess.parquet")
-        if isinstance(known, dict) and known.get("mark") == mark and there:
-            file.future = _Done(_from_json(known["verified"]))
-        elif self._resume and self._is_done(indexed, numbers, mark):
-            file.future = _Done(None)
-        else:
-            file.future = self._submit(
-                _verify_guess, self._job, indexed.capture, indexed.name, numbers, guess, mark
-            )
-        return file
-
-    def _is_done(self, indexed: Indexed, numbers: npt.NDArray[np.int64], mark: str) -> bool:
-        known = self._store.read_json(WORK, f"{indexed.name}.done.json")
-        return (
-            isinstance(known, dict)
-            and known.get("guess") == mark
-            and (not self._job.with_rows or self._store.exists(f"{indexed.name}.parquet"))
-        )
-
     def _settle(self, place: int, counts: Counter[str], preceding: int) -> Verified:
-        """What was found in a file, made sure of."""
-        file = self._files[place]
-        verified: Verified | None = file.future.result()
-        file.future = None
-        name = file.indexed.name
-        self._chain_mark_next(file)
+        """What was found in a unit, made sure of."""
+        part = self._parts[place]
+        verified: Verified | None = part.future.result()
+        part.future = None
+        self._chain_mark = _digest(f"{self._chain_mark} {part.mark}".encode())
         if verified is None:  # done by an earlier run: is what was before it the same?
-            known = self._store.read_json(WORK, f"{name}.done.json")
-            if known["mark"] == self._chain_mark:
-                return self._take_over(file, known, counts, preceding)
-            verified = self._submit(
-                _verify_guess, self._job, file.indexed.capture, name, file.numbers, file.guess,
-                file.mark,
-            ).result()  # fmt: skip
+            kept = self._store.read_json(WORK, f"{part.unit.name}.done.json")
+            if kept["mark"] == self._chain_mark:
+                return self._take_over(part, kept, counts, preceding)
+            verified = self._verify(part).result()
             assert verified is not None
-        found = self._store.read_arrays(WORK, f"{name}.guess.npz")
-        self._truth.grow(self._join.count)
-        before = self._truth.rows[file.numbers]
-        again = self._truth.settle(place, Guessed(file.numbers, file.guess, found))
-        strangers = self._number(verified.strangers)
-        again = np.unique(np.concatenate([again, [number for _, number in strangers]])).astype(
-            np.int64
-        )
+        found = self._found(verified, part, "guess")
+        truth = self._truth
+        truth.grow(self._join.count)
+        before = truth.rows[part.numbers]
+        again = truth.settle(place, Guessed(part.numbers, part.guess, found))
+        strangers = [(key, self._join.number(key)) for key in verified.strangers]
+        again = np.union1d(again, np.array([number for _, number in strangers], np.int64))
         totals: Counter[str] = Counter(verified.counts)
         parts = [(found, again)]
         if len(again):
-            truth = self._again(place, again, strangers)
+            right = self._again(place, again, strangers)
             dropped = np.isin(found["ids"], again) | (found["ids"] >= STRANGE)
-            for verdict, old, new in zip(
-                _NAMES, found["counts"][dropped].sum(axis=0).tolist(),
-                truth["counts"].sum(axis=0).tolist(), strict=True,
-            ):  # fmt: skip
-                totals[verdict] += new - old
+            old = found["counts"][dropped].sum(axis=0).tolist()
+            new = right["counts"].sum(axis=0).tolist()
+            for verdict, less, more in zip(_NAMES, old, new, strict=True):
+                totals[verdict] += more - less
             totals.pop("not_tcp", None)
-            parts.append((truth, np.zeros(0, np.int64)))
-        for part, without in parts:
-            self._totals.add(part, preceding, without)
+            parts.append((right, np.zeros(0, np.int64)))
+        for one, without in parts:
+            self._totals.add(one, preceding, without)
         counts.update(totals)
-        if self._job.with_rows:
-            self._submit(finish_rows, self._job, name, again, self._select).result()
-        file.trouble = np.unique(
-            np.concatenate(
-                [part["ids"][part["counts"][:, _TROUBLE].any(axis=1)] for part, _ in parts]
-            )
+        part.trouble = np.unique(
+            np.concatenate([one["ids"][one["counts"][:, _TROUBLE].any(axis=1)] for one, _ in parts])
         )
-        known = (before["version"] != 0) & np.isin(file.numbers, file.trouble)
-        self._note_done(file, verified, totals, parts, before[known])
+        part.trouble = part.trouble[part.trouble < STRANGE]
+        if self._job.with_rows:
+            self._finish(part, again)
+            was_known = (before["version"] != 0) & np.isin(part.numbers, part.trouble)
+            self._note_done(part, verified, totals, parts, before[was_known])
         return verified
 
-    def _number(self, strangers: list[bytes]) -> list[tuple[bytes, int]]:
-        return [(key, self._join.number(key)) for key in strangers]
+    def _finish(self, part: _Part, again: npt.NDArray[np.int64]) -> None:
+        """Give rows their place."""
+        names = [one.name for one in part.unit.captures]
+        if not len(again) and self._job.written == self._job.fields and not self._select:
+            for name in names:
+                self._store.move((WORK, f"{name}.guess.parquet"), (f"{name}.parquet",))
+            return
+        futures = [
+            self._submit(finish_rows, self._job, name, again, self._select) for name in names
+        ]
+        for future in futures:
+            future.result()
 
     def _again(
         self,
@@ -378,10 +428,11 @@ class _Run:
         if len(late):
             for before in range(int(truth.since[late].min()), place):
                 here = late[truth.since[late] <= before]
-                here = here[np.isin(here, self._files[before].numbers)]
+                here = here[np.isin(here, self._parts[before].numbers)]
                 if len(here):
                     self._verify_again(before, here, ())
-                    self._store.remove(WORK, f"{self._files[before].indexed.name}.again.parquet")
+                    for one in self._parts[before].unit.captures:
+                        self._store.remove(WORK, f"{one.name}.again.parquet")
         return self._verify_again(place, numbers, strangers)
 
     def _verify_again(
@@ -390,36 +441,28 @@ class _Run:
         numbers: npt.NDArray[np.int64],
         strangers: Sequence[tuple[bytes, int]],
     ) -> dict[str, npt.NDArray[Any]]:
-        file = self._files[place]
-        self._submit(
-            verify_from, self._job, file.indexed.capture, file.indexed.name, file.numbers,
-            self._truth.of(numbers), numbers, tuple(strangers),
-        ).result()  # fmt: skip
-        found = self._store.read_arrays(WORK, f"{file.indexed.name}.again.npz")
+        part = self._parts[place]
+        verified = self._submit(
+            verify_unit, self._job, part.unit, self._truth.of(numbers), numbers, tuple(strangers)
+        ).result()
+        found = self._found(verified, part, "again")
         self._truth.put(found["state"])
         return found
 
-    def _chain_mark_next(self, file: _File) -> None:
-        """What stands for everything that a file's verdicts depend on."""
-        self._chain_mark = hashlib.sha256(
-            repr((self._chain_mark, file.indexed.capture, file.indexed.identity)).encode()
-        ).hexdigest()
-
     def _note_done(
         self,
-        file: _File,
+        part: _Part,
         verified: Verified,
         totals: Counter[str],
         parts: list[tuple[dict[str, npt.NDArray[Any]], npt.NDArray[np.int64]]],
         before: npt.NDArray[np.void],
     ) -> None:
-        name = file.indexed.name
-        if not self._job.with_rows:
-            return
+        """What a run that goes on needs of a unit that is done."""
+        name = part.unit.name
         arrays: dict[str, npt.NDArray[Any]] = {}
-        for part, (found, without) in enumerate(parts):
-            arrays |= {f"{part}.{key}": value for key, value in found.items() if key != "state"}
-            arrays[f"{part}.without"] = without
+        for place, (found, without) in enumerate(parts):
+            arrays |= {f"{place}.{key}": value for key, value in found.items() if key != "state"}
+            arrays[f"{place}.without"] = without
         numbers = np.unique(np.concatenate([found["state"]["id"] for found, _ in parts]))
         numbers = numbers.astype(np.int64)
         self._truth.grow(self._join.count)
@@ -427,12 +470,12 @@ class _Run:
         arrays["since"] = self._truth.since[numbers]
         arrays["numbers"] = numbers
         arrays["before"] = before
-        arrays["trouble"] = file.trouble
-        self._store.write_arrays(arrays, WORK, f"{name}.done.npz")
+        arrays["trouble"] = part.trouble
+        self._store.write_arrays(arrays, WORK, f"{name}.done")
         self._store.write_json(
             {
                 "mark": self._chain_mark,
-                "guess": file.mark,
+                "guess": part.mark,
                 "parts": len(parts),
                 "totals": dict(totals),
                 "verified": _to_json(verified),
@@ -440,27 +483,27 @@ class _Run:
             WORK,
             f"{name}.done.json",
         )
-        for ending in ("guess.npz", "guess.json", "again.npz"):
+        for ending in ("guess", "guess.json", "again"):
             self._store.remove(WORK, f"{name}.{ending}")
 
     def _take_over(
-        self, file: _File, known: dict[str, Any], counts: Counter[str], preceding: int
+        self, part: _Part, kept: dict[str, Any], counts: Counter[str], preceding: int
     ) -> Verified:
-        """A file that an earlier run was done with."""
-        arrays = self._store.read_arrays(WORK, f"{file.indexed.name}.done.npz")
-        for part in range(known["parts"]):
+        """A unit that an earlier run was done with."""
+        arrays = self._store.read_arrays(WORK, f"{part.unit.name}.done")
+        for place in range(kept["parts"]):
             found = {
                 key.split(".", 1)[1]: value
                 for key, value in arrays.items()
-                if key.startswith(f"{part}.")
+                if key.startswith(f"{place}.")
             }
             self._totals.add(found, preceding, found["without"])
         self._truth.grow(self._join.count)
         self._truth.rows[arrays["numbers"]] = arrays["state"]
         self._truth.since[arrays["numbers"]] = arrays["since"]
-        counts.update(known["totals"])
-        file.trouble = arrays["trouble"]
-        return _from_json(known["verified"])
+        counts.update(kept["totals"])
+        part.trouble = arrays["trouble"]
+        return _from_json(kept["verified"])
 
     def _describe(self, report: CaptureReport) -> None:
         """Reports of connections, from what was added up."""
@@ -523,31 +566,37 @@ class _Done:
         return self._value
 
 
-def _verify_guess(
-    job: Job,
-    capture: str,
-    name: str,
-    numbers: npt.NDArray[np.int64],
-    guess: npt.NDArray[np.void],
-    mark: str,
-) -> Verified:
-    """Pass 2 of one file; what it was done from is noted, for a run that goes on."""
-    job.store.remove(WORK, f"{name}.guess.json")
-    verified = verify_from(job, capture, name, numbers, guess)
-    job.store.write_json({"mark": mark, "verified": _to_json(verified)}, WORK, f"{name}.guess.json")
+def _digest(*pieces: bytes) -> str:
+    found = hashlib.sha256()
+    for one in pieces:
+        found.update(one)
+    return found.hexdigest()
+
+
+def _verify_guess(job: Job, unit: Unit, guess: npt.NDArray[np.void], mark: str) -> Verified:
+    """Pass 2 of a unit; what it was done from is noted, for a run that goes on."""
+    if not job.with_rows:
+        return verify_unit(job, unit, guess)
+    job.store.remove(WORK, f"{unit.name}.guess.json")
+    verified = verify_unit(job, unit, guess)
+    job.store.write_json({"mark": mark, "verified": _to_json(verified)}, WORK,
+                         f"{unit.name}.guess.json")  # fmt: skip
     return verified
 
 
 def _to_json(verified: Verified) -> dict[str, Any]:
-    found = asdict(verified)
-    found["damage"] = [(one.path, one.what, one.offset, one.resumed) for one in verified.damage]
-    found["strangers"] = [one.hex() for one in verified.strangers]
-    return found
+    return {
+        "counts": verified.counts,
+        "records": verified.records,
+        "signed": verified.signed,
+        "unread": verified.unread,
+        "damage": [(one.path, one.what, one.offset, one.resumed) for one in verified.damage],
+        "strangers": [one.hex() for one in verified.strangers],
+    }
 
 
 def _from_json(found: dict[str, Any]) -> Verified:
     return Verified(
-        found["name"],
         found["counts"],
         found["records"],
         found["signed"],

@@ -16,7 +16,7 @@ from tcpao_fast.capture.rows import COLUMNS, RowWriter
 from tcpao_fast.capture.select import Selection
 from tcpao_fast.core.flow.extents import Extents
 from tcpao_fast.core.flow.tally import Tally
-from tcpao_fast.distributed.index import chunks_of, extents_of, keys_of
+from tcpao_fast.distributed.index import BY_VALUE, Indexed, chunks_of, extents_of, keys_of
 from tcpao_fast.distributed.keys import KeySource, require_same
 from tcpao_fast.distributed.settle import STRANGE
 from tcpao_fast.distributed.store import WORK, Store
@@ -148,11 +148,10 @@ class _Reach:
 
 @dataclass(frozen=True)
 class Verified:
-    """What became of one capture.
+    """What became of one or several captures.
 
     Attributes
     ----------
-    name : str
     counts : dict of str to int
         How many segments got each verdict.
     records, signed : int
@@ -160,60 +159,118 @@ class Verified:
     damage : list of CaptureError
     strangers : list of bytes
         Connections that pass 1 did not see, as all of their segments are IP fragments.
+    found : dict of str to array, or None
+        What is known behind them, and was found in them (`_behind`); None where it is in the store.
     """
 
-    name: str
     counts: dict[str, int]
     records: int
     signed: int
     unread: dict[int, int]
     damage: list[CaptureError]
     strangers: list[bytes]
+    found: dict[str, npt.NDArray[Any]] | None = None
 
 
-def verify_from(
+@dataclass(frozen=True)
+class Unit:
+    """Captures that follow one another, and are verified as one stream by one worker.
+
+    Attributes
+    ----------
+    name : str
+        What is kept of it in the store is called.
+    captures : tuple of Indexed
+        Without their extents, where many are in the store.
+    numbers : tuple of int64[n]
+        For each capture the run's numbers of its connections, in the order of its extents.
+    """
+
+    name: str
+    captures: tuple[Indexed, ...]
+    numbers: tuple[npt.NDArray[np.int64], ...]
+
+
+def verify_unit(
     job: Job,
-    capture: str,
-    name: str,
-    numbers: npt.NDArray[np.int64],
+    unit: Unit,
     state: npt.NDArray[np.void],
     only: npt.NDArray[np.int64] | None = None,
     strangers: Sequence[tuple[bytes, int]] = (),
 ) -> Verified:
-    """Verify a capture from a state; rows and what is known behind it go to the store.
+    """Verify captures from a state; rows go to the store, and what is known behind them.
 
     Parameters
     ----------
     job : Job
-    capture, name : str
-    numbers : int64[n]
-        The run's numbers of the capture's connections, in the order of its extents.
+    unit : Unit
     state : rows of CONNECTION
     only : int64[m], optional
-        Numbers: only these connections' records are looked at, and what is written is apart.
+        Numbers: only these connections' records are looked at, and their rows are apart.
     strangers : sequence of (bytes, int), optional
         Numbers of connections that pass 1 did not see.
     """
-    ending = "guess" if only is None else "again"
     engine = engine_of(job)
     if len(state):
         engine.restore_rows(state)
-    extents = extents_of(job.store, name)
-    known = dict(zip(keys_of(extents), numbers.tolist(), strict=True))
+    known: dict[bytes, int] = {}
+    for indexed, numbers in zip(unit.captures, unit.numbers, strict=True):
+        known.update(zip(keys_of(extents_of(job.store, indexed)), numbers.tolist(), strict=True))
     known.update(strangers)
     mapping = _Numbers(engine, known)
     mapping.learn()
-    tally, reach = Tally(BAD, _MOST), _Reach()
     report = CaptureReport()
-    damage: list[CaptureError] = []
+    sums = _Sums(Tally(BAD, _MOST), _Reach())
+    for indexed, numbers in zip(unit.captures, unit.numbers, strict=True):
+        _verify_capture(job, indexed, numbers, engine, mapping, report, sums, only)
+    engine.flush()
+    found = _behind(engine, known, sums, only)
+    is_small = sum(one.nbytes for one in found.values()) <= BY_VALUE
+    if not is_small or (job.with_rows and only is None):
+        job.store.write_arrays(found, WORK, f"{unit.name}.{_ending(only)}")
+    return Verified(
+        dict(engine.counts),
+        report.records,
+        report.signed,
+        report.unread,
+        report.damage,
+        mapping.strangers,
+        found if is_small else None,
+    )
+
+
+def _ending(only: npt.NDArray[np.int64] | None) -> str:
+    return "guess" if only is None else "again"
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """What is added up of a unit."""
+
+    tally: Tally
+    reach: _Reach
+
+
+def _verify_capture(
+    job: Job,
+    indexed: Indexed,
+    numbers: npt.NDArray[np.int64],
+    engine: Engine,
+    mapping: _Numbers,
+    report: CaptureReport,
+    sums: _Sums,
+    only: npt.NDArray[np.int64] | None,
+) -> None:
+    """One of a unit's captures."""
     chooser, wanted = (None, None) if only is None else (Extents(), np.isin(numbers, only))
     local = _local(job)
+    preceding = report.records
     try:
         writer = None
         if job.with_rows:
-            selection = Selection((), job.connections)
-            writer = RowWriter(local, engine.keys, job.written, selection)
-        for records in chunks_of(capture, job.packet_filter, damage):
+            writer = RowWriter(local, engine.keys, job.written, Selection((), job.connections))
+        damage: list[CaptureError] = []
+        for records in chunks_of(indexed.capture, job.packet_filter, damage):
             count_unread(report, records)
             report.records += len(records)
             if chooser is not None and wanted is not None:
@@ -225,30 +282,25 @@ def verify_from(
             report.signed += result.signed
             if only is not None:
                 result = _of(result, only)
-            tally.add(
-                records.numbers, result.connection, result.verdict, result.key, records.timestamps
+            sums.tally.add(
+                preceding + records.numbers,
+                result.connection,
+                result.verdict,
+                result.key,
+                records.timestamps,
             )
-            reach.add(result)
+            sums.reach.add(result)
             if writer is not None:
                 shown = np.where(result.connection >= STRANGE - 1, -1, result.connection)
                 writer.add(replace(result, connection=shown))
-        engine.flush()
+        for one in damage:
+            report.note_damage(one)
         if writer is not None:
             writer.commit()
-            job.store.put(local, WORK, f"{name}.{ending}.parquet")
+            job.store.put(local, WORK, f"{indexed.name}.{_ending(only)}.parquet")
     finally:
         if os.path.exists(local):  # noqa: PTH110
             os.unlink(local)  # noqa: PTH108
-    job.store.write_arrays(_behind(engine, known, tally, reach, only), WORK, f"{name}.{ending}.npz")
-    return Verified(
-        name,
-        dict(engine.counts),
-        report.records,
-        report.signed,
-        report.unread,
-        damage,
-        mapping.strangers,
-    )
 
 
 def _of(result: VerifyResult, only: npt.NDArray[np.int64]) -> VerifyResult:
@@ -271,8 +323,7 @@ def _local(job: Job) -> str:
 def _behind(
     engine: Engine,
     known: dict[bytes, int],
-    tally: Tally,
-    reach: _Reach,
+    sums: _Sums,
     only: npt.NDArray[np.int64] | None,
 ) -> dict[str, npt.NDArray[Any]]:
     """What is known behind a capture, and what was found in it, by the run's numbers."""
@@ -282,7 +333,8 @@ def _behind(
     rows = rows[np.argsort(rows["id"], kind="stable")]
     if only is not None:
         rows = rows[np.isin(rows["id"], only)]
-    ids, counts, first_bad, keys, times = tally.rows()
+    reach = sums.reach
+    ids, counts, first_bad, keys, times = sums.tally.rows()
     used = [(number, key) for number, its in zip(ids.tolist(), keys, strict=True) for key in its]
     low = np.array([reach.low.get(one, -1) for one in ids.tolist()], np.int64)
     high = np.array([reach.high.get(one, -1) for one in ids.tolist()], np.int64)

@@ -85,6 +85,7 @@ def same_as_one_process(client, paths, keys, tmp_path, **options):
     shuffled = [str(one) for one in paths]
     random.Random(len(paths)).shuffle(shuffled)
     folder = tmp_path / "out"
+    options = {"bytes_at_once": 1, **options}  # each file by itself
     report = verify_distributed(
         shuffled, KeySource((str(keys),)), output=str(folder), client=client, **options
     )
@@ -195,7 +196,8 @@ def test_any_sessions(client, seed, tmp_path):
     for path in chance.sample(paths[1:], len(paths) // 10):
         path.unlink()  # it was not copied
         paths.remove(path)
-    same_as_one_process(client, paths, keys, tmp_path)
+    whole = sum(one.stat().st_size for one in paths)
+    same_as_one_process(client, paths, keys, tmp_path, bytes_at_once=chance.choice([1, whole // 9]))
 
 
 def test_200_files_one_cut_a_worker_killed(client, tmp_path):
@@ -229,7 +231,7 @@ def test_resume(client, tmp_path):
     def run(**options):
         return verify_distributed(
             [str(one) for one in paths], KeySource((str(key_file),)), output=str(out),
-            client=client, **options,
+            client=client, bytes_at_once=1, **options,
         )  # fmt: skip
 
     class StopError(Exception):
@@ -275,7 +277,7 @@ def test_fields_and_selections(client, tmp_path):
     }  # fmt: skip
     report = verify_distributed(
         [str(one) for one in paths], KeySource((str(key_file),)), output=str(tmp_path / "out"),
-        client=client, **options,
+        client=client, bytes_at_once=1, **options,
     )  # fmt: skip
     ao.verify_capture(paths, keys, output=tmp_path / "single.parquet", **options)
     wanted = listed(tmp_path / "single.parquet")
@@ -314,7 +316,7 @@ def test_fragments(client, tmp_path):
     single = ao.verify_capture(paths, keys)
     key_file = write_keys(tmp_path / "keys.toml", keys)
     report = verify_distributed(
-        [str(one) for one in paths], KeySource((str(key_file),)), client=client
+        [str(one) for one in paths], KeySource((str(key_file),)), client=client, bytes_at_once=1
     )
     assert report.counts == single.counts
 
