@@ -28,6 +28,7 @@ COMMANDS = {
     "sign": ("sign:sign_command", "Sign an unsigned capture."),
     "watch": ("watch:watch_command", "Verify live traffic."),
     "strip": ("strip:strip_command", "Remove TCP-AO and TCP-MD5 options."),
+    "merge": ("merge:merge_command", "Merge reports or states of several runs."),
     "keys": ("keys:keys_group", "Check, show, compare or convert key files."),
     "kernels": (
         "kernels:kernels_command",
