@@ -38,6 +38,7 @@ def run(commands, scratch):
     """What the commands print, in a folder that has the checkout's tests."""
     code = "from tcpao_fast.cli import main; main()"
     script = f'tcpao() {{ "{sys.executable}" -c "{code}" "$@"; }}\nexec 2>&1\n'
+    script += f'python() {{ "{sys.executable}" "$@"; }}\n'
     script += "".join(f"{command}\nstatus=$?; printf '\\f'; (exit $status)\n"
                       for command in commands)  # fmt: skip
     done = subprocess.run(
@@ -46,6 +47,13 @@ def run(commands, scratch):
     )  # fmt: skip
     outputs = done.stdout.split("\f")[:-1]
     return ["".join(f"{line.rstrip()}\n" for line in text.splitlines()) for text in outputs]
+
+
+def furnish(scratch):
+    """What commands on a page find where they are run."""
+    here = Path(__file__).parent.resolve()
+    (scratch / "tests").symlink_to(here)
+    (scratch / "examples").symlink_to(here.parent / "examples")
 
 
 def comparable(text):
@@ -68,5 +76,5 @@ if __name__ == "__main__":
     for name in sys.argv[1:]:
         path = Path(name)
         with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / "tests").symlink_to(Path(__file__).parent.resolve())
+            furnish(Path(folder))
             path.write_text(renewed(path.read_text(), folder))

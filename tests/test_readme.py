@@ -72,11 +72,40 @@ def test_the_page_on_commands(block, tmp_path, tool):
     """Every command shown prints what is shown; `python tests/console.py` renews it."""
     if "tshark" in block:
         tool("tshark")
-    (tmp_path / "tests").symlink_to(HERE)
+    console.furnish(tmp_path)
+    compare(block, tmp_path)
+
+
+def compare(block, scratch):
     shown = console.shown(block)
-    printed = console.run([command for command, _ in shown], tmp_path)
+    printed = console.run([command for command, _ in shown], scratch)
     for (command, expected), found in zip(shown, printed, strict=True):
         assert console.comparable(found) == console.comparable(expected), command
+
+
+TUTORIALS = sorted((HERE.parent / "docs" / "tutorials").glob("[!i]*.md"))
+
+
+@pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
+def test_tutorials(page, tmp_path, tool, readme):
+    """From top to bottom, in one folder; `python tests/console.py` renews what is printed."""
+    text = page.read_text()
+    for program in ("editcap", "tshark"):
+        if program in text:
+            tool(program)
+    if "--workers" in text:
+        pytest.importorskip("distributed", reason="pip install 'tcpao-fast[dask]'")
+    console.furnish(tmp_path)
+    for block in console.BLOCK.findall(text):
+        compare(block, tmp_path)
+    found = doctest.testfile(str(page), module_relative=False)
+    assert found.failed == 0
+    assert found.attempted or "```console" in text
+
+
+def test_every_tutorial_is_in_the_index(readme):
+    index = (HERE.parent / "docs" / "tutorials" / "index.md").read_text()
+    assert len(TUTORIALS) == 5 and all(f"\n{page.stem}\n" in index for page in TUTORIALS)
 
 
 def test_the_page_on_commands_has_all_of_them(readme):
