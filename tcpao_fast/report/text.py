@@ -218,8 +218,7 @@ def _print_connections(
             ", ".join(f"{count} {name}" for name, count in one.counts.items()),
             ", ".join(one.keys) or "-",
             "-" if None in sne else f"{sne[0]}/{sne[1]}",
-            shown.text(one.times.first),
-            shown.text(one.times.last),
+            *((shown.text(one.times.first), shown.text(one.times.last)) if spans else ()),
             "-" if one.first_bad is None else f"#{one.first_bad} {shown.text(one.times.first_bad)}",
             style=("red", "yellow", "")[_rank(one)],
         )
