@@ -102,7 +102,7 @@ def verify_distributed(
         again.
     bytes_at_once : int, optional
         How much of the captures a worker takes at once, whole files: what is lost with a worker.
-        By default a sixteenth of each worker's share, from 8 MiB to 256 MiB.
+        By default an eighth of each worker's share, from 8 MiB to 256 MiB.
     progress : callable, optional
         Called as ``progress(what, done, of)``.
 
