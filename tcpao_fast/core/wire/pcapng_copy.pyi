@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,5 +18,5 @@ class BlockCopier:
         offsets: npt.ArrayLike | None = None,
         lengths: npt.ArrayLike | None = None,
         comment_of: npt.ArrayLike | None = None,
-        comments: list[bytes] = ...,
+        comments: Sequence[bytes] = ...,
     ) -> npt.NDArray[np.uint8]: ...

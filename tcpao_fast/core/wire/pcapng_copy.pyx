@@ -77,7 +77,7 @@ cdef class BlockCopier:
         to[0 if self.big_endian else 1] = <uint8_t>(value >> 8)
 
     def copy(self, file, Py_ssize_t start, Py_ssize_t end, Records records not None, buffer=None,
-             offsets=None, lengths=None, comment_of=None, list comments not None=[]):
+             offsets=None, lengths=None, comment_of=None, comments=()):
         """The blocks of a part of a file, with its packets rewritten.
 
         Parameters
@@ -104,7 +104,7 @@ cdef class BlockCopier:
         cdef const int32_t[::1] which
         cdef const uint8_t[::1] text
         cdef const int64_t[::1] starts
-        cdef Py_ssize_t i, n = records.count, added = 0
+        cdef Py_ssize_t i, n = records.count
         cdef int64_t total
         if not 0 <= start <= end <= whole.shape[0]:
             raise InvalidArgumentError(f"blocks from {start} to {end} of {whole.shape[0]} bytes")

@@ -484,6 +484,7 @@ cdef class Records:
         Records
         """
         cdef Records found
+
         def chosen(column):
             return None if column is None else column[rows]
         linktype = self.one_linktype if self.types == NULL else self.given_linktype[rows]
