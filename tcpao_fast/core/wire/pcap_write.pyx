@@ -5,27 +5,22 @@ from libc.string cimport memcpy, memset
 
 import numpy as np
 
+from tcpao_fast.core.wire.byte_order cimport put_word
 from tcpao_fast.core.wire.records cimport Records
 
 from tcpao_fast.core.wire.records import as_column
 from tcpao_fast.errors import InvalidArgumentError
 
 
-cdef void put(uint8_t *to, uint32_t value, bint big_endian) noexcept nogil:
-    cdef int i
-    for i in range(4):
-        to[3 - i if big_endian else i] = <uint8_t>(value >> 8 * i)
-
-
 def pcap_header(uint32_t linktype_field, uint32_t snap_length, bint nanoseconds, bint big_endian):
     """The 24 bytes that a pcap file begins with."""
     cdef uint8_t header[24]
-    put(header, 0xA1B23C4D if nanoseconds else 0xA1B2C3D4, big_endian)
-    put(header + 4, 2 << 16 | 4 if big_endian else 4 << 16 | 2, big_endian)
-    put(header + 8, 0, big_endian)
-    put(header + 12, 0, big_endian)
-    put(header + 16, snap_length, big_endian)
-    put(header + 20, linktype_field, big_endian)
+    put_word(header, 0xA1B23C4D if nanoseconds else 0xA1B2C3D4, big_endian)
+    put_word(header + 4, 2 << 16 | 4 if big_endian else 4 << 16 | 2, big_endian)
+    put_word(header + 8, 0, big_endian)
+    put_word(header + 12, 0, big_endian)
+    put_word(header + 16, snap_length, big_endian)
+    put_word(header + 20, linktype_field, big_endian)
     return header[:24]
 
 
@@ -58,11 +53,11 @@ def pcap_records(buffer, offsets, lengths, wire_lengths, timestamps, bint nanose
     with nogil:
         for i in range(records.count):
             stamp = max(records.timestamp(i), <int64_t>0)
-            put(to + at, <uint32_t>(stamp // 1000000000), big_endian)
+            put_word(to + at, <uint32_t>(stamp // 1000000000), big_endian)
             stamp %= 1000000000
-            put(to + at + 4, <uint32_t>(stamp if nanoseconds else stamp // 1000), big_endian)
-            put(to + at + 8, <uint32_t>records.length(i), big_endian)
-            put(to + at + 12, <uint32_t>records.wire_length(i), big_endian)
+            put_word(to + at + 4, <uint32_t>(stamp if nanoseconds else stamp // 1000), big_endian)
+            put_word(to + at + 8, <uint32_t>records.length(i), big_endian)
+            put_word(to + at + 12, <uint32_t>records.wire_length(i), big_endian)
             memcpy(to + at + 16, records.start(i), records.length(i))
             at += 16 + records.length(i)
     return out
@@ -81,25 +76,25 @@ def pcapng_section():
     """The Section Header Block that a pcapng file begins with, little endian."""
     cdef uint8_t block[28]
     memset(block, 0xFF, 28)               # the section's length is not stated
-    put(block, BLOCK_SECTION, False)
-    put(block + 4, 28, False)
-    put(block + 8, 0x1A2B3C4D, False)
-    put(block + 12, 1, False)             # version 1.0
-    put(block + 24, 28, False)
+    put_word(block, BLOCK_SECTION, False)
+    put_word(block + 4, 28, False)
+    put_word(block + 8, 0x1A2B3C4D, False)
+    put_word(block + 12, 1, False)             # version 1.0
+    put_word(block + 24, 28, False)
     return block[:28]
 
 
 def pcapng_interface(uint32_t linktype, uint32_t snap_length):
     """The Interface Description Block of an interface with timestamps in nanoseconds."""
     cdef uint8_t block[32]
-    put(block, BLOCK_INTERFACE, False)
-    put(block + 4, 32, False)
-    put(block + 8, linktype & 0xFFFF, False)
-    put(block + 12, snap_length, False)
-    put(block + 16, 1 << 16 | OPTION_TIME_RESOLUTION, False)
-    put(block + 20, 9, False)             # 10^-9 s, padded
-    put(block + 24, 0, False)             # the end of options
-    put(block + 28, 32, False)
+    put_word(block, BLOCK_INTERFACE, False)
+    put_word(block + 4, 32, False)
+    put_word(block + 8, linktype & 0xFFFF, False)
+    put_word(block + 12, snap_length, False)
+    put_word(block + 16, 1 << 16 | OPTION_TIME_RESOLUTION, False)
+    put_word(block + 20, 9, False)             # 10^-9 s, padded
+    put_word(block + 24, 0, False)             # the end of options
+    put_word(block + 28, 32, False)
     return block[:32]
 
 
@@ -155,19 +150,19 @@ def pcapng_packets(buffer, offsets, lengths, wire_lengths, timestamps, interface
             if comment[i] >= 0:
                 size += 8 + padded(sizes[comment[i]])
             stamp = <uint64_t>max(records.timestamp(i), <int64_t>0)
-            put(to + at, BLOCK_PACKET, False)
-            put(to + at + 4, <uint32_t>size, False)
-            put(to + at + 8, <uint32_t>interface[i], False)
-            put(to + at + 12, <uint32_t>(stamp >> 32), False)
-            put(to + at + 16, <uint32_t>stamp, False)
-            put(to + at + 20, <uint32_t>records.length(i), False)
-            put(to + at + 24, <uint32_t>records.wire_length(i), False)
+            put_word(to + at, BLOCK_PACKET, False)
+            put_word(to + at + 4, <uint32_t>size, False)
+            put_word(to + at + 8, <uint32_t>interface[i], False)
+            put_word(to + at + 12, <uint32_t>(stamp >> 32), False)
+            put_word(to + at + 16, <uint32_t>stamp, False)
+            put_word(to + at + 20, <uint32_t>records.length(i), False)
+            put_word(to + at + 24, <uint32_t>records.wire_length(i), False)
             memcpy(to + at + 28, records.start(i), records.length(i))
             if comment[i] >= 0:
                 at += padded(records.length(i))
-                put(to + at + 28, <uint32_t>sizes[comment[i]] << 16 | OPTION_COMMENT, False)
+                put_word(to + at + 28, <uint32_t>sizes[comment[i]] << 16 | OPTION_COMMENT, False)
                 memcpy(to + at + 32, &text[starts[comment[i]]], sizes[comment[i]])
                 at -= padded(records.length(i))
-            put(to + at + size - 4, <uint32_t>size, False)
+            put_word(to + at + size - 4, <uint32_t>size, False)
             at += size
     return out

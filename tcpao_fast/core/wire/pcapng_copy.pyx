@@ -5,11 +5,12 @@ What no longer fits is not: the hash of a packet whose bytes have changed, and t
 states.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
 import numpy as np
 
+from tcpao_fast.core.wire.byte_order cimport half, put_half, put_word, word
 from tcpao_fast.core.wire.records cimport Records
 
 from tcpao_fast.core.wire.records import as_column
@@ -58,23 +59,6 @@ cdef class BlockCopier:
 
     def __cinit__(self, uint32_t growth=0):
         self.growth = growth
-
-    cdef uint32_t u32(self, const uint8_t *p) noexcept nogil:
-        if self.big_endian:
-            return <uint32_t>p[0] << 24 | <uint32_t>p[1] << 16 | <uint32_t>p[2] << 8 | p[3]
-        return <uint32_t>p[3] << 24 | <uint32_t>p[2] << 16 | <uint32_t>p[1] << 8 | p[0]
-
-    cdef uint16_t u16(self, const uint8_t *p) noexcept nogil:
-        return <uint16_t>(p[0] << 8 | p[1] if self.big_endian else p[1] << 8 | p[0])
-
-    cdef void put32(self, uint8_t *to, uint32_t value) noexcept nogil:
-        cdef int i
-        for i in range(4):
-            to[3 - i if self.big_endian else i] = <uint8_t>(value >> 8 * i)
-
-    cdef void put16(self, uint8_t *to, uint32_t value) noexcept nogil:
-        to[1 if self.big_endian else 0] = <uint8_t>value
-        to[0 if self.big_endian else 1] = <uint8_t>(value >> 8)
 
     def copy(self, file, Py_ssize_t start, Py_ssize_t end, Records records not None, buffer=None,
              offsets=None, lengths=None, comment_of=None, comments=()):
@@ -140,11 +124,11 @@ cdef class BlockCopier:
             while at < end:
                 if end - at < 12:
                     break
-                kind = self.u32(data + at)
+                kind = word(data + at, self.big_endian)
                 if kind == BLOCK_SECTION:
                     self.big_endian = data[at + 8] == 0x1A
                     self.has_interface = False
-                length = self.u32(data + at + 4)
+                length = word(data + at + 4, self.big_endian)
                 if length < 12 or <int64_t>length > end - at:
                     break
                 place = data + at
@@ -177,10 +161,10 @@ cdef class BlockCopier:
         return out[:done]
 
     cdef void interface(self, uint8_t *block) noexcept nogil:
-        cdef uint32_t snap_length = self.u32(block + 12)
+        cdef uint32_t snap_length = word(block + 12, self.big_endian)
         if snap_length:
             snap_length += min(self.growth, 0xFFFFFFFFU - snap_length)
-            self.put32(block + 12, snap_length)
+            put_word(block + 12, snap_length, self.big_endian)
         if not self.has_interface:
             self.first_snap_length = snap_length
             self.has_interface = True
@@ -195,27 +179,27 @@ cdef class BlockCopier:
         cdef bint any_option = False
         if kind == BLOCK_SIMPLE_PACKET and it.comment_size < 0 and (
                 not self.first_snap_length or it.length <= self.first_snap_length):
-            self.put32(to, BLOCK_SIMPLE_PACKET)
-            self.put32(to + 8, <uint32_t>it.wire_length)
+            put_word(to, BLOCK_SIMPLE_PACKET, self.big_endian)
+            put_word(to + 8, <uint32_t>it.wire_length, self.big_endian)
             done = SIMPLE_HEAD
         elif kind == BLOCK_SIMPLE_PACKET:         # which can say no more than that
-            self.put32(to, BLOCK_ENHANCED_PACKET)
+            put_word(to, BLOCK_ENHANCED_PACKET, self.big_endian)
             memset(to + 8, 0, 12)                 # the first interface, no time
-            self.put32(to + 20, <uint32_t>it.length)
-            self.put32(to + 24, <uint32_t>it.wire_length)
+            put_word(to + 20, <uint32_t>it.length, self.big_endian)
+            put_word(to + 24, <uint32_t>it.wire_length, self.big_endian)
             done = HEAD
         else:
             memcpy(to, block, HEAD)
-            self.put32(to + 20, <uint32_t>it.length)
-            self.put32(to + 24, <uint32_t>it.wire_length)
+            put_word(to + 20, <uint32_t>it.length, self.big_endian)
+            put_word(to + 24, <uint32_t>it.wire_length, self.big_endian)
             done = HEAD
         memcpy(to + done, it.data, it.length)
         memset(to + done + it.length, 0, padded(it.length) - it.length)
         done += padded(it.length)
         if kind != BLOCK_SIMPLE_PACKET:
             while options_end - option >= 4:
-                code = self.u16(option)
-                option_length = self.u16(option + 2)
+                code = half(option, self.big_endian)
+                option_length = half(option + 2, self.big_endian)
                 size = 4 + padded(option_length)
                 if code == END_OF_OPTIONS or size > options_end - option:
                     break
@@ -225,8 +209,8 @@ cdef class BlockCopier:
                     any_option = True
                 option += size
         if it.comment_size >= 0:
-            self.put16(to + done, COMMENT)
-            self.put16(to + done + 2, <uint32_t>it.comment_size)
+            put_half(to + done, COMMENT, self.big_endian)
+            put_half(to + done + 2, <uint32_t>it.comment_size, self.big_endian)
             memcpy(to + done + 4, it.comment, it.comment_size)
             memset(to + done + 4 + it.comment_size, 0, padded(it.comment_size) - it.comment_size)
             done += 4 + padded(it.comment_size)
@@ -234,6 +218,6 @@ cdef class BlockCopier:
         if any_option:
             memset(to + done, 0, 4)
             done += 4
-        self.put32(to + 4, <uint32_t>(done + 4))
-        self.put32(to + done, <uint32_t>(done + 4))
+        put_word(to + 4, <uint32_t>(done + 4), self.big_endian)
+        put_word(to + done, <uint32_t>(done + 4), self.big_endian)
         return done + 4

@@ -13,6 +13,7 @@ from libc.string cimport memcmp
 import numpy as np
 
 from tcpao_fast.core.mac.kernels cimport tcpao_prefetch
+from tcpao_fast.core.wire.byte_order cimport half, word
 
 cdef enum:
     MAX_RECORD = 64 << 20     # bytes; larger is damage, not data
@@ -224,12 +225,10 @@ cdef class Scanner:
         return self.damaged(problem, at) if final else NEED_MORE
 
     cdef uint32_t u32(self, const uint8_t *p) noexcept nogil:
-        if self.big_endian:
-            return <uint32_t>p[0] << 24 | <uint32_t>p[1] << 16 | <uint32_t>p[2] << 8 | p[3]
-        return <uint32_t>p[3] << 24 | <uint32_t>p[2] << 16 | <uint32_t>p[1] << 8 | p[0]
+        return word(p, self.big_endian)
 
     cdef uint16_t u16(self, const uint8_t *p) noexcept nogil:
-        return <uint16_t>(p[0] << 8 | p[1] if self.big_endian else p[1] << 8 | p[0])
+        return half(p, self.big_endian)
 
     cdef Py_ssize_t walk(self, const uint8_t *data, Py_ssize_t size, Py_ssize_t at, bint final,
                          Columns *out) noexcept nogil:
@@ -438,12 +437,6 @@ cdef class Scanner:
         return 0
 
 
-cdef uint32_t word(const uint8_t *p, bint big_endian) noexcept nogil:
-    if big_endian:
-        return <uint32_t>p[0] << 24 | <uint32_t>p[1] << 16 | <uint32_t>p[2] << 8 | p[3]
-    return <uint32_t>p[3] << 24 | <uint32_t>p[2] << 16 | <uint32_t>p[1] << 8 | p[0]
-
-
 cdef Py_ssize_t sound_block(const uint8_t *p, Py_ssize_t size, bint *big_endian, Py_ssize_t *interfaces,
                             bint *unknown) noexcept nogil:
     """The length of the block at `p`, if it is sound as far as can be told where nothing before it is
@@ -475,9 +468,7 @@ cdef Py_ssize_t sound_block(const uint8_t *p, Py_ssize_t size, bint *big_endian,
             return NO_BLOCK
         if size < 24:
             return CUT_BLOCK
-        number = word(p + 8, order)
-        if kind == BLOCK_PACKET:
-            number = number >> 16 if order else number & 0xFFFF
+        number = half(p + 8, order) if kind == BLOCK_PACKET else word(p + 8, order)
         if number >= <uint32_t>interfaces[0] or word(p + 20, order) > length - 32:
             return NO_BLOCK
     if kind == BLOCK_SIMPLE_PACKET and (length < 16 or interfaces[0] == 0):
