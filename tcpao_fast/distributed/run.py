@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 import uuid
@@ -220,7 +221,9 @@ class _Run:
             __version__, [*job.identities], repr(job.policy), job.packet_filter, job.fields,
             select, job.connections, job.max_connections,
         ]  # fmt: skip
-        self._chain_mark = _digest(json.dumps(options, default=str).encode())
+        self._chain_mark = _digest(
+            json.dumps(options, default=str).encode(), _secrets_mark(self._store, chain)
+        )
 
     def __call__(self, captures: list[str]) -> CaptureReport:
         ordered = self._index(captures)
@@ -564,6 +567,17 @@ class _Done:
 
     def result(self) -> Verified | None:
         return self._value
+
+
+def _secrets_mark(store: Store, chain: KeyChain) -> bytes:
+    """What changes with a key's secret, for a run that goes on; what is kept is made of it with a
+    salt and scrypt, and says less than the MACs in the captures do.
+    """
+    name = "salt"
+    if not store.exists(WORK, name):
+        store.write(os.urandom(16), WORK, name)
+    secrets = b"".join(len(key.secret).to_bytes(4, "big") + key.secret for key in chain)
+    return hashlib.scrypt(secrets, salt=store.read(WORK, name), n=1 << 14, r=8, p=1)
 
 
 def _digest(*pieces: bytes) -> str:

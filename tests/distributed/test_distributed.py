@@ -265,6 +265,10 @@ def test_resume(client, tmp_path):
     assert run(resume=True).counts == report.counts
     rows = rows_of(out, report.captures)
     assert {row["key"] for row in rows} >= {"other"}
+    # nor with another secret in the same place
+    text = key_file.read_text()
+    key_file.write_text(text.replace(keys[0].secret.hex(), b"another".hex()))
+    assert run(resume=True).counts["bad_mac"] > report.counts["bad_mac"]
 
 
 def test_fields_and_selections(client, tmp_path):

@@ -1,6 +1,6 @@
 """Many captures by two workers, beside one process and two independent ones.
 
-    python bench/distributed.py [--quick]
+    python bench/archives.py [--quick]
 
 Rotated files of 64 signed connections, in the page cache. "Side by side": two processes that each
 verify everything; half of what they take is what two workers could reach at best.
