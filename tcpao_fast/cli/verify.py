@@ -37,7 +37,7 @@ from tcpao_fast.report.results import CaptureReport, Interrupted
 from tcpao_fast.report.text import print_capture
 
 SHOWN_CONNECTIONS = 50
-_ROWS = (".csv", ".tsv", ".jsonl", ".parquet")
+_ROWS = (".csv", ".tsv", ".jsonl")
 
 
 @click.command("verify", short_help="Verify the segments of captures.")

@@ -247,9 +247,8 @@ def _merged(truth: npt.NDArray[np.void], behind: npt.NDArray[np.void]) -> npt.ND
     is_new = behind["live"] > 0
     merged["count"] = np.minimum(truth["count"] + added, INCARNATIONS)
     merged["live"] = np.where(is_new, truth["count"] + behind["live"] - 1, truth["live"])
-    merged["initiator"] = np.where(
-        behind["initiator"] >= 0, behind["initiator"], truth["initiator"]
-    )
+    # who sent the SYN of what is in use now, not who sent some SYN
+    merged["initiator"] = np.where(is_new, behind["initiator"], truth["initiator"])
     return merged
 
 

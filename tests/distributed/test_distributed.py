@@ -390,6 +390,8 @@ class TestCommandLine:
         assert many.returncode == one.returncode == 1, many.stderr
         assert json.loads(many.stdout) == json.loads(one.stdout)
         assert len(list((folder / "rows").glob("*.parquet"))) == 12
+        # as a data set: what is not rows is not looked at
+        assert parquet.read_table(folder / "rows").num_rows == json.loads(one.stdout)["segments"]
 
     def test_scheduler(self, folder, client):
         address = client.scheduler.address
