@@ -10,6 +10,7 @@ from typing import Any
 from tcpao_fast.capture.sources import PathLike
 from tcpao_fast.core.flow.connections import INCARNATIONS
 from tcpao_fast.engine.state import STATE_VERSION
+from tcpao_fast.engine.verdicts import SEGMENT_VERDICTS
 from tcpao_fast.errors import InvalidArgumentError
 from tcpao_fast.report.results import exit_status_of, exit_status_with
 
@@ -291,4 +292,5 @@ def exit_status_of_merged(merged: Json) -> int:
     """What a merged report comes to, as `CaptureReport.exit_status`; 0 for a state."""
     if "verdicts" not in merged:
         return 0
-    return exit_status_with(exit_status_of(merged["verdicts"]), len(merged.get("damage", ())))
+    counts = {one.name: 0 for one in SEGMENT_VERDICTS} | merged["verdicts"]
+    return exit_status_with(exit_status_of(counts), len(merged.get("damage", ())))

@@ -8,7 +8,7 @@ from keyfile import write_keys
 from samples import CAPTURES, Capture
 
 import tcpao_fast as ao
-from tcpao_fast.jobs.merge import merge_reports, merge_states
+from tcpao_fast.jobs.merge import exit_status_of_merged, merge_reports, merge_states
 
 
 @pytest.fixture
@@ -128,6 +128,7 @@ def test_others_and_damage():
     merged = merge_reports([report, {**report, "captures": ["b"]}])
     assert merged["others"]["connections"] == 6 and merged["others"]["first_bad"] == 2
     assert len(merged["damage"]) == 2 and merged["unread"][0]["records"] == 4
+    assert exit_status_of_merged(merged) == 4
     assert merged["records"] == 20 and merged["captures"] == ["a", "b"]
 
 
