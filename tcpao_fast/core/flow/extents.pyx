@@ -1,3 +1,4 @@
+# cython: nonecheck=False
 """What headers alone say of a capture's connections: handshakes, and how far each side got.
 
 Nothing is verified.  That is enough to guess the state in which a capture leaves each connection, and

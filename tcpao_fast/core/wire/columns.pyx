@@ -1,3 +1,4 @@
+# cython: nonecheck=False
 """The way out: parsed segments -> columns, one entry a segment, in one pass."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t

@@ -1,3 +1,4 @@
+# cython: nonecheck=False
 """The way out where a pcapng capture came in: its blocks as they are, its packets rewritten.
 
 Sections, interfaces, names, statistics, secrets, unknown blocks and the options of packets are copied.

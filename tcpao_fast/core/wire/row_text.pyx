@@ -1,3 +1,4 @@
+# cython: nonecheck=False
 """The way out: columns -> rows of text, JSON lines or values between delimiters.
 
 Rows are put together in a buffer that stays in the second-level cache, from texts that are encoded
