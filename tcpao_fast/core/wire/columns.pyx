@@ -50,6 +50,8 @@ cdef class Addresses:
         cdef int32_t one = self.last[side]
         cdef uint64_t words[2]
         cdef uint64_t at
+        if size == 0:                     # there is none: not even a pointer
+            octets = self.known[0].octets
         if one >= 0 and self.known[one].size == size and memcmp(self.known[one].octets, octets, size) == 0:
             return one
         words[0] = words[1] = 0
