@@ -1,6 +1,6 @@
 """Verification of thousands of captures by many processes (extra ``dask``).
 
-Three steps, each file of this package one of them or what they share::
+Four steps, each file of this package one of them or what they share::
 
     index    each file by itself: headers only      -> the extents of its connections
     join     in order: extents                      -> a guess at the state before each file

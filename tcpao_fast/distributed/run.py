@@ -37,6 +37,7 @@ from tcpao_fast.report.results import (
     ConnectionReports,
     OtherConnections,
     Times,
+    named_verdicts,
 )
 from tcpao_fast.version import __version__
 
@@ -529,7 +530,7 @@ class _Run:
                     client=state.client,
                     server=state.server,
                     vrf=state.vrf,
-                    counts=_named(totals.counts[number]),
+                    counts=named_verdicts(totals.counts[number].tolist()),
                     keys=tuple(self._labels[one] for one in sorted(totals.keys.get(number, ()))),
                     sne={
                         "client": None if live is None else live.client.sne,
@@ -548,15 +549,11 @@ class _Run:
             first = int(totals.first_bad[others].min())
             rest = OtherConnections(
                 len(others),
-                _named(totals.counts[others].sum(axis=0)),
+                named_verdicts(totals.counts[others].sum(axis=0).tolist()),
                 None if first == NOTHING_BAD else first,
                 times,
             )
         report._built = ConnectionReports(reports), rest
-
-
-def _named(counts: npt.NDArray[np.int64]) -> dict[str, int]:
-    return {name: count for name, count in zip(_NAMES, counts.tolist(), strict=True) if count}
 
 
 class _Done:

@@ -493,7 +493,7 @@ class ConnectionTally:
                     client=state.client,
                     server=state.server,
                     vrf=state.vrf,
-                    counts=_named(its_counts),
+                    counts=named_verdicts(its_counts),
                     keys=tuple(self._labels[i] for i in sorted(its_keys)),
                     sne={
                         "client": None if live is None else live.client.sne,
@@ -506,10 +506,13 @@ class ConnectionTally:
         if not others:
             return found, None
         first = None if other_first == NOTHING_BAD else other_first
-        return found, OtherConnections(others, _named(other_counts.tolist()), first, their_times)
+        return found, OtherConnections(
+            others, named_verdicts(other_counts.tolist()), first, their_times
+        )
 
 
-def _named(counts: list[int]) -> dict[str, int]:
+def named_verdicts(counts: Iterable[int]) -> dict[str, int]:
+    """Counts by verdict, those that occur, with their names."""
     return {name: count for name, count in zip(_NAMES, counts, strict=True) if count}
 
 
