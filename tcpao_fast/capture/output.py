@@ -8,7 +8,7 @@ import re
 import secrets
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import PurePath
 from typing import Any, BinaryIO
 
@@ -35,6 +35,17 @@ def _place(path: str) -> tuple[str, int | None]:
             return path, None
         path = os.path.join(folder, target)  # noqa: PTH118
     return path, None
+
+
+@contextlib.contextmanager
+def telling(path: str) -> Iterator[None]:
+    """Errors of the system as those of a file that cannot be written, with its name."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # whoever reads has seen enough: no error of the file's
+    except OSError as error:
+        raise CaptureError(path, error.strerror or str(error)) from error
 
 
 class OutputFile:
@@ -130,12 +141,8 @@ class OutputFile:
 
     def put(self, data: Any) -> None:
         """Append bytes (anything with the buffer protocol)."""
-        try:
+        with telling(self.path):
             self.file.write(data)
-        except BrokenPipeError:
-            raise  # whoever reads has seen enough: no error of the file's
-        except OSError as error:
-            raise CaptureError(self.path, error.strerror or str(error)) from error
 
     def discard(self) -> None:
         """Leave nothing behind, unless it was committed."""

@@ -14,7 +14,7 @@ from pathlib import PurePath
 import numpy as np
 import numpy.typing as npt
 
-from tcpao_fast.capture.output import OutputFile
+from tcpao_fast.capture.output import OutputFile, telling
 from tcpao_fast.capture.reader import CHUNK_RECORDS, STANDARD_STREAM
 from tcpao_fast.capture.select import Selection
 from tcpao_fast.core.wire.arrow_table import ArrowTable
@@ -217,6 +217,7 @@ class _Parquet:
                 "Parquet needs pyarrow: pip install 'tcpao-fast[parquet]'"
             ) from error
         self._arrow = pyarrow
+        self._path = output.path
         types = {
             "timestamp[ns, UTC]": pyarrow.timestamp("ns", "UTC"),
             # what is a dictionary here is one in the file as well, and strings for who reads it
@@ -244,10 +245,12 @@ class _Parquet:
     def add(self, columns: Mapping[str, Column]) -> None:
         table = self._arrow.table(ArrowTable(columns, TIMES))
         if len(table):
-            self._writer.write_table(table.cast(self._schema))
+            with telling(self._path):
+                self._writer.write_table(table.cast(self._schema))
 
     def end(self) -> None:
-        self._writer.close()
+        with telling(self._path):
+            self._writer.close()
 
     def abandon(self) -> None:
         """Pyarrow ends the file itself when it is forgotten: while there is one, then."""

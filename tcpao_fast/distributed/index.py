@@ -76,8 +76,8 @@ def chunks_of(
         damage.append(error)
 
 
-#: Bytes that travel between processes; more goes through the store.
-BY_VALUE = 1 << 22
+#: Bytes that travel between processes and stay at the client; more goes through the store.
+BY_VALUE = 1 << 16
 
 
 def index_captures(

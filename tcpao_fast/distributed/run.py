@@ -169,7 +169,11 @@ def _cluster(workers: int | None, scheduler: str | None) -> Iterator[Any]:
             "several processes need Dask: pip install 'tcpao-fast[dask]'"
         ) from error
     if scheduler is not None:
-        with Client(scheduler, set_as_default=False) as client:
+        try:
+            found = Client(scheduler, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise InvalidArgumentError(f"{scheduler}: no Dask scheduler: {error}") from error
+        with found as client:
             yield client
         return
     with (

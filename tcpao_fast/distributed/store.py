@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from tcpao_fast.capture.output import telling
 from tcpao_fast.errors import CaptureError, InvalidArgumentError, MissingExtraError
 
 #: The folder in a run's folder for what is not its result.
@@ -148,13 +149,11 @@ class Store:
         CaptureError
             It cannot be made.
         """
-        try:
+        with telling(self.place):
             if self._system is None:
                 os.makedirs(self.path(WORK), exist_ok=True)  # noqa: PTH103
             else:
                 self._system.makedirs(self.path(WORK), exist_ok=True)
-        except OSError as error:
-            raise CaptureError(self.place, error.strerror or str(error)) from error
 
     def exists(self, *names: str) -> bool:
         """Whether there is such a file."""
@@ -170,10 +169,13 @@ class Store:
 
     def write(self, data: bytes, *names: str) -> None:
         """Put a file there."""
+        with telling(self.place):
+            self._write(data, self.path(*names))
+
+    def _write(self, data: bytes, target: str) -> None:
         if self._system is not None:
-            self._system.pipe_file(self.path(*names), data)
+            self._system.pipe_file(target, data)
             return
-        target = self.path(*names)
         handle, temporary = tempfile.mkstemp(dir=os.path.dirname(target), prefix=".")  # noqa: PTH120
         try:
             with os.fdopen(handle, "wb") as file:
@@ -185,18 +187,20 @@ class Store:
 
     def put(self, local: str, *names: str) -> None:
         """Move a local file there."""
-        if self._system is None:
-            os.replace(local, self.path(*names))  # noqa: PTH105
-        else:
-            self._system.put_file(local, self.path(*names))
-            os.unlink(local)  # noqa: PTH108
+        with telling(self.place):
+            if self._system is None:
+                os.replace(local, self.path(*names))  # noqa: PTH105
+            else:
+                self._system.put_file(local, self.path(*names))
+                os.unlink(local)  # noqa: PTH108
 
     def move(self, source: tuple[str, ...], target: tuple[str, ...]) -> None:
         """Give a file another name."""
-        if self._system is None:
-            os.replace(self.path(*source), self.path(*target))  # noqa: PTH105
-        else:
-            self._system.mv(self.path(*source), self.path(*target))
+        with telling(self.place):
+            if self._system is None:
+                os.replace(self.path(*source), self.path(*target))  # noqa: PTH105
+            else:
+                self._system.mv(self.path(*source), self.path(*target))
 
     def remove(self, *names: str) -> None:
         """Remove a file, if it is there."""

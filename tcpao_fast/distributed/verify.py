@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tcpao_fast.capture.output import telling
 from tcpao_fast.capture.rows import COLUMNS, RowWriter
 from tcpao_fast.capture.select import Selection
 from tcpao_fast.core.flow.extents import Extents
@@ -383,7 +384,8 @@ def finish_rows(job: Job, name: str, again: npt.NDArray[np.int64], select: Seque
         )
     table = table.select(list(job.fields))
     local = _local(job)
-    pyarrow.parquet.write_table(table, local, compression="zstd", store_schema=False)
+    with telling(store.place):
+        pyarrow.parquet.write_table(table, local, compression="zstd", store_schema=False)
     store.put(local, *target)
     store.remove(*source)
     store.remove(WORK, f"{name}.again.parquet")

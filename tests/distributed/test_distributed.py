@@ -4,6 +4,7 @@ import json
 import os
 import random
 import signal
+import subprocess
 import threading
 from pathlib import Path
 
@@ -400,6 +401,14 @@ class TestCommandLine:
         )
         assert done.returncode == 1, done.stderr
 
+    def test_no_scheduler(self, folder):
+        done = tcpao(
+            "verify", folder / "cut", "-k", folder / "keys.toml", "--scheduler", "tcp://127.0.0.1:1",
+            text=True, env={**os.environ, "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "1s"},
+        )  # fmt: skip
+        assert done.returncode == 2
+        assert "tcpao: tcp://127.0.0.1:1: no Dask scheduler" in done.stderr.splitlines()[-1]
+
     def test_report_and_diagnosis_over_the_result(self, folder):
         rows, keys = folder / "rows", folder / "keys.toml"
         tcpao("verify", folder / "cut", "-k", keys, "--workers", 2, "-o", rows, "-q")
@@ -428,6 +437,30 @@ class TestCommandLine:
             "verify", folder / "cut", "-k", folder / "keys.toml", *options, text=True, cwd=folder
         )
         assert done.returncode == 2 and what in done.stderr, done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="mounts need root")
+@pytest.mark.parametrize("size", ["40k", "120k"])
+def test_a_full_disk(client, tmp_path, size):
+    """Said of the folder; what is there under its name is whole."""
+    keys, packets = traffic(5)
+    paths = cut(pcap(tmp_path / "whole.pcap", packets), tmp_path / "cut", 30)
+    source = KeySource((str(write_keys(tmp_path / "keys.toml", keys)),))
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk]
+    if subprocess.run(mounted, capture_output=True).returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        with pytest.raises(ao.CaptureError, match=f"{disk}.*No space left"):
+            verify_distributed(
+                [str(one) for one in paths], source, output=str(disk / "rows"), client=client,
+                bytes_at_once=1,
+            )  # fmt: skip
+        for one in (disk / "rows").glob("*.parquet"):
+            parquet.read_table(one)
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
 
 
 def test_urls(client, tmp_path):
