@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -87,6 +88,20 @@ class Host:
         """Put frames on the wire."""
         data = b"".join(len(one).to_bytes(4, "big") + one for one in packets)
         self.python(_SENDER, self.interface, input=data, text=False)
+
+    def wait_for_closed(self, seconds=60):
+        """Until each of its TCP connections is over: whoever lost the last ACK sends on."""
+        deadline = time.time() + seconds
+        while True:
+            rows = [
+                line.split()
+                for line in self("cat", "/proc/net/tcp", "/proc/net/tcp6").splitlines()
+                if "local_address" not in line
+            ]
+            if all(row[3] in ("06", "0A") for row in rows):  # TIME_WAIT, LISTEN
+                return
+            assert time.time() < deadline, rows
+            time.sleep(0.05)
 
     def close(self):
         for pid in self_pids(self.name):

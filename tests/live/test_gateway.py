@@ -155,6 +155,8 @@ def transfer(a, b, version, megabytes=MEGABYTES, pause=0.0, port=PORT):
         assert client.returncode == 0, error
         count, digest = server.communicate(timeout=20)[0].split()
         assert (int(count), digest) == (megabytes << 20, sent.strip())
+        for host in (a, b):
+            host.wait_for_closed()  # a gateway that ends leaves a FIN sent again without a MAC
 
     return wait
 
