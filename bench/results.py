@@ -181,6 +181,7 @@ class Timing(float):
 
     def __new__(cls, rounds):
         self = super().__new__(cls, statistics.median(rounds))
+        self.rounds = rounds
         self.least = min(rounds)
         self.tenth = float(np.percentile(rounds, 10))
         return self

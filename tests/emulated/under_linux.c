@@ -30,7 +30,7 @@ static void show_flow_hash(void)
         many[i][0] = words[0] + i, many[i][1] = words[1];
     for (int with_aes = 0; with_aes < 2; with_aes++) {
         tcpao_flow_begin(&secret, random, with_aes);
-        tcpao_flow_hash_many(&secret, (const uint64_t(*)[2])many, hashes, MANY - 3);
+        tcpao_flow_hash_many(&secret, many[0], 2, hashes, MANY - 3);
         printf("flow-hash %s %u %u", secret.with_aes ? "aes" : "siphash",
                tcpao_flow_hash(&secret, words, 2), tcpao_flow_hash(&secret, words, 6));
         for (int i = 0; i < MANY - 3; i++)

@@ -49,44 +49,66 @@ cdef int out_of_memory() except -1 with gil:
     raise MemoryError()
 
 
-cdef inline uint32_t hash_v4(const tcpao_flow_secret *secret, uint64_t low, uint64_t high,
-                             uint64_t vrf) noexcept nogil:
-    """Of two endpoints, each the address before the port in 48 bits, the lower one first."""
-    cdef uint64_t words[2]
-    words[0] = low | vrf << 48
-    words[1] = high | vrf >> 16 << 48
-    return tcpao_flow_hash(secret, words, 2)
-
-
-cdef uint32_t hash_v6(const tcpao_flow_secret *secret, const uint8_t *low, const uint8_t *high,
-                      uint16_t low_port, uint16_t high_port, uint64_t vrf) noexcept nogil:
-    cdef uint64_t words[6]
-    words[0] = vrf << 32 | <uint32_t>high_port << 16 | low_port
-    words[1] = ~<uint64_t>0              # as no words of IPv4 end: a VRF has 24 bits at most
-    memcpy(&words[2], low, 16)
-    memcpy(&words[4], high, 16)
-    return tcpao_flow_hash(secret, words, 6)
-
-
 cdef inline uint64_t endpoint_v4(const uint8_t *address, uint16_t port) noexcept nogil:
     return <uint64_t>be32(address) << 16 | port
 
 
+cdef inline uint64_t be64(const uint8_t *p) noexcept nogil:
+    return <uint64_t>be32(p) << 32 | be32(p + 4)
+
+
+cdef inline void words_v4(uint64_t low, uint64_t high, uint64_t vrf, uint64_t *words) noexcept nogil:
+    """What is hashed of two endpoints, each the address before the port in 48 bits, the lower one
+    first."""
+    words[0] = low | vrf << 48
+    words[1] = high | vrf >> 16 << 48
+
+
+cdef inline void words_v6(const uint8_t *low, const uint8_t *high, uint16_t low_port,
+                          uint16_t high_port, uint64_t vrf, uint64_t *words) noexcept nogil:
+    words[0] = vrf << 32 | <uint32_t>high_port << 16 | low_port
+    words[1] = ~<uint64_t>0              # as no words of IPv4 end: a VRF has 24 bits at most
+    memcpy(&words[2], low, 16)
+    memcpy(&words[4], high, 16)
+
+
 cdef inline bint order_v4(const Segment *segment, uint64_t *words) noexcept nogil:
-    """The words of `hash_v4` of a segment; returns its direction."""
+    """What is hashed of a segment of IPv4: 2 words.  Returns its direction (0: from the lower
+    endpoint)."""
     cdef uint64_t source = endpoint_v4(segment.source, segment.source_port)
     cdef uint64_t destination = endpoint_v4(segment.destination, segment.destination_port)
     cdef bint direction = source > destination
-    words[0] = (destination if direction else source) | <uint64_t>segment.vlan << 48
-    words[1] = (source if direction else destination) | <uint64_t>(segment.vlan >> 16) << 48
+    words_v4(destination if direction else source, source if direction else destination,
+             segment.vlan, words)
+    return direction
+
+
+cdef inline bint order_v6(const Segment *segment, uint64_t *words) noexcept nogil:
+    """The same of IPv6: 6 words."""
+    cdef uint64_t source = be64(segment.source), destination = be64(segment.destination)
+    cdef bint direction
+    if source == destination:
+        source = be64(segment.source + 8)
+        destination = be64(segment.destination + 8)
+    direction = source > destination or (
+        source == destination and segment.source_port > segment.destination_port)
+    if direction:
+        words_v6(segment.destination, segment.source, segment.destination_port,
+                 segment.source_port, segment.vlan, words)
+    else:
+        words_v6(segment.source, segment.destination, segment.source_port,
+                 segment.destination_port, segment.vlan, words)
     return direction
 
 
 cdef uint32_t hash_of(const tcpao_flow_secret *secret, const Connection *key) noexcept nogil:
+    cdef uint64_t words[6]
     if key.version == 6:
-        return hash_v6(secret, key.address[0], key.address[1], key.port[0], key.port[1], key.vrf)
-    return hash_v4(secret, endpoint_v4(key.address[0], key.port[0]),
-                   endpoint_v4(key.address[1], key.port[1]), key.vrf)
+        words_v6(key.address[0], key.address[1], key.port[0], key.port[1], key.vrf, words)
+        return tcpao_flow_hash(secret, words, 6)
+    words_v4(endpoint_v4(key.address[0], key.port[0]), endpoint_v4(key.address[1], key.port[1]),
+             key.vrf, words)
+    return tcpao_flow_hash(secret, words, 2)
 
 
 cdef inline bint has_endpoints(const Segment *segment) noexcept nogil:
@@ -108,10 +130,10 @@ cdef inline bint same_endpoints(const Connection *one, const Segment *segment,
 
 @cython.final
 def flow_hash(bytes random not None, words not None, bint with_aes=True):
-    """The keyed hash of 2 or 6 words of 64 bits, for tests: (alone, one of many or None, with AES?)."""
+    """The keyed hash of 2 or 6 words of 64 bits, for tests: (alone, of many side by side, with AES?)."""
     cdef tcpao_flow_secret secret
     cdef uint64_t one[6]
-    cdef uint64_t many[HASHED][2]
+    cdef uint64_t many[6 * HASHED]
     cdef uint32_t hashes[HASHED]
     cdef int i, count = len(words)
     if len(random) != 16 or count not in (2, 6):
@@ -120,13 +142,11 @@ def flow_hash(bytes random not None, words not None, bint with_aes=True):
         one[i] = words[i]
     tcpao_flow_begin(&secret, <const uint8_t *>random, with_aes)
     alone = tcpao_flow_hash(&secret, one, count)
-    if count == 6:
-        return alone, None, bool(secret.with_aes)
     memset(many, 0, sizeof(many))
     for i in range(HASHED):
-        many[i][0] = one[0] + i
-        many[i][1] = one[1]
-    tcpao_flow_hash_many(&secret, <const uint64_t (*)[2]>many, hashes, HASHED - 3)
+        memcpy(many + count * i, one, count * sizeof(uint64_t))
+        many[count * i] += i
+    tcpao_flow_hash_many(&secret, many, count, hashes, HASHED - 3)
     return alone, [hashes[i] for i in range(HASHED - 3)], bool(secret.with_aes)
 
 
@@ -288,30 +308,30 @@ cdef class ConnectionTable:
         cdef Attempt *row
         cdef const Slot *slot
         cdef int32_t live
-        cdef uint64_t words[HASHED][2]
-        cdef uint32_t hashes[HASHED]
-        cdef Py_ssize_t which[HASHED]
-        cdef Py_ssize_t at = 0, n, end
+        cdef uint64_t words_v4[HASHED][2]
+        cdef uint64_t words_v6[HASHED][6]
+        cdef Py_ssize_t which_v4[HASHED]
+        cdef Py_ssize_t which_v6[HASHED]
+        cdef Py_ssize_t at = 0, v4, v6, end
         self.begin_batch()
         memset(rows, 0, count * sizeof(Attempt))
         while at < count:
             end = min(at + HASHED, count)
-            n = 0
+            v4 = v6 = 0
             for i in range(at, end):
                 rows[i].connection = rows[i].id = NONE
                 if not has_endpoints(&segments[i]):
                     continue
                 if segments[i].version == 4:
-                    rows[i].direction = order_v4(&segments[i], words[n])
-                    which[n] = i
-                    n += 1
+                    rows[i].direction = order_v4(&segments[i], words_v4[v4])
+                    which_v4[v4] = i
+                    v4 += 1
                 else:
-                    self.identify(&segments[i], &rows[i])
-                    tcpao_prefetch(&self.slots[rows[i].hash & self.mask])
-            tcpao_flow_hash_many(&self.secret, <const uint64_t (*)[2]>words, hashes, n)
-            for i in range(n):
-                rows[which[i]].hash = hashes[i]
-                tcpao_prefetch(&self.slots[hashes[i] & self.mask])
+                    rows[i].direction = order_v6(&segments[i], words_v6[v6])
+                    which_v6[v6] = i
+                    v6 += 1
+            self.hash_rows(words_v4[0], 2, which_v4, v4, rows)
+            self.hash_rows(words_v6[0], 6, which_v6, v6, rows)
             at = end
         for i in range(count + AHEAD):
             if i < count and has_endpoints(&segments[i]):
@@ -328,26 +348,25 @@ cdef class ConnectionTable:
                     if live != NONE:
                         tcpao_prefetch(&self.incarnations[live])
 
+    cdef void hash_rows(self, const uint64_t *words, int each, const Py_ssize_t *which,
+                        Py_ssize_t count, Attempt *rows) noexcept nogil:
+        """The hashes of some rows of a batch."""
+        cdef uint32_t hashes[HASHED]
+        cdef Py_ssize_t i
+        tcpao_flow_hash_many(&self.secret, words, each, hashes, count)
+        for i in range(count):
+            rows[which[i]].hash = hashes[i]
+            tcpao_prefetch(&self.slots[hashes[i] & self.mask])
+
     cdef void identify(self, const Segment *segment, Attempt *row) noexcept nogil:
         """Direction (0: from the lower endpoint) and hash of a segment."""
-        cdef uint64_t source, destination
-        cdef int order
+        cdef uint64_t words[6]
         if segment.version == 4:
-            source = endpoint_v4(segment.source, segment.source_port)
-            destination = endpoint_v4(segment.destination, segment.destination_port)
-            row.direction = source > destination
-            row.hash = hash_v4(&self.secret, min(source, destination), max(source, destination),
-                               segment.vlan)
-            return
-        order = memcmp(segment.source, segment.destination, 16)
-        row.direction = order > 0 or (
-            order == 0 and segment.source_port > segment.destination_port)
-        if row.direction:
-            row.hash = hash_v6(&self.secret, segment.destination, segment.source,
-                               segment.destination_port, segment.source_port, segment.vlan)
+            row.direction = order_v4(segment, words)
+            row.hash = tcpao_flow_hash(&self.secret, words, 2)
         else:
-            row.hash = hash_v6(&self.secret, segment.source, segment.destination,
-                               segment.source_port, segment.destination_port, segment.vlan)
+            row.direction = order_v6(segment, words)
+            row.hash = tcpao_flow_hash(&self.secret, words, 6)
 
     cdef int32_t locate(self, const Segment *segment, Attempt *row, int64_t origin) noexcept nogil:
         """The connection of one segment, of which the row has hash and direction."""

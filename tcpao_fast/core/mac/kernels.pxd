@@ -71,7 +71,7 @@ cdef extern from "kernels/flow_hash.h" nogil:
         int with_aes
     void tcpao_flow_begin(tcpao_flow_secret *secret, const uint8_t *random, int with_aes)
     uint32_t tcpao_flow_hash(const tcpao_flow_secret *secret, const uint64_t *words, int count)
-    void tcpao_flow_hash_many(const tcpao_flow_secret *secret, const uint64_t (*words)[2],
+    void tcpao_flow_hash_many(const tcpao_flow_secret *secret, const uint64_t *words, int each,
                               uint32_t *hashes, size_t count)
 
 cdef extern from "kernels/checksum.h" nogil:

@@ -644,49 +644,92 @@ cdef void parse_juniper(const uint8_t *at, const uint8_t *end, size_t missing, i
         parse_frame_relay(at, end, missing, out, noted)
 
 
-cdef inline bint parse_plain(const uint8_t *frame, size_t length, int linktype,
-                             Segment *out) noexcept nogil:
-    """The usual record at one go: a whole IPv4 packet without options and fragments, and TCP with
-    TCP-AO as its first option, as Linux has it.  What `parse_frame` would find, or False: ask it."""
+cdef inline bint parse_plain(const uint8_t *frame, size_t length, int linktype, uint32_t vlan,
+                             Segment *out, Layers *layers) noexcept nogil:
+    """The usual record at one go: a whole packet of IPv4 without options and fragments, or of IPv6
+    without extension headers, behind one VLAN tag at most, and TCP.  What `parse_tagged` would find,
+    or False: ask it."""
     cdef const uint8_t *ip = frame
     cdef const uint8_t *tcp
     cdef uint32_t total, header_length, option
-    if linktype == LINK_ETHERNET:
-        if length < 58 or be16(frame + 12) != ETHER_IPV4:
-            return False
-        ip += 14
-        length -= 14
-    elif linktype != LINK_RAW or length < 44:
+    cdef uint16_t field
+    cdef uint8_t first
+    if length < 44:
         return False
-    total = tcpao_once16(ip + 2)
-    tcp = ip + 20
+    if linktype == LINK_ETHERNET:
+        field = tcpao_once16(frame + 12)
+        ip += 14
+        if field == ETHER_VLAN:
+            vlan = vlan << 12 | (be16(ip) & 0x0FFF)
+            field = tcpao_once16(ip + 2)
+            ip += 4
+        if field != ETHER_IPV4 and field != ETHER_IPV6:
+            return False
+        length -= ip - frame
+    elif linktype != LINK_RAW:
+        return False
+    if length < 40:
+        return False
+    first = tcpao_once8(ip)
+    if first == 0x45:
+        field = tcpao_once16(ip + 2)
+        total = field
+        if ip[9] != PROTOCOL_TCP or be16(ip + 6) & 0x3FFF or total > length or total < 40:
+            return False
+        tcp = ip + 20
+        out.source = ip + 12
+        out.destination = ip + 16
+        out.version = 4
+    elif first >> 4 == 6:
+        field = tcpao_once16(ip + 4)
+        total = 40 + <uint32_t>field
+        if ip[6] != PROTOCOL_TCP or total > length or total < 60:
+            return False
+        tcp = ip + 40
+        out.source = ip + 8
+        out.destination = ip + 24
+        out.version = 6
+    else:
+        return False
+    total -= <uint32_t>(tcp - ip)
     header_length = (tcpao_once8(tcp + 12) >> 4) * 4
-    option = tcpao_once8(tcp + 21)
-    if (ip[0] != 0x45 or ip[9] != PROTOCOL_TCP or be16(ip + 6) & 0x3FFF or total > length
-            or header_length + 20 > total or tcp[20] != 29 or option < 4
-            or option + 20 > header_length):
+    if header_length < 20 or header_length > total:
         return False
     out.ip = ip
     out.tcp = tcp
-    out.source = ip + 12
-    out.destination = ip + 16
-    out.length = out.captured = total - 20
+    out.length = out.captured = total
     out.seq = be32(tcp + 4)
     out.ack = be32(tcp + 8)
+    out.vlan = vlan
     out.source_port = be16(tcp)
     out.destination_port = be16(tcp + 2)
     out.flags = be16(tcp + 12) & 0x0FFF
     out.header_length = <uint8_t>header_length
-    out.version = 4
     out.kind = KIND_SEGMENT
-    out.auth = AUTH_AO
-    out.auth_offset = 20
-    out.auth_length = <uint8_t>option
-    out.key_id = tcp[22]
-    out.rnext_key_id = tcp[23]
     out.has_ports = 1
-    if option + 20 < header_length:
-        parse_options(out, option + 20)
+    if layers != NULL:
+        layers.count = 1
+        layers.incomplete = 0
+        layers.layer[0].start = <uint32_t>(ip - frame)
+        layers.layer[0].field = field
+        layers.layer[0].size = 20 if first == 0x45 else 0
+        layers.layer[0].kind = LAYER_IPV4 if first == 0x45 else LAYER_IPV6
+    if header_length >= 24 and tcp[20] == 29:        # where Linux has it
+        option = tcpao_once8(tcp + 21)
+        if option < 4 or option + 20 > header_length:
+            return False
+        out.auth = AUTH_AO
+        out.auth_offset = 20
+        out.auth_length = <uint8_t>option
+        out.key_id = tcp[22]
+        out.rnext_key_id = tcp[23]
+        option += 20
+    else:
+        out.auth = AUTH_NONE
+        out.auth_offset = out.auth_length = out.key_id = out.rnext_key_id = 0
+        option = 20
+    if option < header_length:
+        parse_options(out, option)
     return True
 
 
@@ -697,11 +740,9 @@ cdef void parse_tagged(const uint8_t *frame, size_t length, size_t wire_length, 
     cdef const uint8_t *end = frame + length
     cdef size_t missing = wire_length - length if wire_length > length else 0
     cdef Noted noted
-    if layers == NULL:
-        if parse_plain(frame, length, linktype, out):
-            out.vlan = vlan
-            return
-    else:
+    if parse_plain(frame, length, linktype, vlan, out, layers):
+        return
+    if layers != NULL:
         layers.count = layers.incomplete = 0
     noted.frame = frame
     noted.layers = layers

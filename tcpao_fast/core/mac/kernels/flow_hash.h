@@ -112,29 +112,39 @@ TCPAO_WITH_AES static inline uint32_t tcpao_aes_hash(const tcpao_flow_secret *s,
     return (uint32_t)_mm_cvtsi128_si32(x);
 }
 
-/* The same of many single blocks. */
-TCPAO_WITH_AES static inline void tcpao_aes_hash_many(const tcpao_flow_secret *s,
-                                                      const uint64_t (*words)[2], uint32_t *hashes,
-                                                      size_t count)
+/* The same of many, `blocks` each. */
+TCPAO_WITH_AES static inline void tcpao_aes_hash_many(const tcpao_flow_secret *s, const uint64_t *words,
+                                                      int blocks, uint32_t *hashes, size_t count)
 {
     const __m128i *key = (const __m128i *)s->round_keys;
+    const size_t stride = 2 * (size_t)blocks;
 
     for (size_t at = 0; at < count; at += TCPAO_FLOW_SIDE_BY_SIDE) {
         __m128i x[TCPAO_FLOW_SIDE_BY_SIDE];
 #pragma GCC unroll 8
         for (size_t i = 0; i < TCPAO_FLOW_SIDE_BY_SIDE; i++)
-            x[i] = _mm_xor_si128(_mm_loadu_si128((const __m128i *)words[at + i]), _mm_loadu_si128(key));
-#pragma GCC unroll 9
-        for (int round = 1; round < 10; round++) {
-            const __m128i k = _mm_loadu_si128(key + round);
+            x[i] = _mm_setzero_si128();
+        for (int block = 0; block < blocks; block++, words += 2) {
+            const __m128i first = _mm_loadu_si128(key), last = _mm_loadu_si128(key + 10);
 #pragma GCC unroll 8
             for (size_t i = 0; i < TCPAO_FLOW_SIDE_BY_SIDE; i++)
-                x[i] = _mm_aesenc_si128(x[i], k);
+                x[i] = _mm_xor_si128(
+                    _mm_xor_si128(x[i], _mm_loadu_si128((const __m128i *)(words + stride * i))), first);
+#pragma GCC unroll 9
+            for (int round = 1; round < 10; round++) {
+                const __m128i k = _mm_loadu_si128(key + round);
+#pragma GCC unroll 8
+                for (size_t i = 0; i < TCPAO_FLOW_SIDE_BY_SIDE; i++)
+                    x[i] = _mm_aesenc_si128(x[i], k);
+            }
+#pragma GCC unroll 8
+            for (size_t i = 0; i < TCPAO_FLOW_SIDE_BY_SIDE; i++)
+                x[i] = _mm_aesenclast_si128(x[i], last);
         }
+        words += stride * (TCPAO_FLOW_SIDE_BY_SIDE - 1);
 #pragma GCC unroll 8
         for (size_t i = 0; i < TCPAO_FLOW_SIDE_BY_SIDE; i++)
-            hashes[at + i] =
-                (uint32_t)_mm_cvtsi128_si32(_mm_aesenclast_si128(x[i], _mm_loadu_si128(key + 10)));
+            hashes[at + i] = (uint32_t)_mm_cvtsi128_si32(x[i]);
     }
 }
 
@@ -167,19 +177,22 @@ static inline uint32_t tcpao_flow_hash(const tcpao_flow_secret *s, const uint64_
     return tcpao_sip_hash(s, words, count);
 }
 
-/* The hashes of `count` times 2 words; both arrays have room for a multiple of
+/* The hashes of `count` times `each` (2 or 6) words; both arrays have room for a multiple of
  * TCPAO_FLOW_SIDE_BY_SIDE, and what is in it does not matter. */
-static inline void tcpao_flow_hash_many(const tcpao_flow_secret *s, const uint64_t (*words)[2],
+static inline void tcpao_flow_hash_many(const tcpao_flow_secret *s, const uint64_t *words, int each,
                                         uint32_t *hashes, size_t count)
 {
 #if defined(__x86_64__)
     if (s->with_aes) {
-        tcpao_aes_hash_many(s, words, hashes, count);
+        if (each == 2)
+            tcpao_aes_hash_many(s, words, 1, hashes, count);
+        else
+            tcpao_aes_hash_many(s, words, each / 2, hashes, count);
         return;
     }
 #endif
     for (size_t i = 0; i < count; i++)
-        hashes[i] = tcpao_sip_hash(s, words[i], 2);
+        hashes[i] = tcpao_sip_hash(s, words + (size_t)each * i, each);
 }
 
 #endif
