@@ -61,6 +61,7 @@ from tcpao_fast.errors import InvalidArgumentError
 
 cdef enum:
     MAX_SYN_DATA = 1 << 16
+    LATE = 8                  # records between a MAC's bytes and the checksum over them
 
 # -- which ISNs and which key -------------------------------------------------------------------
 
@@ -337,11 +338,10 @@ cdef void use_key(Shard shard, Py_ssize_t i) noexcept nogil:
 
 cdef int sign_batch(Shard shard, Records records, Py_ssize_t count, Output *out) except -1 nogil:
     """All stages over a batch that `Shard.fill` has filled."""
-    cdef Py_ssize_t i
+    cdef Py_ssize_t i, done
     cdef Plan plan
     cdef Outcome found
     cdef const Segment *segment
-    cdef const Attempt *row
     cdef int skip
     shard.open_batch(count)
     for i in range(count):
@@ -365,17 +365,17 @@ cdef int sign_batch(Shard shard, Records records, Py_ssize_t count, Output *out)
         out.connection[out.rows + i] = shard.rows[i].id
     shard.derive_wanted()
     shard.mac_batch(count)
-    for i in range(count):
-        row = &shard.rows[i]
-        if row.check == CHECK_NOTHING:
-            continue
-        segment = &shard.segments[i]
-        skip = 4 if segment.auth == AUTH_AO else 2
-        memcpy(<uint8_t *>segment.tcp + segment.auth_offset + skip, shard.macs + DIGEST * i,
-               segment.auth_length - skip)
-        set_checksums(out.buffer + out.offset[out.rows + i] if out.target == IN_BUFFER
-                      else records.start(shard.origins[i]), &shard.layers[i], segment, True,
-                      out.checksums)
+    for i in range(count + LATE):
+        if i < count and shard.rows[i].check != CHECK_NOTHING:
+            segment = &shard.segments[i]
+            skip = 4 if segment.auth == AUTH_AO else 2
+            memcpy(<uint8_t *>segment.tcp + segment.auth_offset + skip, shard.macs + DIGEST * i,
+                   segment.auth_length - skip)
+        done = i - LATE
+        if done >= 0 and shard.rows[done].check != CHECK_NOTHING:
+            set_checksums(out.buffer + out.offset[out.rows + done] if out.target == IN_BUFFER
+                          else records.start(shard.origins[done]), &shard.layers[done],
+                          &shard.segments[done], True, out.checksums)
     out.rows += count
     return 0
 

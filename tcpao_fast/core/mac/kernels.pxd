@@ -75,4 +75,5 @@ cdef extern from "kernels/flow_hash.h" nogil:
                               uint32_t *hashes, size_t count)
 
 cdef extern from "kernels/checksum.h" nogil:
+    uint32_t tcpao_fold(uint64_t sum)
     uint32_t tcpao_add_up(const uint8_t *data, size_t length, uint64_t total)

@@ -654,7 +654,7 @@ cdef inline bint parse_plain(const uint8_t *frame, size_t length, int linktype, 
     cdef uint32_t total, header_length, option
     cdef uint16_t field
     cdef uint8_t first
-    if length < 44:
+    if length < 40:
         return False
     if linktype == LINK_ETHERNET:
         field = tcpao_once16(frame + 12)

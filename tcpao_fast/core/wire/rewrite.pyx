@@ -5,10 +5,10 @@ Which key and which MAC is not decided here: an inserted option has a MAC of zer
 `batch.one` to fill in.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove, memset
 
-from tcpao_fast.core.mac.kernels cimport tcpao_add_up
+from tcpao_fast.core.mac.kernels cimport tcpao_add_up, tcpao_fold
 from tcpao_fast.core.wire.parse cimport (
     LAYER_8023,
     LAYER_AH,
@@ -102,13 +102,14 @@ cdef void set_checksums(uint8_t *frame, const Layers *layers, const Segment *seg
         total = headers_sum(segment) + be16(tcp + 16)
         checksum = ~tcpao_add_up(NULL, 0, total) & 0xFFFF
     else:
-        put16(tcp + 16, 0)
         total = tcpao_add_up(segment.source, size, total)
         total = tcpao_add_up(segment.destination, size, total)
         if checksums == CHECKSUMS_PARTIAL:
             checksum = <uint32_t>total
         else:
-            checksum = ~tcpao_add_up(tcp, segment.length, total) & 0xFFFF
+            total = tcpao_add_up(tcp, segment.length, total)
+            total += <uint16_t>~be16(tcp + 16)           # without the one that is there
+            checksum = ~tcpao_fold(total) & 0xFFFF
     put16(tcp + 16, 0xFFFF if signed and checksum == 0 else checksum)
     while i:
         i -= 1
@@ -148,6 +149,8 @@ cdef void resize(uint8_t *frame, const Layers *layers, int growth) noexcept nogi
     cdef const Layer *layer
     cdef uint8_t *start
     cdef uint32_t i
+    cdef uint16_t field
+    cdef uint64_t total
     for i in range(layers.count):
         layer = &layers.layer[i]
         start = frame + layer.start
@@ -155,9 +158,13 @@ cdef void resize(uint8_t *frame, const Layers *layers, int growth) noexcept nogi
             if layer.field:
                 put16(start, layer.field + growth)
         elif layer.kind == LAYER_IPV4:
-            put16(start + 2, layer.field + growth if layer.field else 0)
-            put16(start + 10, 0)
-            put16(start + 10, ~tcpao_add_up(start, layer.size, 0) & 0xFFFF)
+            # what is written in pieces and read whole is waited for: so read, then write
+            field = <uint16_t>(layer.field + growth if layer.field else 0)
+            total = tcpao_add_up(start, layer.size, field)
+            total += <uint16_t>~be16(start + 2)
+            total += <uint16_t>~be16(start + 10)
+            put16(start + 2, field)
+            put16(start + 10, ~tcpao_fold(total) & 0xFFFF)
         elif layer.kind == LAYER_IPV6 and layer.field:
             put16(start + 4, layer.field + growth)
 

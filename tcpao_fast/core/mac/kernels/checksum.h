@@ -17,24 +17,31 @@ static inline uint32_t tcpao_fold(uint64_t sum)
  * at the end (RFC 1071 section 2). */
 static inline uint32_t tcpao_add_up(const uint8_t *data, size_t length, uint64_t total)
 {
+    const uint16_t one = 1;
+    uint8_t first;
     uint64_t low = 0, high = 0;
-    uint8_t last[8] = {0};
+    uint32_t four;
+    uint16_t two;
 
+    memcpy(&first, &one, 1);
     for (; length >= 8; data += 8, length -= 8) {
         uint64_t word;
         memcpy(&word, data, 8);
         low += (uint32_t)word;
         high += word >> 32;
     }
-    for (size_t i = 0; i < length; i++)
-        last[i] = data[i];
-    const uint16_t one = 1;
-    uint8_t first;
-    uint64_t word;
-    memcpy(&first, &one, 1);
-    memcpy(&word, last, 8);
-    low += (uint32_t)word;
-    high += word >> 32;
+    if (length & 4) {
+        memcpy(&four, data, 4);
+        low += four;
+        data += 4;
+    }
+    if (length & 2) {
+        memcpy(&two, data, 2);
+        low += two;
+        data += 2;
+    }
+    if (length & 1)
+        low += first ? *data : (uint32_t)*data << 8;
     uint32_t sum = tcpao_fold((uint64_t)tcpao_fold(low) + tcpao_fold(high));
     if (first) /* little endian */
         sum = (sum & 0xff) << 8 | sum >> 8;
