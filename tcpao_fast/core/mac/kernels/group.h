@@ -5,7 +5,10 @@
 #include "lanes.h"
 #include "prefetch.h"
 
-enum { WORTH_PREFETCHING = 4 }; /* blocks at a time */
+enum {
+    WORTH_PREFETCHING = 4, /* blocks at a time */
+    PREFETCHED = 1024      /* bytes of a piece; behind them the hardware has seen the streams */
+};
 
 typedef struct {
     tcpao_lane lanes[LANES];
@@ -55,8 +58,10 @@ static inline const uint8_t *const *group_ahead(const lane_group *group)
 
 static inline void lanes_prefetch(const uint8_t *const ahead[LANES], size_t offset)
 {
+    if (offset >= PREFETCHED)
+        return;
     for (int i = 0; i < LANES; i++)
-        tcpao_prefetch(ahead[i] + offset);
+        tcpao_prefetch_far(ahead[i] + offset);
 }
 
 /* All lanes took `together` blocks: go on.  Returns which lanes have ended with that. */

@@ -58,8 +58,7 @@ static void hash_blocks(lane_words words, const uint8_t *const at[LANES],
         if (ahead)
             lanes_prefetch(ahead, offset);
         for (int side = 0; side < SIDES; side++) {
-            for (int i = 0; i < 16; i += 4)
-                vec_gather4(w[side] + i, at + VEC_LANES * side, offset + 4 * (size_t)i);
+            vec_gather16(w[side], at + VEC_LANES * side, offset);
             for (int i = 0; i < 16; i++)
                 w[side][i] = vec_swap(w[side][i]);
         }

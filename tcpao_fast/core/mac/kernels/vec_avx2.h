@@ -57,6 +57,13 @@ static inline void vec_gather4(vec w[4], const uint8_t *const at[VEC_LANES], siz
     w[3] = _mm256_unpackhi_epi64(b, d);
 }
 
+/* Sixteen words of every lane; as there are no registers for all, a quarter at a time. */
+static inline void vec_gather16(vec w[16], const uint8_t *const at[VEC_LANES], size_t offset)
+{
+    for (int i = 0; i < 16; i += 4)
+        vec_gather4(w + i, at, offset + 4 * (size_t)i);
+}
+
 /* The way back: 16 bytes to[lane] of each lane. */
 static inline void vec_scatter4(const vec w[4], uint8_t *const to[VEC_LANES])
 {

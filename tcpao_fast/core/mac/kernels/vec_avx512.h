@@ -44,8 +44,19 @@ static inline vec vec_quarter(vec row, __mmask16 q, const uint8_t *p)
     return _mm512_mask_broadcast_i32x4(row, q, _mm_loadu_si128((const __m128i *)p));
 }
 
-/* Four words of every lane, read at at[lane] + offset, as four vectors: 4 x 4 words are transposed
- * within each 128-bit quarter, lanes 0 to 3 in the lowest. */
+/* 4 x 4 words transposed within each 128-bit quarter. */
+static inline void vec_transpose4(vec w[4], const vec row[4])
+{
+    const vec a = _mm512_unpacklo_epi32(row[0], row[1]), b = _mm512_unpackhi_epi32(row[0], row[1]);
+    const vec c = _mm512_unpacklo_epi32(row[2], row[3]), d = _mm512_unpackhi_epi32(row[2], row[3]);
+    w[0] = _mm512_unpacklo_epi64(a, c);
+    w[1] = _mm512_unpackhi_epi64(a, c);
+    w[2] = _mm512_unpacklo_epi64(b, d);
+    w[3] = _mm512_unpackhi_epi64(b, d);
+}
+
+/* Four words of every lane, read at at[lane] + offset, as four vectors, lanes 0 to 3 in the lowest
+ * quarter. */
 static inline void vec_gather4(vec w[4], const uint8_t *const at[VEC_LANES], size_t offset)
 {
     vec row[4];
@@ -55,12 +66,28 @@ static inline void vec_gather4(vec w[4], const uint8_t *const at[VEC_LANES], siz
         row[i] = vec_quarter(row[i], 0x0f00, at[i + 8] + offset);
         row[i] = vec_quarter(row[i], 0xf000, at[i + 12] + offset);
     }
-    const vec a = _mm512_unpacklo_epi32(row[0], row[1]), b = _mm512_unpackhi_epi32(row[0], row[1]);
-    const vec c = _mm512_unpacklo_epi32(row[2], row[3]), d = _mm512_unpackhi_epi32(row[2], row[3]);
-    w[0] = _mm512_unpacklo_epi64(a, c);
-    w[1] = _mm512_unpackhi_epi64(a, c);
-    w[2] = _mm512_unpacklo_epi64(b, d);
-    w[3] = _mm512_unpackhi_epi64(b, d);
+    vec_transpose4(w, row);
+}
+
+/* Sixteen words of every lane.  All that is in a lane's cache line is read before the next lane's:
+ * lanes that are a multiple of 4,096 bytes apart push each other's lines out of the first-level
+ * cache, which cost messages of 4,096 bytes a third. */
+static inline void vec_gather16(vec w[16], const uint8_t *const at[VEC_LANES], size_t offset)
+{
+    vec row[4][4];
+    for (int i = 0; i < 4; i++) {
+        for (int q = 0; q < 4; q++)
+            row[q][i] =
+                _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)(at[i] + offset + 16 * q)));
+        for (int q = 0; q < 4; q++)
+            row[q][i] = vec_quarter(row[q][i], 0x00f0, at[i + 4] + offset + 16 * q);
+        for (int q = 0; q < 4; q++)
+            row[q][i] = vec_quarter(row[q][i], 0x0f00, at[i + 8] + offset + 16 * q);
+        for (int q = 0; q < 4; q++)
+            row[q][i] = vec_quarter(row[q][i], 0xf000, at[i + 12] + offset + 16 * q);
+    }
+    for (int q = 0; q < 4; q++)
+        vec_transpose4(w + 4 * q, row[q]);
 }
 
 /* The way back: 16 bytes to[lane] of each lane. */
