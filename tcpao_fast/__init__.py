@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tcpao_fast.core.wire.records import (
         Records as Records,
     )
-    from tcpao_fast.diagnose import (
+    from tcpao_fast.diagnose.finding import (
         Finding as Finding,
     )
     from tcpao_fast.endpoint import (
@@ -239,7 +239,7 @@ _MODULES = {
     "EndpointError": "tcpao_fast.errors",
     "Engine": "tcpao_fast.engine",
     "Event": "tcpao_fast.engine.events",
-    "Finding": "tcpao_fast.diagnose",
+    "Finding": "tcpao_fast.diagnose.finding",
     "InplaceResult": "tcpao_fast.engine",
     "InvalidArgumentError": "tcpao_fast.errors",
     "InvalidKeyError": "tcpao_fast.errors",

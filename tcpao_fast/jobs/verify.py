@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from tcpao_fast.capture.annotate import AnnotatedCapture
 from tcpao_fast.capture.filter import PacketFilter
@@ -22,14 +23,15 @@ from tcpao_fast.capture.sources import (
 )
 from tcpao_fast.capture.state import StateFile
 from tcpao_fast.capture.writer import SelectedPackets, is_pcapng
-from tcpao_fast.diagnose.evidence import EvidenceCollector
-from tcpao_fast.diagnose.isn_search import SearchReport, find_isns
 from tcpao_fast.engine import Engine
 from tcpao_fast.engine.policy import Policy
 from tcpao_fast.errors import InvalidArgumentError
 from tcpao_fast.jobs.stream import Progress, verify_into
 from tcpao_fast.keys import MasterKey
 from tcpao_fast.report.results import CaptureReport
+
+if TYPE_CHECKING:
+    from tcpao_fast.diagnose.isn_search import SearchReport
 
 #: How far back ISNs are searched at most.
 MOST_SEARCHED = 1 << 20
@@ -215,6 +217,9 @@ def search_in(
     progress: Progress | None = None,
 ) -> SearchReport:
     """Look captures through, and search the ISNs of connections whose handshake they lack."""
+    from tcpao_fast.diagnose.evidence import EvidenceCollector
+    from tcpao_fast.diagnose.isn_search import find_isns
+
     collector = EvidenceCollector()
     _, damage = verify_into(engine, sources, [collector], packets=packets)
     if isinstance(damage, KeyboardInterrupt):

@@ -17,7 +17,8 @@ from tcpao_fast.capture.reader import STANDARD_STREAM, CaptureReader
 from tcpao_fast.capture.state import StateFile
 from tcpao_fast.core.wire.records import Records
 from tcpao_fast.diagnose.evidence import ConnectionEvidence, EvidenceCollector
-from tcpao_fast.diagnose.findings import Finding, findings_of
+from tcpao_fast.diagnose.finding import Finding
+from tcpao_fast.diagnose.findings import findings_of
 from tcpao_fast.engine import Engine, VerifyResult
 from tcpao_fast.engine.policy import Policy
 from tcpao_fast.engine.verdicts import BAD

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from tcpao_fast.diagnose import Finding
+from tcpao_fast.diagnose.finding import Finding
 from tcpao_fast.engine import Engine
 from tcpao_fast.engine.verdicts import BAD, MEANINGS, SEGMENT_VERDICTS, UNDECIDED, Verdict
 from tcpao_fast.errors import MissingExtraError

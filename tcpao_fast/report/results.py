@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -13,15 +13,17 @@ from tcpao_fast.capture.reader import (
 )
 from tcpao_fast.core.flow.tally import NOTHING_BAD, Tally
 from tcpao_fast.core.wire.arrow_table import ArrowTable
-from tcpao_fast.diagnose.findings import Finding, Rank
-from tcpao_fast.diagnose.isn_search import SearchReport
-from tcpao_fast.diagnose.secret_search import SecretSearch
+from tcpao_fast.diagnose.finding import Finding, Rank
 from tcpao_fast.engine import Engine, VerifyResult
 from tcpao_fast.engine.columns import Column
 from tcpao_fast.engine.state import ConnectionState
 from tcpao_fast.engine.verdicts import BAD, GOOD, SEGMENT_VERDICTS, UNDECIDED, Verdict
 from tcpao_fast.errors import CaptureError
 from tcpao_fast.text import endpoint_text, utc_text
+
+if TYPE_CHECKING:
+    from tcpao_fast.diagnose.isn_search import SearchReport
+    from tcpao_fast.diagnose.secret_search import SecretSearch
 
 _TIMES = ("first", "last", "first_bad")
 _NAMES = [verdict.name for verdict in Verdict]

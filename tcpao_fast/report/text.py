@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tcpao_fast.diagnose import Rank
-from tcpao_fast.diagnose.isn_search import SearchReport
-from tcpao_fast.diagnose.secret_search import SecretSearch
+from tcpao_fast.diagnose.finding import Rank
 from tcpao_fast.engine.verdicts import BAD, GOOD, MEANINGS, SEGMENT_VERDICTS, UNDECIDED, Verdict
 from tcpao_fast.keys import KeyChain, MasterKey
 from tcpao_fast.keys.addresses import side_text
@@ -28,6 +26,10 @@ from tcpao_fast.report.results import (
 )
 from tcpao_fast.report.times import TimeFormat
 from tcpao_fast.text import counted, endpoint_text
+
+if TYPE_CHECKING:
+    from tcpao_fast.diagnose.isn_search import SearchReport
+    from tcpao_fast.diagnose.secret_search import SecretSearch
 
 #: Columns of a terminal from which on a table shows when connections began and ended.
 WIDE = 110

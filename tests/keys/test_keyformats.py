@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from importlib import import_module
 from pathlib import Path
 from typing import ClassVar
 
@@ -592,3 +593,13 @@ class TestCommandLine:
         )
         run = CliRunner().invoke(tcpao, ["verify", str(capture.path), "-k", str(path)])
         assert run.exit_code == 0, run.output
+
+
+def test_written_formats():
+    """The list that the command line shows without importing every format."""
+    having = [
+        name for name in files.FORMATS[1:] if import_module(f"{files.__name__}.{name}").FORMAT.write
+    ]
+    assert ("toml", *having) == files.WRITTEN
+    for name in files.FORMATS[1:]:
+        assert import_module(f"{files.__name__}.{name}").FORMAT.name == name
