@@ -35,7 +35,7 @@ def main() -> None:
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _terminate)
     _dump_no_core()
-    # numpy's linear algebra, which nothing here uses, else starts a thread a core: 60 ms of CPU time
+    # numpy starts a thread a core for linear algebra, which nothing here uses: 60 ms of CPU time
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         status = _run()

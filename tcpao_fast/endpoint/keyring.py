@@ -105,6 +105,9 @@ class KeyRing:
         self._exact: dict[tuple[object, ...], list[SocketKey]] = {}
         self._md5_count = 0
         self._md5_used: dict[End, SocketKey] = {}
+        # what `matching` found for the ends that were asked for last, by VRF and IDs
+        self._ends: tuple[End, End] | None = None
+        self._found: dict[tuple[int | None, ...], list[SocketKey]] = {}
 
     def __len__(self) -> int:
         return len(self._by_number)
@@ -130,6 +133,7 @@ class KeyRing:
 
     def add(self, key: MasterKey) -> SocketKey:
         """Add a key without asking whether it may stand beside the others."""
+        self._ends = None
         number = self._mkts.add(**describe(key))
         entry = self._by_number[number] = SocketKey(key, number)
         self._exact.setdefault(_identity(key), []).append(entry)
@@ -152,6 +156,7 @@ class KeyRing:
 
     def remove(self, entry: SocketKey) -> None:
         """Take a key out."""
+        self._ends = None
         self._mkts.remove(entry.number)
         del self._by_number[entry.number]
         same = self._exact[_identity(entry.key)]
@@ -183,16 +188,24 @@ class KeyRing:
         """The keys for a connection, first the one that is preferred: of TCP-MD5 the one that
         verified its peer last, then the one with the longest prefix, as in Linux.
         """
-        numbers = find_matching(
-            self._mkts, local, remote, vrf=vrf, send_id=send_id, recv_id=recv_id, tcp_md5=tcp_md5
-        )
-        found = [self._by_number[number] for number in numbers]
-        if self._newest_first:
-            found.reverse()
+        # a connection asks for the same two objects each time
+        if self._ends is None or self._ends[0] is not local or self._ends[1] is not remote:
+            self._ends = local, remote
+            self._found = {}
+        which = vrf, send_id, recv_id, tcp_md5
+        found = self._found.get(which)
+        if found is None:
+            numbers = find_matching(
+                self._mkts, local, remote,
+                vrf=vrf, send_id=send_id, recv_id=recv_id, tcp_md5=tcp_md5,
+            )  # fmt: skip
+            found = self._found[which] = [self._by_number[number] for number in numbers]
+            if self._newest_first:
+                found.reverse()
         if tcp_md5 and len(found) > 1:
             used = self._md5_used.get(remote)
-            found.sort(key=lambda one: (one is not used, -_prefix_length(one.key)))
-        return found
+            found = sorted(found, key=lambda one: (one is not used, -_prefix_length(one.key)))
+        return list(found)
 
     def verified_md5(self, remote: End, entry: SocketKey) -> None:
         """Note which TCP-MD5 key a peer uses."""

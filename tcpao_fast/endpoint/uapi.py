@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from tcpao_fast.engine.counters import Counters
 from tcpao_fast.engine.verdicts import Verdict
@@ -31,7 +32,11 @@ class State(Enum):
     @property
     def synchronized(self) -> bool:
         """Whether both ends know both ISNs."""
-        return self not in (State.CLOSED, State.LISTEN, State.SYN_SENT, State.SYN_RECEIVED)
+        return self not in _OPENING
+
+
+# by name each costs as much as all of the question
+_OPENING = (State.CLOSED, State.LISTEN, State.SYN_SENT, State.SYN_RECEIVED)
 
 
 class DropReason(Enum):
@@ -65,8 +70,7 @@ class DropReason(Enum):
     NOT_A_SEGMENT = "NOT_A_SEGMENT"
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What `process` says of a segment.
 
     Attributes
@@ -90,19 +94,6 @@ class Outcome:
     packet: bytes | None = None
     key: MasterKey | None = None
     warning: str | None = None
-
-    def with_packet(self, packet: bytes) -> Outcome:
-        """The same of a segment that TCP gets to see as `packet`.
-
-        Parameters
-        ----------
-        packet : bytes
-
-        Returns
-        -------
-        Outcome
-        """
-        return Outcome(self.accepted, self.verdict, self.reason, packet, self.key, self.warning)
 
 
 @dataclass(frozen=True, slots=True)
