@@ -19,7 +19,6 @@ import numpy.typing as npt
 from tcpao_fast.core.flow.traffic_keys import run_kdf
 from tcpao_fast.core.mac.algorithms import Algorithm, find
 from tcpao_fast.core.mac.mac import TrafficKeys, mac_batch
-from tcpao_fast.core.mac.messages import LIBRARY
 
 #: Bytes of a line that may be a secret: Linux takes 80, Junos 126.
 LONGEST = 128
@@ -27,6 +26,8 @@ LONGEST = 128
 LINES = 1 << 15
 #: An HMAC's block: a longer secret is hashed first (RFC 2104).
 _BLOCK = 64
+#: By the bytes of its digest the name of HMAC's hash, and the bytes of its blocks.
+_HASHES = {20: ("sha1", 64), 32: ("sha256", 64), 64: ("sha512", 128)}
 
 Bytes2 = npt.NDArray[np.uint8]
 
@@ -81,10 +82,10 @@ class Secrets:
     def _conditioned(self, known: Algorithm) -> Bytes2:
         """The PRF's keys: the secrets, condensed where the algorithm wants that (RFC 5926)."""
         if not known.extract:
-            keys = self.rows[:, :_BLOCK]
-            long = np.flatnonzero(self.lengths > _BLOCK)
+            name, block = _HASHES[known.digest_length]
+            keys = self.rows[:, :block]
+            long = np.flatnonzero(self.lengths > block)
             if len(long):
-                name = {20: "sha1", 32: "sha256"}[known.digest_length]
                 keys = keys.copy()
                 keys[long] = 0
                 for at in long.tolist():
@@ -120,8 +121,7 @@ class Secrets:
         uint8[n, key_length]
         """
         known = find(algorithm)
-        if known.primitive == LIBRARY:
-            assert known.derive is not None
+        if known.derive is not None:
             derived = [
                 known.derive(self.secret(int(at)), bytes(context))
                 for at, context in zip(which, contexts, strict=True)

@@ -11,7 +11,7 @@
 #include "equal.h"
 #include "kernels.h"
 
-enum { MESSAGES = 37, BLOCKS = 9, BLOCK = 64, KEY_ROOM = 256, RAW = 32, MAC_ROOM = 32 };
+enum { MESSAGES = 37, BLOCKS = 9, BLOCK = 64, KEY_ROOM = 256, RAW = 32, MAC_ROOM = 64 };
 
 static uint8_t text[MESSAGES][BLOCKS * BLOCK], raw[MESSAGES * RAW], macs[MESSAGES][MAC_ROOM];
 static uint8_t prepared[MESSAGES * KEY_ROOM];
@@ -30,10 +30,9 @@ static void public(void *memory, size_t length)
 
 static void run(int algorithm, const tcpao_kernel *kernel)
 {
-    static const size_t sizes[] = {TCPAO_HMAC_SHA1_PREPARED, TCPAO_AES_CMAC_PREPARED,
-                                   TCPAO_HMAC_SHA256_PREPARED, TCPAO_MD5_PREPARED};
+    const size_t size = tcpao_prepared_length(algorithm);
     const tcpao_message *chosen[MESSAGES];
-    const size_t raw_length = algorithm == TCPAO_AES_CMAC ? 16 : 20;
+    const size_t raw_length = algorithm == TCPAO_AES_CMAC ? 16 : algorithm == TCPAO_KMAC256 ? 32 : 20;
 
     for (size_t i = 0; i < sizeof raw; i++)
         raw[i] = (uint8_t)(i * 7 + 1);
@@ -46,8 +45,8 @@ static void run(int algorithm, const tcpao_kernel *kernel)
     for (size_t i = 0; i < MESSAGES; i++) {
         const uint32_t blocks = (uint32_t)(1 + i % BLOCKS);
         messages[i] = (tcpao_message){{text[i], text[i], text[i]}, {0, 0, 0}, NULL, macs[i]};
-        messages[i].blocks[i % 3] = blocks;
-        messages[i].key = prepared + i * sizes[algorithm];
+        messages[i].blocks[i % 3] = algorithm < TCPAO_BY_BYTES ? blocks : blocks * BLOCK - 5;
+        messages[i].key = prepared + i * size;
         chosen[i] = &messages[i];
     }
     kernel->mac(chosen, MESSAGES);
@@ -60,7 +59,6 @@ static void run(int algorithm, const tcpao_kernel *kernel)
 
 int main(int argc, char **argv)
 {
-    static const char *const names[] = {"hmac-sha1", "aes-128-cmac", "hmac-sha256", "md5"};
     const tcpao_kernel *found[TCPAO_MAX_KERNELS];
 
     if (argc > 1) {
@@ -77,7 +75,7 @@ int main(int argc, char **argv)
         const size_t count = tcpao_kernels_available(algorithm, found);
         for (size_t i = 0; i < count; i++) {
             run(algorithm, found[i]);
-            printf("%s %s\n", names[algorithm], found[i]->name);
+            printf("%s %s\n", tcpao_algorithm_name(algorithm), found[i]->name);
             fflush(stdout);
         }
     }

@@ -178,7 +178,8 @@ int check_kernels(const uint8_t *blob, uint8_t *arena, uint8_t *arena_end, check
     static const char *const names[] = {"hmac-sha1", "aes-128-cmac", "hmac-sha256", "md5"};
     const tcpao_kernel *found[TCPAO_MAX_KERNELS];
 
-    for (uint32_t algorithm = 0; algorithm < TCPAO_KERNEL_COUNT; algorithm++) {
+    /* those that count bytes are portable C alone, and tested where they run */
+    for (uint32_t algorithm = 0; algorithm < TCPAO_BY_BYTES; algorithm++) {
         const size_t kernels = tcpao_kernels_available((int)algorithm, found);
         read_cases(blob, algorithm);
         for (size_t i = 0; i < kernels; i++) {

@@ -18,7 +18,12 @@ from tcpao_fast.core.flow.connections cimport (
     out_of_memory,
 )
 from tcpao_fast.core.mac.attempt cimport CHECK_AO, CHECK_NOTHING
-from tcpao_fast.core.mac.kernels cimport TCPAO_AES_CMAC, tcpao_equal, tcpao_prefetch
+from tcpao_fast.core.mac.kernels cimport (
+    TCPAO_AES_CMAC,
+    TCPAO_KMAC256,
+    tcpao_equal,
+    tcpao_prefetch,
+)
 from tcpao_fast.core.flow.traffic_keys cimport key_data
 from tcpao_fast.core.mac.mac cimport burn_stack, wipe
 from tcpao_fast.core.mac.messages cimport DIGEST, PRIMITIVE_LIBRARY, SCRATCH, assemble
@@ -368,7 +373,7 @@ cdef class Shard:
 
     cdef void leave(self) noexcept nogil:
         """Last thing in a call: no traffic key stays on the stack."""
-        if self.keys.in_use[<int>TCPAO_AES_CMAC]:
+        if self.keys.in_use[<int>TCPAO_AES_CMAC] or self.keys.in_use[<int>TCPAO_KMAC256]:
             burn_stack(TCPAO_AES_CMAC)
 
     cdef void classify_batch(self, Py_ssize_t count) noexcept nogil:

@@ -11,7 +11,7 @@ from tcpao_fast.core.wire.segment cimport Segment
 
 cdef enum:
     MOST_CANDIDATES = 16      # MKTs that a segment is tried under
-    SLABS = 5                 # one a compiled primitive, one for the library algorithms
+    SLABS = 7                 # one a compiled primitive, one for the library algorithms
     SLAB_BITS = 3             # of a key's number that say in which slab it is
     CHUNK = 16384             # untouched memory costs nothing
     IN_USE = 0x80000000       # in KeySlot.batch
@@ -87,7 +87,7 @@ cdef class KeyTable:
     cdef void expect_again(self, const Attempt *row, uint8_t key_id) noexcept nogil
     cdef int32_t find_slot(self, int32_t head, int32_t mkt) noexcept nogil
     cdef int derive(self, Derivation *wanted, Py_ssize_t count) except -1 nogil
-    cdef int derive_library(self, Derivation *wanted, Py_ssize_t count) except -1
+    cdef int derive_library(self, int primitive, Derivation *wanted, Py_ssize_t count) except -1
     cdef int library_mac(self, int32_t mkt, const tcpao_message *message) except -1 nogil
 
 cdef inline int slab_of(int32_t key) noexcept nogil:

@@ -169,7 +169,8 @@ cdef class KeyTable:
                 raise InvalidArgumentError(f"a TCP-MD5 key has 1 to {MAX_SUFFIX} bytes")
             mkt.master_length = len(secret)
         else:
-            mkt.master_length = 0 if mkt.primitive == PRIMITIVE_LIBRARY else prepared_length(mkt.primitive)
+            # where the KDF is not the MAC, a library derives from the secret
+            mkt.master_length = 0 if algorithm.derive else prepared_length(mkt.primitive)
         if mkt.master_length:
             mkt.master = <uint8_t *>malloc(mkt.master_length)
             if mkt.master == NULL:
@@ -182,7 +183,7 @@ cdef class KeyTable:
                 burn_stack(mkt.primitive)
         self.in_use[mkt.primitive] = mkt.primitive != TCPAO_MD5
         self.algorithms.append(algorithm)
-        self.library_secrets.append(secret if mkt.primitive == PRIMITIVE_LIBRARY else None)
+        self.library_secrets.append(secret if algorithm.derive else None)
         self.count += 1
 
     def adopt(self, KeyTable other not None, const int32_t[::1] same not None,
@@ -556,9 +557,9 @@ cdef class KeyTable:
         for primitive in range(SLABS):
             for i in range(count):
                 if self.mkts[wanted[i].mkt].primitive == primitive:
-                    if primitive == PRIMITIVE_LIBRARY:
+                    if self.mkts[wanted[i].mkt].master_length == 0:
                         with gil:
-                            self.derive_library(wanted, count)
+                            self.derive_library(primitive, wanted, count)
                     else:
                         derive_compiled(self, primitive, wanted, count)
                     break
@@ -574,19 +575,22 @@ cdef class KeyTable:
             memcpy(message.mac, <const uint8_t *><bytes>digest, len(digest))
         return 0
 
-    cdef int derive_library(self, Derivation *wanted, Py_ssize_t count) except -1:
+    cdef int derive_library(self, int primitive, Derivation *wanted, Py_ssize_t count) except -1:
         cdef uint8_t text[64]
         cdef size_t length
         cdef Py_ssize_t i
         for i in range(count):
-            if self.mkts[wanted[i].mkt].primitive != PRIMITIVE_LIBRARY:
+            if self.mkts[wanted[i].mkt].primitive != primitive:
                 continue
             length = context(wanted[i].segment, wanted[i].isn_source, wanted[i].isn_destination,
                              nat_of(&self.mkts[wanted[i].mkt], wanted[i].segment), text)
             algorithm = self.algorithms[wanted[i].mkt]
             key = algorithm.derive(self.library_secrets[wanted[i].mkt], text[:length])
-            memcpy(key_data(self.slabs, wanted[i].slot),
-                   <const uint8_t *><bytes>key, len(key))
+            if primitive == PRIMITIVE_LIBRARY:
+                memcpy(key_data(self.slabs, wanted[i].slot), <const uint8_t *><bytes>key, len(key))
+            else:
+                prepare(primitive, <const uint8_t *><bytes>key, len(key), 1,
+                        key_data(self.slabs, wanted[i].slot))
         return 0
 
 
@@ -699,7 +703,7 @@ def derive_traffic_keys(algorithm, secret, contexts):
     if not secret:
         raise InvalidArgumentError("secret is empty")
     rows = np.ascontiguousarray(array)
-    if known.primitive == PRIMITIVE_LIBRARY:
+    if known.derive:
         keys = np.empty((rows.shape[0], known.traffic_key_length), np.uint8)
         for i in range(rows.shape[0]):
             keys[i] = np.frombuffer(known.derive(bytes(secret), bytes(rows[i])), np.uint8)

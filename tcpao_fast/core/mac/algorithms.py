@@ -1,8 +1,8 @@
 """The MAC algorithms: names, key and MAC lengths, and key derivation of each, in one table.
 
 The usual ones run in the compiled kernels; the rarer ones (Linux's other ``hmac(NAME)`` and
-``cmac(aes)``, and ``kmac256-128``) over `hmac`, `cryptography` and pycryptodomex, one message at a
-time.
+``cmac(aes)``) over `hmac` and `cryptography`, one message at a time, and the KDF of ``kmac256-128``
+over pycryptodomex.
 """
 
 from __future__ import annotations
@@ -13,7 +13,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from tcpao_fast.core.mac.messages import AES_CMAC, HMAC_SHA1, HMAC_SHA256, LIBRARY, MD5
+from tcpao_fast.core.mac.messages import (
+    AES_CMAC,
+    HMAC_SHA1,
+    HMAC_SHA256,
+    HMAC_SHA512,
+    KMAC256,
+    LIBRARY,
+    MD5,
+)
 from tcpao_fast.errors import MissingExtraError, UnknownAlgorithmError
 from tcpao_fast.text import meant
 
@@ -49,7 +57,8 @@ class Algorithm:
     mac : callable or None
         `LIBRARY` algorithms: ``mac(traffic_key, message) -> digest``.
     derive : callable or None
-        `LIBRARY` algorithms: ``derive(master_key, context) -> traffic_key``.
+        Where the KDF is not the compiled MAC over prefix, context and suffix:
+        ``derive(master_key, context) -> traffic_key``.
     """
 
     name: str
@@ -103,6 +112,7 @@ TABLE: dict[str, Algorithm] = {
             exact_secret_length=16,
         ),
         Algorithm("hmac(sha256)", HMAC_SHA256, 32, 32, kdf_suffix=_bits(32)),
+        Algorithm("hmac(sha512)", HMAC_SHA512, 64, 64, kdf_suffix=_bits(64)),
         # draft-ietf-tcpm-tcp-ao-algs: HKDF-SHA-256 with a salt of zeros, info = context.
         Algorithm(
             "hmac-sha256-128",
@@ -161,7 +171,7 @@ def _linux_hmac(name: str) -> Algorithm | None:
 def _kmac256() -> Algorithm:
     """``kmac256-128`` of draft-ietf-tcpm-tcp-ao-algs: KMAC256 (NIST SP 800-185) for KDF and MAC."""
     try:
-        from Cryptodome.Hash import KMAC256
+        from Cryptodome.Hash import KMAC256 as LIBRARY_KMAC
     except ImportError as error:
         raise MissingExtraError(
             "algorithm kmac256-128 needs pycryptodomex: pip install 'tcpao-fast[kmac]'"
@@ -170,12 +180,9 @@ def _kmac256() -> Algorithm:
     def derive(secret: bytes, context: bytes) -> bytes:
         # NIST SP 800-56C one-step KDF: a salt of zeros, a counter, the secret, the context.
         data = b"\0\0\0\x01" + secret + context
-        return KMAC256.new(key=bytes(132), data=data, mac_len=32, custom=b"KDF").digest()
+        return LIBRARY_KMAC.new(key=bytes(132), data=data, mac_len=32, custom=b"KDF").digest()
 
-    def mac(key: bytes, message: bytes) -> bytes:
-        return KMAC256.new(key=key, data=message, mac_len=16).digest()
-
-    return Algorithm("kmac256-128", LIBRARY, 16, 32, default_mac_length=16, mac=mac, derive=derive)
+    return Algorithm("kmac256-128", KMAC256, 16, 32, default_mac_length=16, derive=derive)
 
 
 @lru_cache(maxsize=64)

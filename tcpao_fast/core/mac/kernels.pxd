@@ -8,6 +8,9 @@ cdef extern from "kernels/kernels.h" nogil:
         TCPAO_AES_CMAC
         TCPAO_HMAC_SHA256
         TCPAO_MD5
+        TCPAO_HMAC_SHA512
+        TCPAO_KMAC256
+        TCPAO_BY_BYTES
         TCPAO_KERNEL_COUNT
         TCPAO_AES_CMAC_SUBKEYS
         TCPAO_MAX_KERNELS

@@ -17,6 +17,7 @@ from tcpao_fast.core.wire.records cimport Records
 from tcpao_fast.core.mac.kernels cimport (
     TCPAO_AES_CMAC,
     TCPAO_KERNEL_COUNT,
+    TCPAO_KMAC256,
     TCPAO_MAX_KERNELS,
     TCPAO_MD5,
     tcpao_algorithm_name,
@@ -64,8 +65,8 @@ cdef void mac_one(int primitive, const tcpao_message *message) noexcept nogil:
 
 cdef void burn_stack(int primitive) noexcept nogil:
     """Overwrite what a kernel left on the stack, once a call.  AES's first round key is the traffic
-    key; of the hashes' midstates none can be had back."""
-    if primitive == TCPAO_AES_CMAC:
+    key, and Keccak can be run backwards; of HMAC's midstates none can be had back."""
+    if primitive == TCPAO_AES_CMAC or primitive == TCPAO_KMAC256:
         tcpao_burn_stack()
 
 
@@ -275,7 +276,7 @@ cdef class TrafficKeys:
             raise InvalidArgumentError(
                 f"raw has keys of {self.raw_length} bytes; AES-128-CMAC traffic keys have 16"
             )
-        if self.primitive == PRIMITIVE_LIBRARY and not self.algorithm.name.startswith("hmac") and (
+        if self.algorithm.derive and not self.algorithm.name.startswith("hmac") and (
                 self.raw_length != self.algorithm.traffic_key_length):
             raise InvalidArgumentError(
                 f"raw has keys of {self.raw_length} bytes; {self.algorithm.name} traffic keys have "

@@ -6,7 +6,7 @@ from tcpao_fast.core.keys.mkt cimport Mkt
 from tcpao_fast.core.wire.segment cimport Segment
 
 cdef enum:
-    PRIMITIVE_LIBRARY = TCPAO_KERNEL_COUNT   # none is compiled: pieces are counted in bytes
+    PRIMITIVE_LIBRARY = TCPAO_KERNEL_COUNT   # none is compiled
     SCRATCH = 384         # bytes of scratch a message: head and tail
     MAX_SUFFIX = 80       # of the TCP-MD5 key behind the message (as Linux)
     MAX_PREFIX = 104      # SNE, IPv6 pseudo-header, longest TCP header

@@ -12,8 +12,11 @@ from tcpao_fast.core.mac.attempt cimport CHECK_MD5, CHECK_NOTHING, Attempt
 from tcpao_fast.core.mac.kernels cimport (
     TCPAO_AES_CMAC,
     TCPAO_AES_CMAC_SUBKEYS,
+    TCPAO_BY_BYTES,
     TCPAO_HMAC_SHA1,
     TCPAO_HMAC_SHA256,
+    TCPAO_HMAC_SHA512,
+    TCPAO_KMAC256,
     TCPAO_MD5,
 )
 from tcpao_fast.core.keys.mkt cimport NAT_DESTINATION, NAT_SOURCE, Mkt, nat_of
@@ -24,6 +27,8 @@ HMAC_SHA1 = <int>TCPAO_HMAC_SHA1
 AES_CMAC = <int>TCPAO_AES_CMAC
 HMAC_SHA256 = <int>TCPAO_HMAC_SHA256
 MD5 = <int>TCPAO_MD5
+HMAC_SHA512 = <int>TCPAO_HMAC_SHA512
+KMAC256 = <int>TCPAO_KMAC256
 LIBRARY = <int>PRIMITIVE_LIBRARY
 
 cdef enum:
@@ -226,7 +231,7 @@ cdef void layout(int primitive, const uint8_t *key, uint8_t *scratch, size_t pre
     out.mac = mac
     out.piece[0] = scratch
     out.blocks[1] = out.blocks[2] = 0
-    if primitive == PRIMITIVE_LIBRARY:
+    if primitive >= TCPAO_BY_BYTES:          # whoever computes it pads it
         out.blocks[0] = <uint32_t>prefix_length
         out.piece[1] = body
         out.blocks[1] = <uint32_t>body_length
@@ -290,7 +295,7 @@ cdef inline size_t lay_short(int primitive, const uint8_t *key, uint8_t *scratch
 
 cdef inline bint is_plain(int primitive, const Mkt *mkt, const Segment *segment) noexcept nogil:
     """Whether `plain_prefix` suits a segment."""
-    return (primitive != PRIMITIVE_LIBRARY and segment.version == 4 and segment.auth_length == 16
+    return (primitive < TCPAO_BY_BYTES and segment.version == 4 and segment.auth_length == 16
             and not mkt.exclude_options and not mkt.nat)
 
 

@@ -19,6 +19,11 @@ static inline uint64_t load64_le(const uint8_t *p)
     return (uint64_t)load32_le(p + 4) << 32 | load32_le(p);
 }
 
+static inline uint64_t load64_be(const uint8_t *p)
+{
+    return (uint64_t)load32_be(p) << 32 | load32_be(p + 4);
+}
+
 static inline void store32_be(uint8_t *p, uint32_t v)
 {
     p[0] = (uint8_t)(v >> 24);
@@ -35,6 +40,12 @@ static inline void store32_le(uint8_t *p, uint32_t v)
     p[3] = (uint8_t)(v >> 24);
 }
 
+static inline void store64_be(uint8_t *p, uint64_t v)
+{
+    store32_be(p, (uint32_t)(v >> 32));
+    store32_be(p + 4, (uint32_t)v);
+}
+
 static inline void store64_le(uint8_t *p, uint64_t v)
 {
     store32_le(p, (uint32_t)v);
@@ -44,6 +55,11 @@ static inline void store64_le(uint8_t *p, uint64_t v)
 static inline uint32_t rotl32(uint32_t v, int n)
 {
     return v << n | v >> (32 - n);
+}
+
+static inline uint64_t rotr64(uint64_t v, int n)
+{
+    return v >> n | v << (-n & 63);
 }
 
 static inline uint32_t rotr32(uint32_t v, int n)

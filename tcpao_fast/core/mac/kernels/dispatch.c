@@ -45,6 +45,12 @@ static const tcpao_kernel md5_kernels[] = {
     X86({"avx2", TCPAO_CPU_AVX2, tcpao_md5_prepare_portable, tcpao_md5_avx2, 16, 0})
     {"portable", TCPAO_CPU_ANY, tcpao_md5_prepare_portable, tcpao_md5_portable, 1, 0},
 };
+static const tcpao_kernel hmac_sha512_kernels[] = {
+    {"portable", TCPAO_CPU_ANY, tcpao_hmac_sha512_prepare_portable, tcpao_hmac_sha512_portable, 1, 0},
+};
+static const tcpao_kernel kmac256_kernels[] = {
+    {"portable", TCPAO_CPU_ANY, tcpao_kmac256_prepare_portable, tcpao_kmac256_portable, 1, 0},
+};
 
 #define TABLE(name, prepared, kernels) {name, prepared, kernels, sizeof kernels / sizeof kernels[0]}
 
@@ -59,6 +65,8 @@ static const struct {
     [TCPAO_AES_CMAC] = TABLE("aes-128-cmac", TCPAO_AES_CMAC_PREPARED, aes_cmac_kernels),
     [TCPAO_HMAC_SHA256] = TABLE("hmac-sha256", TCPAO_HMAC_SHA256_PREPARED, hmac_sha256_kernels),
     [TCPAO_MD5] = TABLE("md5", TCPAO_MD5_PREPARED, md5_kernels),
+    [TCPAO_HMAC_SHA512] = TABLE("hmac-sha512", TCPAO_HMAC_SHA512_PREPARED, hmac_sha512_kernels),
+    [TCPAO_KMAC256] = TABLE("kmac256", TCPAO_KMAC256_PREPARED, kmac256_kernels),
 };
 
 const char *tcpao_algorithm_name(int algorithm)

@@ -15,16 +15,23 @@ enum {
     TCPAO_AES_CMAC = 1,    /* RFC 4493, AES-128 */
     TCPAO_HMAC_SHA256 = 2, /* RFC 2104 over SHA-256 */
     TCPAO_MD5 = 3,         /* RFC 1321, no key: TCP-MD5 puts its key behind the message */
-    TCPAO_KERNEL_COUNT = 4
+    TCPAO_HMAC_SHA512 = 4, /* RFC 2104 over SHA-512 */
+    TCPAO_KMAC256 = 5,     /* NIST SP 800-185, 128 bits */
+    TCPAO_KERNEL_COUNT = 6,
+    /* from here on messages are not padded, and their pieces are counted in bytes */
+    TCPAO_BY_BYTES = TCPAO_HMAC_SHA512
 };
 
-/* Bytes of a prepared key. HMAC: inner and outer midstate, native words. CMAC: 11 round keys, K1, K2. */
+/* Bytes of a prepared key. HMAC: inner and outer midstate, native words. CMAC: 11 round keys, K1, K2.
+ * KMAC: a state. */
 enum {
     TCPAO_HMAC_SHA1_PREPARED = 40,
     TCPAO_AES_CMAC_SUBKEYS = 176,
     TCPAO_AES_CMAC_PREPARED = 208,
     TCPAO_HMAC_SHA256_PREPARED = 64,
-    TCPAO_MD5_PREPARED = 0
+    TCPAO_MD5_PREPARED = 0,
+    TCPAO_HMAC_SHA512_PREPARED = 128,
+    TCPAO_KMAC256_PREPARED = 200
 };
 
 /* A message in up to three pieces of whole blocks: head (scratch), middle (read in place from the
@@ -71,9 +78,10 @@ size_t tcpao_kernels_force(const char *name);
 void tcpao_mac(int algorithm, const tcpao_message *const *messages, size_t count);
 
 tcpao_prepare_fn tcpao_hmac_sha1_prepare_portable, tcpao_aes_cmac_prepare_portable,
-    tcpao_hmac_sha256_prepare_portable, tcpao_md5_prepare_portable;
+    tcpao_hmac_sha256_prepare_portable, tcpao_md5_prepare_portable, tcpao_hmac_sha512_prepare_portable,
+    tcpao_kmac256_prepare_portable;
 tcpao_mac_fn tcpao_hmac_sha1_portable, tcpao_aes_cmac_portable, tcpao_hmac_sha256_portable,
-    tcpao_md5_portable;
+    tcpao_md5_portable, tcpao_hmac_sha512_portable, tcpao_kmac256_portable;
 
 #if defined(__x86_64__)
 tcpao_prepare_fn tcpao_hmac_sha1_prepare_avx512, tcpao_hmac_sha1_prepare_avx2,
