@@ -2,4 +2,6 @@ HMAC_SHA1: int
 AES_CMAC: int
 HMAC_SHA256: int
 MD5: int
+HMAC_SHA512: int
+KMAC256: int
 LIBRARY: int
