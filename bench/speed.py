@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import datetime, timezone
 from pathlib import Path
 
 import click
@@ -318,7 +319,9 @@ def main(cpu, rounds, quick, only, output):
     commit = about["Commit"]
     path = Path(output) if output else HERE / "history" / f"{commit}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"about": about, "rounds": rounds, "figures": figures.found}, indent=1)
+    date = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    run = {"date": date, "about": about, "rounds": rounds, "figures": figures.found}
+    text = json.dumps(run, indent=1)
     path.write_text(text + "\n", encoding="utf-8")
     click.echo(path, err=True)
 

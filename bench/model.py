@@ -1,0 +1,185 @@
+"""The model of docs/scaling.md, fitted here and held against this machine:
+``python bench/model.py``.
+
+A segment costs a fixed time for everything but its MAC; its MAC a fixed time and one for each block
+of the hash or the cipher; and a packet some time for each of its first cache lines, as those that
+follow the hardware sees coming. Fixed time and blocks are fitted from naked MACs and bare ACKs, the
+lines from full segments with HMAC-SHA-1; every other row is predicted, then measured.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from results import MacWork, count_for, race
+from traffic import ALGORITHMS, Traffic
+
+MAC_SIZES = (52, 256, 576, 1480, 9000)
+PAYLOADS = (0, 204, 524, 1448, 8948)
+PREFIX = 52
+#: Of RSS: with this key both directions of a connection hash alike.
+SYMMETRIC = bytes((0x6D, 0x5A)) * 20
+#: Lines of a packet that are waited for.
+LINES = 8
+
+
+def blocks(algorithm, size):
+    """Blocks that a message's MAC takes; HMAC's outer one is one of them."""
+    if algorithm == "hmac-sha-1-96":
+        return (size + 9 + 63) // 64 + 1
+    return (size + 15) // 16
+
+
+@dataclass
+class Model:
+    """ns: of a segment but for its MAC, of a MAC, of each of its blocks, of each line."""
+
+    algorithm: str
+    rest: float
+    fixed: float
+    each: float
+    line: float
+
+    def predicted(self, payload):
+        size = PREFIX + payload
+        lines = min(LINES, (size - 1) // 64)
+        mac = self.fixed + self.each * blocks(self.algorithm, size)
+        return self.rest + mac + self.line * lines
+
+
+def fit(algorithm, rounds):
+    """ns of a MAC: (fixed, a block), by least squares of the relative errors."""
+    times = []
+    for size in MAC_SIZES:
+        ours = MacWork.random(algorithm, [size] * count_for(size), 1024).ours()
+        times.append(race([ours], rounds)[ours.name].least)
+    rows = np.array([[1, blocks(algorithm, size)] for size in MAC_SIZES], float)
+    rows /= np.array(times)[:, None]
+    return np.linalg.lstsq(rows, np.ones(len(times)), rcond=None)[0]
+
+
+def measured(traffic, engine, rounds):
+    times = []
+    for _ in range(rounds + 1):
+        start = time.perf_counter()
+        assert engine.verify(*traffic.segments, 101).counts["good"] == traffic.count
+        times.append((time.perf_counter() - start) / traffic.count * 1e9)
+    return min(times[1:])
+
+
+def toeplitz(inputs):
+    """RSS's hash of rows of bytes under `SYMMETRIC`."""
+    key = int.from_bytes(SYMMETRIC, "big")
+    bits = np.unpackbits(inputs, axis=1).astype(bool)
+    found = np.zeros(len(inputs), np.uint32)
+    for i in range(bits.shape[1]):
+        word = np.uint32(key >> (len(SYMMETRIC) * 8 - 32 - i) & 0xFFFFFFFF)
+        found[bits[:, i]] ^= word
+    return found
+
+
+def share_of(records, queues):
+    """The queue of each record (raw IPv4): as a card's indirection table does, by the low bits."""
+    buffer, offsets, _ = records
+    data = np.frombuffer(buffer, np.uint8)
+    ends = data[np.asarray(offsets)[:, None] + np.arange(12, 24)[None, :]]
+    return toeplitz(ends) % queues
+
+
+def _queue(traffic, number, queues, cpu, rounds, start, answers):
+    """A process with a queue of its own: it sees its connections, both directions of each."""
+    os.sched_setaffinity(0, {cpu})
+    parts = []
+    for buffer, offsets, lengths in (traffic.handshakes, traffic.segments):
+        mine = share_of((buffer, offsets, lengths), queues) == number
+        parts.append(
+            (buffer, np.ascontiguousarray(offsets[mine]), np.ascontiguousarray(lengths[mine]))
+        )
+    import tcpao_fast as ao
+
+    engine = ao.Engine([traffic.key])
+    good = engine.verify(*parts[0], 101).counts["good"]
+    times = []
+    for _ in range(rounds + 1):
+        start.wait()
+        begin = time.perf_counter()
+        counts = engine.verify(*parts[1], 101).counts
+        times.append(time.perf_counter() - begin)
+    answers.put((good, counts["good"], min(times[1:])))
+
+
+def queues_of(traffic, cpus, rounds):
+    """Segments a second that processes verify which share the connections as RSS does, together."""
+    fork = multiprocessing.get_context("fork")
+    start, answers = fork.Barrier(len(cpus)), fork.SimpleQueue()
+    processes = [
+        fork.Process(target=_queue, args=(traffic, i, len(cpus), cpu, rounds, start, answers))
+        for i, cpu in enumerate(cpus)
+    ]
+    for process in processes:
+        process.start()
+    found = [answers.get() for _ in processes]
+    for process in processes:
+        process.join()
+    assert sum(one[0] for one in found) == len(traffic.handshakes[1])
+    assert sum(one[1] for one in found) == traffic.count
+    return sum(good / took for _, good, took in found)
+
+
+@click.command()
+@click.option("--rounds", default=15, show_default=True, type=click.IntRange(1))
+@click.option("--quick", is_flag=True, help="One round: whether all of it works.")
+def main(rounds, quick):
+    """Fit the model, predict, measure."""
+    rounds = 1 if quick else rounds
+    every = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {every[0]})
+    worst, line, rows = 0.0, 0.0, []
+    for algorithm in ALGORITHMS:
+        fixed, each = fit(algorithm, rounds)
+        found = {}
+        for payload in PAYLOADS:
+            traffic = Traffic(algorithm, payload, 1024, count_for(PREFIX + payload))
+            found[payload] = measured(traffic, traffic.engine(), rounds)
+        model = Model(
+            algorithm, found[0] - fixed - each * blocks(algorithm, PREFIX), fixed, each, line
+        )
+        fitted = [0]
+        if not line:
+            line = model.line = (found[1448] - model.predicted(1448)) / LINES
+            print(f"{line:.1f} ns a line of a packet, of the first {LINES}")
+            fitted.append(1448)
+        print(f"{algorithm}: {model.rest:.1f} ns a segment, {fixed:.1f} a MAC, {each:.2f} a block")
+        rows += [
+            (f"{algorithm}, {payload} bytes", model.predicted(payload), found[payload], "ns")
+            for payload in PAYLOADS
+            if payload not in fitted
+        ]
+        if len(every) > 1:
+            traffic = Traffic(algorithm, 0, 1024, 1 << 16)
+            alone = measured(traffic, traffic.engine(), rounds)
+            os.sched_setaffinity(0, every)
+            both = queues_of(traffic, every[:2], rounds)
+            os.sched_setaffinity(0, {every[0]})
+            what = f"{algorithm}, bare ACKs, two processes by RSS"
+            rows.append((what, 2e3 / alone, both / 1e6, "M/s"))
+    print("\n| what | predicted | measured | off by |\n|---|---:|---:|---:|")
+    for what, wanted, found, unit in rows:
+        off = wanted / found - 1
+        worst = max(worst, abs(off))
+        print(f"| {what} | {wanted:,.1f} {unit} | {found:,.1f} {unit} | {off:+.0%} |")
+    print(f"\nworst: {worst:.0%}")
+
+
+if __name__ == "__main__":
+    main()
