@@ -4,8 +4,8 @@
 A segment costs a fixed time for everything but its MAC; its MAC a fixed time and one for each block
 of the hash or the cipher; and a packet some time for each of its first cache lines, as those that
 follow the hardware sees coming (how much of that hides behind the MACs depends on them). Fixed time
-and blocks are fitted from naked MACs and bare ACKs, the lines from payloads of 524 bytes; every other
-row is predicted, then measured.
+and blocks are fitted from naked MACs and bare ACKs, lines from payloads of 524 bytes; every other row
+is predicted, then measured.
 """
 
 from __future__ import annotations
@@ -152,6 +152,7 @@ def main(rounds, quick):
         for payload in PAYLOADS:
             traffic = Traffic(algorithm, payload, 1024, count_for(PREFIX + payload))
             found[payload] = measured(traffic, traffic.engine(), rounds)
+        rest = found[0] - fixed - each * blocks(algorithm, PREFIX)
         model = Model(algorithm, rest, fixed, each, 0.0)
         model.line = max(0.0, (found[524] - model.predicted(524)) / LINES)
         print(
