@@ -4,8 +4,8 @@
 A segment costs a fixed time for everything but its MAC; its MAC a fixed time and one for each block
 of the hash or the cipher; and a packet some time for each of its first cache lines, as those that
 follow the hardware sees coming (how much of that hides behind the MACs depends on them). Fixed time
-and blocks are fitted from naked MACs and bare ACKs, lines from payloads of 524 bytes; every other row
-is predicted, then measured.
+and blocks are fitted from naked MACs and bare ACKs, lines from payloads of 524 bytes; every other
+row is predicted, then measured.
 """
 
 from __future__ import annotations
@@ -58,24 +58,36 @@ class Model:
         return self.rest + mac + self.line * lines
 
 
-def fit(algorithm, rounds):
-    """ns of a MAC: (fixed, a block), by least squares of the relative errors."""
-    times = []
+def measure(algorithm, rounds):
+    """The least ns of a MAC by its message's size, and of a segment by its payload, all in turns."""
+    contestants = []
     for size in MAC_SIZES:
         ours = MacWork.random(algorithm, [size] * count_for(size), 1024).ours()
-        times.append(race([ours], rounds)[ours.name].least)
-    rows = np.array([[1, blocks(algorithm, size)] for size in MAC_SIZES], float)
-    rows /= np.array(times)[:, None]
-    return np.linalg.lstsq(rows, np.ones(len(times)), rcond=None)[0]
+        contestants.append(Contestant(("mac", size), ours.run, ours.items))
+    for payload in PAYLOADS:
+        traffic = Traffic(algorithm, payload, 1024, count_for(PREFIX + payload))
+        contestants.append(verifying(payload, traffic))
+    found = {name: timing.least for name, timing in race(contestants, rounds).items()}
+    return (
+        {size: found["mac", size] for size in MAC_SIZES},
+        {payload: found["segment", payload] for payload in PAYLOADS},
+    )
 
 
-def measured(traffic, engine, rounds):
-    times = []
-    for _ in range(rounds + 1):
-        start = time.perf_counter()
+def verifying(payload, traffic):
+    engine = traffic.engine()
+
+    def run():
         assert engine.verify(*traffic.segments, 101).counts["good"] == traffic.count
-        times.append((time.perf_counter() - start) / traffic.count * 1e9)
-    return min(times[1:])
+
+    return Contestant(("segment", payload), run, traffic.count)
+
+
+def fit(algorithm, times):
+    """ns of a MAC: (fixed, a block), by least squares of the relative errors."""
+    rows = np.array([[1, blocks(algorithm, size)] for size in times], float)
+    rows /= np.array(list(times.values()))[:, None]
+    return np.linalg.lstsq(rows, np.ones(len(times)), rcond=None)[0]
 
 
 def toeplitz(inputs):
@@ -138,7 +150,7 @@ def queues_of(traffic, cpus, rounds):
 
 
 @click.command()
-@click.option("--rounds", default=15, show_default=True, type=click.IntRange(1))
+@click.option("--rounds", default=31, show_default=True, type=click.IntRange(1))
 @click.option("--quick", is_flag=True, help="One round: whether all of it works.")
 def main(rounds, quick):
     """Fit the model, predict, measure."""
@@ -147,11 +159,8 @@ def main(rounds, quick):
     os.sched_setaffinity(0, {every[0]})
     worst, rows = 0.0, []
     for algorithm in ALGORITHMS:
-        fixed, each = fit(algorithm, rounds)
-        found = {}
-        for payload in PAYLOADS:
-            traffic = Traffic(algorithm, payload, 1024, count_for(PREFIX + payload))
-            found[payload] = measured(traffic, traffic.engine(), rounds)
+        macs, found = measure(algorithm, rounds)
+        fixed, each = fit(algorithm, macs)
         rest = found[0] - fixed - each * blocks(algorithm, PREFIX)
         model = Model(algorithm, rest, fixed, each, 0.0)
         model.line = max(0.0, (found[524] - model.predicted(524)) / LINES)
@@ -166,7 +175,8 @@ def main(rounds, quick):
         ]
         if len(every) > 1:
             traffic = Traffic(algorithm, 0, 1024, 1 << 16)
-            alone = measured(traffic, traffic.engine(), rounds)
+            one = verifying(0, traffic)
+            alone = race([one], rounds)[one.name].least
             os.sched_setaffinity(0, every)
             both = queues_of(traffic, every[:2], rounds)
             os.sched_setaffinity(0, {every[0]})
