@@ -22,6 +22,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from peers import Contestant
 from results import MacWork, count_for, race
 from traffic import ALGORITHMS, Traffic
 
@@ -59,7 +60,7 @@ class Model:
 
 
 def measure(algorithm, rounds):
-    """The least ns of a MAC by its message's size, and of a segment by its payload, all in turns."""
+    """The least ns of a MAC by its message's size and of a segment by its payload, all in turns."""
     contestants = []
     for size in MAC_SIZES:
         ours = MacWork.random(algorithm, [size] * count_for(size), 1024).ours()
