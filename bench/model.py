@@ -33,6 +33,8 @@ PREFIX = 52
 SYMMETRIC = bytes((0x6D, 0x5A)) * 20
 #: Lines of a packet that are waited for.
 LINES = 8
+#: Behind so many bytes of a message a block costs less.
+LONG = 1480
 
 
 def blocks(algorithm, size):
@@ -44,19 +46,23 @@ def blocks(algorithm, size):
 
 @dataclass
 class Model:
-    """ns: of a segment but for its MAC, of a MAC, of each of its blocks, of each line."""
+    """ns: of a segment but for its MAC; of a MAC, of each of its blocks, and of each behind LONG
+    bytes; of each line."""
 
     algorithm: str
     rest: float
     fixed: float
     each: float
-    line: float
+    behind: float
+    line: float = 0.0
+
+    def mac(self, size):
+        short, whole = (blocks(self.algorithm, one) for one in (min(size, LONG), size))
+        return self.fixed + self.each * short + self.behind * (whole - short)
 
     def predicted(self, payload):
         size = PREFIX + payload
-        lines = min(LINES, (size - 1) // 64)
-        mac = self.fixed + self.each * blocks(self.algorithm, size)
-        return self.rest + mac + self.line * lines
+        return self.rest + self.mac(size) + self.line * min(LINES, (size - 1) // 64)
 
 
 def measure(algorithm, rounds):
@@ -85,10 +91,14 @@ def verifying(payload, traffic):
 
 
 def fit(algorithm, times):
-    """ns of a MAC: (fixed, a block), by least squares of the relative errors."""
-    rows = np.array([[1, blocks(algorithm, size)] for size in times], float)
-    rows /= np.array(list(times.values()))[:, None]
-    return np.linalg.lstsq(rows, np.ones(len(times)), rcond=None)[0]
+    """The model but for lines; up to LONG bytes by least squares of the relative errors."""
+    short = [size for size in times if size <= LONG]
+    rows = np.array([[1, blocks(algorithm, size)] for size in short], float)
+    rows /= np.array([times[size] for size in short])[:, None]
+    fixed, each = np.linalg.lstsq(rows, np.ones(len(short)), rcond=None)[0]
+    most = max(times)
+    more = blocks(algorithm, most) - blocks(algorithm, LONG)
+    return Model(algorithm, 0.0, fixed, each, (times[most] - times[LONG]) / more)
 
 
 def toeplitz(inputs):
@@ -161,12 +171,12 @@ def main(rounds, quick):
     worst, rows = 0.0, []
     for algorithm in ALGORITHMS:
         macs, found = measure(algorithm, rounds)
-        fixed, each = fit(algorithm, macs)
-        rest = found[0] - fixed - each * blocks(algorithm, PREFIX)
-        model = Model(algorithm, rest, fixed, each, 0.0)
+        model = fit(algorithm, macs)
+        model.rest = found[0] - model.mac(PREFIX)
         model.line = max(0.0, (found[524] - model.predicted(524)) / LINES)
         print(
-            f"{algorithm}: {model.rest:.1f} ns a segment, {fixed:.1f} a MAC, {each:.2f} a block, "
+            f"{algorithm}: {model.rest:.1f} ns a segment, {model.fixed:.1f} a MAC, "
+            f"{model.each:.2f} a block ({model.behind:.2f} behind {LONG:,} bytes), "
             f"{model.line:.1f} a line"
         )
         rows += [
