@@ -59,7 +59,15 @@ static void cmac_many(const tcpao_message *const *messages, size_t count)
                 reg_store(round_keys[round] + BLOCK * PER_REGISTER * i,
                           reg_gather(keys + PER_REGISTER * i, (size_t)BLOCK * (size_t)round));
         memset(state, 0, sizeof state);
-        group_start(&group, messages, count);
+        const uint32_t alike = group_alike(messages, n, group.at);
+        group.live = 0;
+        if (alike) {
+            cbc_blocks(state, round_keys, group.at, NULL, alike);
+            for (size_t i = 0; i < n; i++)
+                memcpy(messages[i]->mac, state + BLOCK * i, BLOCK);
+        } else {
+            group_start(&group, messages, count);
+        }
         while (group.live) {
             cbc_blocks(state, round_keys, group.at, group_ahead(&group), group.together);
             const uint32_t ended = group_step(&group, BLOCK);

@@ -49,6 +49,23 @@ static inline void group_start(lane_group *group, const tcpao_message *const *me
     group_arrange(group);
 }
 
+/* The blocks of `count` messages, up to LANES, that have one piece each and are alike, as bare ACKs
+ * are: they need no lanes that change pieces.  0 where they are not; `at` is where each is read, in
+ * lanes beyond them the first. */
+static inline uint32_t group_alike(const tcpao_message *const *messages, size_t count,
+                                   const uint8_t *at[LANES])
+{
+    const uint32_t blocks = messages[0]->blocks[0];
+    uint32_t other = 0;
+
+    for (size_t i = 0; i < LANES; i++) {
+        const tcpao_message *message = messages[i < count ? i : 0];
+        at[i] = message->piece[0];
+        other |= (message->blocks[0] ^ blocks) | message->blocks[1] | message->blocks[2];
+    }
+    return other ? 0 : blocks;
+}
+
 /* Where the next group's lanes will read: to be asked for, block by block, while this group's long
  * pieces are worked on, as so many streams at once are more than the hardware looks ahead for. */
 static inline const uint8_t *const *group_ahead(const lane_group *group)

@@ -112,9 +112,14 @@ static void hmac_many(const tcpao_message *const *messages, size_t count)
         n = count < LANES ? count : LANES;
         for (size_t i = 0; i < LANES; i++)
             keys[i] = messages[i < n ? i : 0]->key;
-        group_start(&group, messages, count);
+        const uint32_t alike = group_alike(messages, n, group.at);
         midstates_load(state, keys, 0);
-        words_store(state, words);
+        words_store(state, alike ? digests : words);
+        group.live = 0;
+        if (alike)
+            hash_blocks(digests, group.at, NULL, alike);
+        else
+            group_start(&group, messages, count);
         while (group.live) {
             const uint32_t before = group.live;
             hash_blocks(words, group.at, group_ahead(&group), group.together);
