@@ -16,21 +16,13 @@ from pathlib import Path
 
 import numpy as np
 from distributed import Client, LocalCluster
-from traffic import Traffic
+from traffic import KEY_FILE, Traffic
 
 import tcpao_fast as ao
 from tcpao_fast.core.wire.pcap_write import pcap_header, pcap_records
 from tcpao_fast.distributed import KeySource, verify_distributed
 
 BEGIN = 1_700_000_000 * 10**9
-KEYS = """[[key]]
-algorithm = "hmac-sha-1-96"
-secret = "bench"
-send_id = 1
-recv_id = 2
-local = "10.0.0.0/8"
-remote = "10.255.0.1"
-"""
 ALONE = """
 import sys
 import tcpao_fast as ao
@@ -98,7 +90,7 @@ def main():
     ):
         folder = Path(place)
         keys = folder / "keys.toml"
-        keys.write_text(KEYS)
+        keys.write_text(KEY_FILE)
         keys.chmod(0o600)
         paths = captures(folder, 1400, count, files)
         size = sum(Path(one).stat().st_size for one in paths)

@@ -1,22 +1,16 @@
 """`verify_capture`: a pcap file in the page cache, from its path to a report."""
 
-import numpy as np
 import pytest
-from traffic import Traffic, count_for
+from traffic import Traffic, count_for, write_capture
 
 import tcpao_fast as ao
-from tcpao_fast.core.wire.pcap_write import pcap_header, pcap_records
 
 
 @pytest.fixture
 def capture(algorithm, size, connections, tmp_path):
     traffic = Traffic(algorithm, size, connections, count_for(size))
     path = tmp_path / "bench.pcap"
-    with path.open("wb") as file:
-        file.write(pcap_header(101, 65535, False, False))
-        for buffer, offsets, lengths in (traffic.handshakes, traffic.segments):
-            stamps = np.zeros(len(offsets), np.int64)
-            file.write(pcap_records(buffer, offsets, lengths, lengths, stamps, False, False))
+    write_capture(path, (traffic.handshakes, traffic.segments))
     return path, traffic
 
 

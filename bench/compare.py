@@ -23,6 +23,20 @@ RATES = ("x more",)
 RATIOS = ("x", "x more", "bytes")
 
 
+def read(path):
+    """A file that speed.py wrote."""
+    try:
+        run = json.loads(Path(path).read_text())
+        machine_of(run)
+        if not all(
+            {"unit", "least", "median", "spread"} <= set(one) for one in run["figures"].values()
+        ):
+            raise KeyError("figures")
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise click.UsageError(f"{path} is not a file of bench/speed.py") from error
+    return run
+
+
 def machine_of(run):
     return run["about"]["CPU"], run["about"]["CPU numbers"], run["about"]["Kernels in use"]
 
@@ -49,11 +63,11 @@ def compare(old, new):
 
 def last_two():
     """The two newest files, of the machine of the newest."""
-    runs = sorted(HISTORY.glob("*.json"), key=lambda path: json.loads(path.read_text())["date"])
+    runs = sorted(HISTORY.glob("*.json"), key=lambda path: read(path)["date"])
     if not runs:
         raise click.UsageError(f"{HISTORY} has no files; bench/speed.py writes them")
-    newest = machine_of(json.loads(runs[-1].read_text()))
-    of_it = [path for path in runs if machine_of(json.loads(path.read_text())) == newest]
+    newest = machine_of(read(runs[-1]))
+    of_it = [path for path in runs if machine_of(read(path)) == newest]
     if len(of_it) < 2:
         raise click.UsageError(f"{HISTORY} has one run of this machine; name two files")
     return of_it[-2:]
@@ -66,7 +80,7 @@ def main(files, everything):
     """Compare two runs."""
     if len(files) not in (0, 2):
         raise click.UsageError("name two files, or none")
-    old, new = (json.loads(Path(path).read_text()) for path in files or last_two())
+    old, new = (read(path) for path in files or last_two())
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(
         f"{old['about']['Commit']} ({old['date']}) -> {new['about']['Commit']} ({new['date']})"

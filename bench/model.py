@@ -10,7 +10,6 @@ row is predicted, then measured.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import sys
 import time
@@ -23,8 +22,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 
 from peers import Contestant
-from results import MacWork, count_for, race
+from results import MacWork, count_for, race, together, verifying
 from traffic import ALGORITHMS, Traffic
+
+import tcpao_fast as ao
 
 MAC_SIZES = (52, 256, 576, 1480, 9000)
 PAYLOADS = (0, 204, 524, 1448, 8948)
@@ -73,21 +74,12 @@ def measure(algorithm, rounds):
         contestants.append(Contestant(("mac", size), ours.run, ours.items))
     for payload in PAYLOADS:
         traffic = Traffic(algorithm, payload, 1024, count_for(PREFIX + payload))
-        contestants.append(verifying(payload, traffic))
+        contestants.append(verifying(("segment", payload), traffic))
     found = {name: timing.least for name, timing in race(contestants, rounds).items()}
     return (
         {size: found["mac", size] for size in MAC_SIZES},
         {payload: found["segment", payload] for payload in PAYLOADS},
     )
-
-
-def verifying(payload, traffic):
-    engine = traffic.engine()
-
-    def run():
-        assert engine.verify(*traffic.segments, 101).counts["good"] == traffic.count
-
-    return Contestant(("segment", payload), run, traffic.count)
 
 
 def fit(algorithm, times):
@@ -126,11 +118,7 @@ def _queue(traffic, number, queues, cpu, rounds, start, answers):
     parts = []
     for buffer, offsets, lengths in (traffic.handshakes, traffic.segments):
         mine = share_of((buffer, offsets, lengths), queues) == number
-        parts.append(
-            (buffer, np.ascontiguousarray(offsets[mine]), np.ascontiguousarray(lengths[mine]))
-        )
-    import tcpao_fast as ao
-
+        parts.append((buffer, offsets[mine], lengths[mine]))
     engine = ao.Engine([traffic.key])
     good = engine.verify(*parts[0], 101).counts["good"]
     times = []
@@ -144,20 +132,26 @@ def _queue(traffic, number, queues, cpu, rounds, start, answers):
 
 def queues_of(traffic, cpus, rounds):
     """Segments a second that processes verify which share the connections as RSS does, together."""
-    fork = multiprocessing.get_context("fork")
-    start, answers = fork.Barrier(len(cpus)), fork.SimpleQueue()
-    processes = [
-        fork.Process(target=_queue, args=(traffic, i, len(cpus), cpu, rounds, start, answers))
-        for i, cpu in enumerate(cpus)
-    ]
-    for process in processes:
-        process.start()
-    found = [answers.get() for _ in processes]
-    for process in processes:
-        process.join()
+    found = together(cpus, lambda i, cpu: (_queue, (traffic, i, len(cpus), cpu, rounds)))
     assert sum(one[0] for one in found) == len(traffic.handshakes[1])
     assert sum(one[1] for one in found) == traffic.count
     return sum(good / took for _, good, took in found)
+
+
+def _read(cpu, start, answers):
+    os.sched_setaffinity(0, {cpu})
+    memory, times = np.ones(32 << 20, np.uint64), []
+    start.wait()
+    for _ in range(8):
+        begin = time.perf_counter()
+        memory.max()
+        times.append(time.perf_counter() - begin)
+    answers.put(memory.nbytes / min(times) / 1e9)
+
+
+def bandwidth(cpus):
+    """GB/s that so many processors read from memory together: numpy's `max` over 256 MiB each."""
+    return sum(together(cpus, lambda i, cpu: (_read, (cpu,))))
 
 
 @click.command()
@@ -186,7 +180,7 @@ def main(rounds, quick):
         ]
         if len(every) > 1:
             traffic = Traffic(algorithm, 0, 1024, 1 << 16)
-            one = verifying(0, traffic)
+            one = verifying("alone", traffic)
             alone = race([one], rounds)[one.name].least
             os.sched_setaffinity(0, every)
             both = queues_of(traffic, every[:2], rounds)
@@ -199,6 +193,9 @@ def main(rounds, quick):
         worst = max(worst, abs(off))
         print(f"| {what} | {wanted:,.1f} {unit} | {found:,.1f} {unit} | {off:+.0%} |")
     print(f"\nworst: {worst:.0%}")
+    os.sched_setaffinity(0, every)
+    for count in sorted({1, min(2, len(every))}):
+        print(f"read from memory by {count}: {bandwidth(every[:count]):.0f} GB/s")
 
 
 if __name__ == "__main__":

@@ -33,12 +33,11 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES  # noqa: E402
 from cryptography.hazmat.primitives.cmac import CMAC  # noqa: E402
 from peers import Contestant, UnavailableError  # noqa: E402
 from scale import scale  # noqa: E402
-from traffic import ALGORITHMS, Traffic  # noqa: E402
+from traffic import ALGORITHMS, Traffic, write_capture  # noqa: E402
 
 import tcpao_fast as ao  # noqa: E402
 from tcpao_fast.core.batch.one import ParsedSegment  # noqa: E402
 from tcpao_fast.core.mac.mac import active_kernels  # noqa: E402
-from tcpao_fast.core.wire.pcap_write import pcap_header, pcap_records  # noqa: E402
 
 SIZES = (52, 64, 80, 256, 576, 1480, 4096, 9000)
 MAC_PEERS = ("ipsec_mb", "openssl_evp", "python_loop")
@@ -155,12 +154,8 @@ class FlowWork:
         )  # fmt: skip
 
     def engine(self, threads=1):
-        engine = self.traffic.engine(threads=threads)
-        return Contestant(
-            OUR_ENGINE if threads == 1 else f"{OUR_ENGINE}, {threads} threads",
-            lambda: engine.verify(self.buffer, self.offsets, self.lengths, 101).counts["good"],
-            self.traffic.count,
-        )
+        name = OUR_ENGINE if threads == 1 else f"{OUR_ENGINE}, {threads} threads"
+        return verifying(name, self.traffic, threads)
 
 
 def peers_of(names, work):
@@ -208,7 +203,22 @@ def race(contestants, rounds):
     return {name: Timing(taken) for name, taken in times.items()}
 
 
-def _independent(work, cpu, start, rounds, answers):
+def together(cpus, work):
+    """What a process on each processor answers; `work(i, cpu)` is its function and arguments."""
+    fork = multiprocessing.get_context("fork")
+    start, answers = fork.Barrier(len(cpus)), fork.SimpleQueue()
+    processes = []
+    for i, cpu in enumerate(cpus):
+        function, arguments = work(i, cpu)
+        processes.append(fork.Process(target=function, args=(*arguments, start, answers)))
+        processes[-1].start()
+    found = [answers.get() for _ in processes]
+    for process in processes:
+        process.join()
+    return found
+
+
+def _independent(work, rounds, cpu, start, answers):
     """A process by itself: its own engine on its own core, as long as the others measure."""
     os.sched_setaffinity(0, {cpu})
     engine = work.engine()
@@ -220,18 +230,9 @@ def _independent(work, cpu, start, rounds, answers):
 def two_processes(work, cpus, rounds):
     """How many times as much as one process alone two do that share nothing: what this machine's
     cores give at most (siblings of one core give 1.2)."""
-    fork = multiprocessing.get_context("fork")
     alone = Timing([timed(work.engine()) for _ in range(rounds)])
-    start, answers = fork.Barrier(2), fork.SimpleQueue()
-    processes = [
-        fork.Process(target=_independent, args=(work, cpu, start, rounds, answers)) for cpu in cpus
-    ]
-    for process in processes:
-        process.start()
-    both = [Timing(answers.get()) for _ in processes]
-    for process in processes:
-        process.join()
-    return sum(alone / one for one in both)
+    both = together(cpus, lambda _, cpu: (_independent, (work, rounds, cpu)))
+    return sum(alone / Timing(one) for one in both)
 
 
 def race_macs(work, rounds):
@@ -260,42 +261,38 @@ def mixed_lengths(count):
     return np.where(kind < 0.4, small, np.where(kind < 0.9, full, rng.integers(76, 1484, count)))
 
 
-def capture_against_engine(algorithm, rounds):
-    """`verify_capture` of a file of 100 MB in the page cache, and the engine alone on its bytes."""
-    work = FlowWork(algorithm, 1448)
-    copies = max(1, 100_000_000 // (len(work.buffer) + 16 * work.traffic.count))
+def capture_against_engine(traffic, volume, rounds):
+    """`verify_capture` of a file of so many bytes or more in the page cache, and the engine alone
+    on its bytes: the `Timing` of "capture" and "engine"."""
+    copies = -(-volume // (len(traffic.segments[0]) + 16 * traffic.count))
+    parts = (traffic.handshakes, *[traffic.segments] * copies)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "hundred.pcap"
-        with path.open("wb") as file:
-            file.write(pcap_header(101, 65535, False, False))
-            for records in (work.traffic.handshakes, *[work.traffic.segments] * copies):
-                buffer, offsets, lengths = records
-                stamps = np.zeros(len(offsets), np.int64)
-                file.write(pcap_records(buffer, offsets, lengths, lengths, stamps, False, False))
-        segments = work.traffic.count * copies + len(work.traffic.handshakes[1])
-        whole = np.fromfile(path, np.uint8)
-        offsets, lengths, at = [], [], 24
-        for records in (work.traffic.handshakes, *[work.traffic.segments] * copies):
-            starts = at + 16 * (np.arange(len(records[1])) + 1) + records[1]
-            offsets.append(starts)
-            lengths.append(records[2])
-            at = int(starts[-1] + records[2][-1])
+        path = Path(folder) / "capture.pcap"
+        offsets, lengths = write_capture(path, parts)
+        whole, count = np.fromfile(path, np.uint8), len(offsets)
 
         def capture():
-            report = ao.verify_capture(path, [work.traffic.key])
-            assert report.counts["good"] == segments
-            return segments
+            assert ao.verify_capture(path, [traffic.key]).counts["good"] == count
 
         def engine():
-            fresh = ao.Engine([work.traffic.key])
-            done = fresh.verify(whole, np.concatenate(offsets), np.concatenate(lengths), 101)
-            assert done.counts["good"] == segments
-            return segments
+            fresh = ao.Engine([traffic.key])
+            assert fresh.verify(whole, offsets, lengths, 101).counts["good"] == count
 
         return race(
-            [Contestant("capture", capture, segments), Contestant("engine", engine, segments)],
-            rounds,
+            [Contestant("capture", capture, count), Contestant("engine", engine, count)], rounds
         )
+
+
+def verifying(name, traffic, threads=1):
+    """The engine over its traffic, which must be good."""
+    engine = traffic.engine(threads=threads)
+
+    def run():
+        good = engine.verify(*traffic.segments, traffic.linktype).counts["good"]
+        assert good == traffic.count
+        return good
+
+    return Contestant(name, run, traffic.count)
 
 
 def table(header, rows):
@@ -413,7 +410,9 @@ def main(cpu, rounds, quick, output):
         mixes[algorithm] = race_macs(MacWork.random(algorithm, mixed_lengths(8192), 1024), rounds)
         for payload in FLOW_PAYLOADS:
             flows[algorithm, payload] = race_flows(FlowWork(algorithm, payload), rounds)
-        captures[algorithm] = capture_against_engine(algorithm, rounds)
+        captures[algorithm] = capture_against_engine(
+            Traffic(algorithm, 1448, 1024, count_for(1448 + PREFIX)), 100_000_000, rounds
+        )
         click.echo(f"{algorithm}: done on one core", err=True)
     many = scale(1 << 17 if quick else 1_000_000)
     if len(every) > 1:

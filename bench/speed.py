@@ -29,18 +29,19 @@ from results import (  # noqa: E402
     OURS,
     FlowWork,
     MacWork,
+    capture_against_engine,
     count_for,
     load,
     machine,
     peers_of,
     race,
     two_processes,
+    verifying,
 )
 from scale import scale  # noqa: E402
-from traffic import Traffic  # noqa: E402
+from traffic import KEY_FILE, Traffic, write_capture  # noqa: E402
 
 import tcpao_fast as ao  # noqa: E402
-from tcpao_fast.core.wire.pcap_write import pcap_header, pcap_records  # noqa: E402
 
 SHORT = {"hmac-sha-1-96": "HMAC", "aes-128-cmac-96": "CMAC"}
 BATCH = 16384
@@ -88,15 +89,6 @@ def macs(figures, rounds):
                 figures.add(f"mac_batch {short} {size} x ipsec-mb", found[OURS], "x", found[best])
 
 
-def verifies(traffic, engine=None):
-    engine = engine or traffic.engine()
-    return Contestant(
-        "verify",
-        lambda: engine.verify(*traffic.segments, traffic.linktype).counts["good"],
-        traffic.count,
-    )
-
-
 def signs(traffic):
     """`sign` of what is not signed, and `sign_inplace` of what was."""
     engine = ao.Engine([traffic.key])
@@ -116,7 +108,7 @@ def flows(figures, rounds):
     """`Engine.verify` and `sign` by kind of packet."""
     for algorithm, short in SHORT.items():
         plain = Traffic(algorithm, 0, 1024, BATCH)
-        figures_of = each([verifies(plain), *signs(plain)], rounds)
+        figures_of = each([verifying("verify", plain), *signs(plain)], rounds)
         figures.add(f"verify {short} ACK", figures_of["verify"], "ns")
         for way in ("sign", "sign_inplace"):
             figures.add(f"{way} {short} ACK x verify", figures_of[way], "x", figures_of["verify"])
@@ -125,14 +117,12 @@ def flows(figures, rounds):
             ("VLAN", {"link": VLAN}),
             ("options", {"options": TIMESTAMPS}),
         ):
-            other = verifies(Traffic(algorithm, 0, 1024, BATCH, **options))
-            other = Contestant(what, other.run, other.items)
-            assert other.run() == other.items, what
-            found = each([verifies(plain), other], rounds)
+            other = verifying(what, Traffic(algorithm, 0, 1024, BATCH, **options))
+            found = each([verifying("verify", plain), other], rounds)
             figures.add(f"verify {short} ACK, {what} x plain", found[what], "x", found["verify"])
         large = FlowWork(algorithm, 1448)
         bare = large.mac_work().ours()
-        found = each([bare, verifies(large.traffic), *signs(large.traffic)], rounds)
+        found = each([bare, verifying("verify", large.traffic), *signs(large.traffic)], rounds)
         figures.add(f"verify {short} 1448", found["verify"], "ns")
         figures.add(f"verify {short} 1448 x mac_batch", found["verify"], "x", found[bare.name])
         for way in ("sign", "sign_inplace"):
@@ -144,32 +134,8 @@ def captures(figures, rounds):
     for algorithm, short in SHORT.items():
         for what, payload in (("ACK", 0), ("1448", 1448)):
             traffic = Traffic(algorithm, payload, 1024, BATCH)
-            copies = max(1, 64_000_000 // len(traffic.segments[0]))
-            with tempfile.NamedTemporaryFile(suffix=".pcap") as file:
-                file.write(pcap_header(101, 65535, False, False))
-                parts = (traffic.handshakes, *[traffic.segments] * copies)
-                at, offsets, lengths = 24, [], []
-                for buffer, starts, sizes in parts:
-                    stamps = np.zeros(len(starts), np.int64)
-                    file.write(pcap_records(buffer, starts, sizes, sizes, stamps, False, False))
-                    offsets.append(at + 16 * (np.arange(len(starts)) + 1) + starts)
-                    lengths.append(sizes)
-                    at = int(offsets[-1][-1] + sizes[-1])
-                file.flush()
-                whole = np.fromfile(file.name, np.uint8)
-                records = whole, np.concatenate(offsets), np.concatenate(lengths)
-                count = len(records[1])
-
-                def capture(name=file.name, key=traffic.key, count=count):
-                    assert ao.verify_capture(name, [key]).counts["good"] == count
-
-                def engine(records=records, key=traffic.key, count=count):
-                    assert ao.Engine([key]).verify(*records, 101).counts["good"] == count
-
-                found = each(
-                    [Contestant("capture", capture, count), Contestant("engine", engine, count)],
-                    max(3, rounds // 3),
-                )
+            timings = capture_against_engine(traffic, 64_000_000, max(3, rounds // 3))
+            found = {name: timing.rounds for name, timing in timings.items()}
             figures.add(
                 f"verify_capture {short} {what} x verify", found["capture"], "x", found["engine"]
             )
@@ -223,7 +189,9 @@ def algorithms(figures, rounds):
     for algorithm in ("kmac256-128", "hmac(sha512)", "hmac(sha256)"):
         options = {} if "(" not in algorithm else {"mac_length": 12}
         work = Traffic(algorithm, 0, 64, 1024, **options)
-        figures.add(f"verify {algorithm} ACK", each([verifies(work)], rounds)["verify"], "ns")
+        figures.add(
+            f"verify {algorithm} ACK", each([verifying("verify", work)], rounds)["verify"], "ns"
+        )
 
 
 def spread(figures, connections):
@@ -261,16 +229,9 @@ def command_line(figures, rounds):
 
     with tempfile.TemporaryDirectory() as folder:
         path, keys = Path(folder) / "hundred.pcap", Path(folder) / "keys.toml"
-        with path.open("wb") as file:
-            file.write(pcap_header(101, 65535, False, False))
-            while file.tell() < 100_000_000:
-                for buffer, offsets, sizes in (traffic.handshakes, traffic.segments):
-                    stamps = np.zeros(len(offsets), np.int64)
-                    file.write(pcap_records(buffer, offsets, sizes, sizes, stamps, False, False))
-        keys.write_text(
-            '[[key]]\nalgorithm = "hmac-sha-1-96"\nsecret = "bench"\nsend_id = 1\nrecv_id = 2\n'
-            'local = "10.0.0.0/8"\nremote = "10.255.0.1"\n'
-        )
+        copies = -(-100_000_000 // (len(traffic.segments[0]) + 16 * traffic.count))
+        write_capture(path, (traffic.handshakes, *[traffic.segments] * copies))
+        keys.write_text(KEY_FILE)
         keys.chmod(0o600)
         verify = [sys.executable, "-m", "tcpao_fast", "verify", str(path), "-k", str(keys)]
         times = [

@@ -6,6 +6,7 @@ import struct
 import numpy as np
 
 import tcpao_fast as ao
+from tcpao_fast.core.wire.pcap_write import pcap_header, pcap_records
 
 SIZES = (64, 256, 576, 1480, 9000)
 CONNECTIONS = (1, 1024)
@@ -14,8 +15,34 @@ ALGORITHMS = ("hmac-sha-1-96", "aes-128-cmac-96")
 VOLUME = 4 << 20
 
 
+#: The key of `Traffic` as a file, for `hmac-sha-1-96` and IPv4.
+KEY_FILE = """[[key]]
+algorithm = "hmac-sha-1-96"
+secret = "bench"
+send_id = 1
+recv_id = 2
+local = "10.0.0.0/8"
+remote = "10.255.0.1"
+"""
+
+
 def count_for(size):
     return max(256, min(16384, VOLUME // size))
+
+
+def write_capture(path, parts):
+    """Write records, (buffer, offsets, lengths) a part, as a pcap file of raw IP without times;
+    where they are in it: (offsets, lengths)."""
+    at, offsets, lengths = 24, [], []
+    with path.open("wb") as file:
+        file.write(pcap_header(101, 65535, False, False))
+        for buffer, starts, sizes in parts:
+            stamps = np.zeros(len(starts), np.int64)
+            file.write(pcap_records(buffer, starts, sizes, sizes, stamps, False, False))
+            offsets.append(at + 16 * (np.arange(len(starts)) + 1) + np.cumsum(sizes) - sizes)
+            lengths.append(sizes)
+            at = int(offsets[-1][-1] + sizes[-1])
+    return np.concatenate(offsets), np.concatenate(lengths)
 
 
 def packet(source, destination, flags, seq, ack, payload=b"", options=b""):

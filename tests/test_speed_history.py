@@ -55,6 +55,17 @@ def test_two_machines(tmp_path):
     assert status == 0 and "ratios alone" in said and "1 within the noise" in said
 
 
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"about": 1}', '{"figures": {"a": 1}}'])
+def test_what_is_no_run(tmp_path, text):
+    (tmp_path / "a.json").write_text(text)
+    done = subprocess.run(
+        [sys.executable, BENCH / "compare.py", tmp_path / "a.json", tmp_path / "a.json"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2 and "is not a file of bench/speed.py" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_history():
     runs = [json.loads(path.read_text()) for path in (BENCH / "history").glob("*.json")]
     assert runs
