@@ -20,16 +20,7 @@ from tcpao_fast.endpoint.option import (
     signed_md5,
 )
 from tcpao_fast.endpoint.receive import LARGEST_SHIFT, Received
-from tcpao_fast.endpoint.uapi import (
-    ACK,
-    FIN,
-    RST,
-    SYN,
-    SYN_ACK,
-    DropReason,
-    Outcome,
-    State,
-)
+from tcpao_fast.endpoint.uapi import ACK, FIN, RST, SYN, SYN_ACK, DropReason, Outcome, State
 from tcpao_fast.engine.events import Tracer
 from tcpao_fast.engine.policy import Policy
 from tcpao_fast.engine.sne import SequenceExtender
@@ -385,10 +376,7 @@ class Connection(Endpoint):
         verified = outcome.verdict in GOOD
         if verified or (self._ao is None and self._signed_with == NO_AUTH):
             self._received(segment, verified)
-        return Outcome(
-            True, outcome.verdict, None, segment.strip() if segment.auth else packet, outcome.key,
-            outcome.warning,
-        )  # fmt: skip
+        return outcome.with_packet(segment.strip() if segment.auth else packet)
 
     def _is_ours(self, segment: ParsedSegment, vrf: int | None) -> bool:
         assert self._remote is not None

@@ -23,16 +23,7 @@ from tcpao_fast.endpoint.option import (
     signed_md5,
 )
 from tcpao_fast.endpoint.receive import offered_window
-from tcpao_fast.endpoint.uapi import (
-    ACK,
-    FIN,
-    RST,
-    SYN,
-    SYN_ACK,
-    DropReason,
-    Outcome,
-    State,
-)
+from tcpao_fast.endpoint.uapi import ACK, FIN, RST, SYN, SYN_ACK, DropReason, Outcome, State
 from tcpao_fast.engine.counters import Counters
 from tcpao_fast.engine.events import Tracer
 from tcpao_fast.engine.policy import Policy
@@ -152,10 +143,7 @@ class Listener(Endpoint):
             request.snt_isn, request.sent_length = _minus(segment.ack, 1), 1
         if request is not None and not self._progress(peer, request, segment, auth):
             return Outcome(False, outcome.verdict, DropReason.LISTEN_OVERFLOW)
-        return Outcome(
-            True, outcome.verdict, None, segment.strip() if segment.auth else packet, outcome.key,
-            outcome.warning,
-        )  # fmt: skip
+        return outcome.with_packet(segment.strip() if segment.auth else packet)
 
     def _progress(self, peer: Peer, request: Request, segment: ParsedSegment, auth: int) -> bool:
         """Move a handshake on by a segment (Linux's ``tcp_check_req``): its ACK completes it, and a

@@ -95,6 +95,19 @@ class Outcome(NamedTuple):
     key: MasterKey | None = None
     warning: str | None = None
 
+    def with_packet(self, packet: bytes) -> Outcome:
+        """The same of a segment that TCP gets to see as `packet`.
+
+        Parameters
+        ----------
+        packet : bytes
+
+        Returns
+        -------
+        Outcome
+        """
+        return Outcome(self.accepted, self.verdict, self.reason, packet, self.key, self.warning)
+
 
 @dataclass(frozen=True, slots=True)
 class AoInfo:
