@@ -68,16 +68,22 @@ cdef inline uint16_t mix(uint64_t addresses, uint32_t ports, uint32_t vrf, uint3
     return <uint16_t>((mixed >> 32) * shards >> 32)
 
 
+cdef inline uint64_t both_addresses(const uint8_t *source, const uint8_t *destination,
+                                    int size) noexcept nogil:
+    """What the addresses of both directions have in common."""
+    cdef uint64_t addresses = 0
+    cdef int i
+    for i in range(0, size, 4):
+        addresses = addresses * ODD + (be32(source + i) ^ be32(destination + i))
+    return addresses
+
+
 cdef uint16_t choose_shard(const Segment *segment, uint32_t shards) noexcept nogil:
     """The shard of a parsed segment; 0 for what is none."""
-    cdef uint64_t addresses = 0
-    cdef int i = 0, size = 16 if segment.version == 6 else 4
     if segment.kind == KIND_FRAGMENT or not segment.has_ports:
         return 0
-    while i < size:
-        addresses = addresses * ODD + (be32(segment.source + i) ^ be32(segment.destination + i))
-        i += 4
-    return mix(addresses, <uint32_t>segment.source_port + segment.destination_port, segment.vlan, shards)
+    return mix(both_addresses(segment.source, segment.destination, 16 if segment.version == 6 else 4),
+               <uint32_t>segment.source_port + segment.destination_port, segment.vlan, shards)
 
 
 cdef enum Whose:
@@ -92,14 +98,14 @@ cdef inline Whose whose(Records records, Py_ssize_t i, uint16_t number, uint32_t
     at a fraction of the cost."""
     cdef const uint8_t *ip = records.start(i)
     cdef size_t length = records.length(i)
-    cdef uint64_t addresses = 0
+    cdef uint64_t addresses
+    cdef uint16_t ethertype
     cdef uint8_t first
-    cdef int at
     if records.linktype(i) == 1:
         if length < 14:
             return UNKNOWN
-        at = be16(ip + 12)
-        if at != 0x0800 and at != 0x86DD:
+        ethertype = be16(ip + 12)
+        if ethertype != 0x0800 and ethertype != 0x86DD:
             return UNKNOWN
         ip += 14
         length -= 14
@@ -111,13 +117,12 @@ cdef inline Whose whose(Records records, Py_ssize_t i, uint16_t number, uint32_t
     if first == 0x45:
         if ip[9] != 6 or be16(ip + 6) & 0x3FFF or 0 < be16(ip + 2) < 24:
             return UNKNOWN
-        addresses = be32(ip + 12) ^ be32(ip + 16)
+        addresses = both_addresses(ip + 12, ip + 16, 4)
         ip += 20
     elif first >> 4 == 6:
         if length < 44 or ip[6] != 6 or 0 < be16(ip + 4) < 4:
             return UNKNOWN
-        for at in range(8, 24, 4):
-            addresses = addresses * ODD + (be32(ip + at) ^ be32(ip + at + 16))
+        addresses = both_addresses(ip + 8, ip + 24, 16)
         ip += 40
     else:
         return UNKNOWN

@@ -41,20 +41,26 @@ static inline __m128i vec_half(const uint8_t *p)
     return _mm_loadu_si128((const __m128i *)p);
 }
 
-/* Four words of every lane, read at at[lane] + offset, as four vectors: 4 x 4 words are transposed
- * within each 128-bit half, lanes 0 to 3 in the low one. */
-static inline void vec_gather4(vec w[4], const uint8_t *const at[VEC_LANES], size_t offset)
+/* 4 x 4 words transposed within each 128-bit half. */
+static inline void vec_transpose4(vec w[4], const vec row[4])
 {
-    vec row[4];
-    for (int i = 0; i < 4; i++)
-        row[i] = _mm256_inserti128_si256(_mm256_castsi128_si256(vec_half(at[i] + offset)),
-                                         vec_half(at[i + 4] + offset), 1);
     const vec a = _mm256_unpacklo_epi32(row[0], row[1]), b = _mm256_unpackhi_epi32(row[0], row[1]);
     const vec c = _mm256_unpacklo_epi32(row[2], row[3]), d = _mm256_unpackhi_epi32(row[2], row[3]);
     w[0] = _mm256_unpacklo_epi64(a, c);
     w[1] = _mm256_unpackhi_epi64(a, c);
     w[2] = _mm256_unpacklo_epi64(b, d);
     w[3] = _mm256_unpackhi_epi64(b, d);
+}
+
+/* Four words of every lane, read at at[lane] + offset, as four vectors, lanes 0 to 3 in the low
+ * half. */
+static inline void vec_gather4(vec w[4], const uint8_t *const at[VEC_LANES], size_t offset)
+{
+    vec row[4];
+    for (int i = 0; i < 4; i++)
+        row[i] = _mm256_inserti128_si256(_mm256_castsi128_si256(vec_half(at[i] + offset)),
+                                         vec_half(at[i + 4] + offset), 1);
+    vec_transpose4(w, row);
 }
 
 /* Sixteen words of every lane; as there are no registers for all, a quarter at a time. */
@@ -67,10 +73,8 @@ static inline void vec_gather16(vec w[16], const uint8_t *const at[VEC_LANES], s
 /* The way back: 16 bytes to[lane] of each lane. */
 static inline void vec_scatter4(const vec w[4], uint8_t *const to[VEC_LANES])
 {
-    const vec a = _mm256_unpacklo_epi32(w[0], w[1]), b = _mm256_unpackhi_epi32(w[0], w[1]);
-    const vec c = _mm256_unpacklo_epi32(w[2], w[3]), d = _mm256_unpackhi_epi32(w[2], w[3]);
-    const vec row[4] = {_mm256_unpacklo_epi64(a, c), _mm256_unpackhi_epi64(a, c),
-                        _mm256_unpacklo_epi64(b, d), _mm256_unpackhi_epi64(b, d)};
+    vec row[4];
+    vec_transpose4(row, w);
     for (int i = 0; i < 4; i++) {
         _mm_storeu_si128((__m128i *)to[i], _mm256_castsi256_si128(row[i]));
         _mm_storeu_si128((__m128i *)to[i + 4], _mm256_extracti128_si256(row[i], 1));

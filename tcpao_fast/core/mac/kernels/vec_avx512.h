@@ -93,10 +93,8 @@ static inline void vec_gather16(vec w[16], const uint8_t *const at[VEC_LANES], s
 /* The way back: 16 bytes to[lane] of each lane. */
 static inline void vec_scatter4(const vec w[4], uint8_t *const to[VEC_LANES])
 {
-    const vec a = _mm512_unpacklo_epi32(w[0], w[1]), b = _mm512_unpackhi_epi32(w[0], w[1]);
-    const vec c = _mm512_unpacklo_epi32(w[2], w[3]), d = _mm512_unpackhi_epi32(w[2], w[3]);
-    const vec row[4] = {_mm512_unpacklo_epi64(a, c), _mm512_unpackhi_epi64(a, c),
-                        _mm512_unpacklo_epi64(b, d), _mm512_unpackhi_epi64(b, d)};
+    vec row[4];
+    vec_transpose4(row, w);
     for (int i = 0; i < 4; i++) {
         _mm_storeu_si128((__m128i *)to[i], _mm512_castsi512_si128(row[i]));
         _mm_storeu_si128((__m128i *)to[i + 4], _mm512_extracti32x4_epi32(row[i], 1));
