@@ -681,7 +681,8 @@ def derive_traffic_keys(algorithm, secret, contexts):
     Returns
     -------
     uint8[n, key_length]
-        20 bytes for HMAC-SHA-1, 16 for AES-128-CMAC, 32 for HMAC-SHA-256.
+        20 bytes for HMAC-SHA-1, 16 for AES-128-CMAC, 32 for HMAC-SHA-256 and KMAC256, 64 for
+        HMAC-SHA-512.
 
     Raises
     ------

@@ -245,7 +245,7 @@ def require_kernels():
 
 
 cdef class TrafficKeys:
-    """Traffic keys prepared for their MAC: midstates (HMAC) or round keys (CMAC).
+    """Traffic keys prepared for their MAC: midstates (HMAC), round keys (CMAC), a state (KMAC).
 
     Parameters
     ----------
@@ -379,7 +379,8 @@ def mac_batch(TrafficKeys traffic_keys not None, key_index, buffer, offsets, len
     Returns
     -------
     uint8[n, digest_length]
-        Untruncated MACs: 20 bytes for HMAC-SHA-1, 16 for AES-128-CMAC, 32 for HMAC-SHA-256.
+        Untruncated MACs: 20 bytes for HMAC-SHA-1, 16 for AES-128-CMAC, 32 for HMAC-SHA-256,
+        64 for HMAC-SHA-512, 16 for KMAC256.
 
     Raises
     ------
