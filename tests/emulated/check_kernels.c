@@ -62,8 +62,7 @@ static size_t pad(const test_case *one, const uint8_t *key, uint8_t *to)
     if (!whole)
         to[length] = 0x80;
     if (one->algorithm == TCPAO_AES_CMAC) {
-        for (int i = 0; i < BLOCK; i++)
-            to[size - BLOCK + i] ^= key[(whole ? SUBKEY1 : SUBKEY2) + i];
+        tcpao_add_subkey(to + size - BLOCK, key, !whole);
     } else {
         for (int i = 0; i < 8; i++, bits >>= 8)
             to[one->algorithm == TCPAO_MD5 ? size - 8 + i : size - 1 - i] = (uint8_t)bits;

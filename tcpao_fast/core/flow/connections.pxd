@@ -104,7 +104,8 @@ cdef class ConnectionTable:
     cdef readonly int32_t count           # connections now
     cdef int32_t free_connection          # chained through `newest`
     cdef int32_t incarnation_capacity
-    cdef int32_t free_incarnation         # chained through `next`
+    cdef int32_t used_incarnations        # that ever were
+    cdef int32_t free_incarnation         # of them, chained through `next`
     cdef int32_t free_incarnations        # how many there are
     cdef uint32_t batch                   # number of the batch in flight, 31 bits
     cdef readonly int64_t batches         # how many there were
@@ -176,6 +177,7 @@ cdef class ConnectionTable:
     cdef void end_speculation(self, int32_t connection) noexcept nogil
     cdef void begin_batch(self) noexcept nogil
     cdef int reserve(self, Py_ssize_t more) except -1 nogil
+    cdef void free_slots(self) noexcept nogil
     cdef int rehash(self, uint32_t size) except -1 nogil
     cdef void remove(self, int32_t connection) noexcept nogil
     cdef bint evict_unproved(self) noexcept nogil

@@ -22,11 +22,12 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
 from tcpao_fast.core.mac.kernels cimport (
-    tcpao_big_pages,
     tcpao_flow_begin,
     tcpao_flow_hash,
     tcpao_flow_hash_many,
+    tcpao_free_table,
     tcpao_grow_table,
+    tcpao_new_table,
     tcpao_prefetch,
 )
 from tcpao_fast.core.wire.segment cimport FLAG_RST, KIND_FRAGMENT, be32, is_syn, is_syn_ack
@@ -177,22 +178,25 @@ cdef class ConnectionTable:
         self.rehash(2 * FIRST_CAPACITY)
 
     def __dealloc__(self):
-        free(self.connections)
-        free(self.details)
-        free(self.incarnations)
-        free(self.slots)
+        tcpao_free_table(self.connections, self.capacity * sizeof(Connection), True)
+        tcpao_free_table(self.details, self.capacity * sizeof(Details), True)
+        tcpao_free_table(self.incarnations, self.incarnation_capacity * sizeof(Incarnation), True)
+        self.free_slots()
         free(self.released)
         free(self.unnumbered)
 
+    cdef void free_slots(self) noexcept nogil:
+        if self.slots != NULL:
+            tcpao_free_table(self.slots, (<size_t>self.mask + 1) * sizeof(Slot), True)
+
     cdef int rehash(self, uint32_t size) except -1 nogil:
-        cdef Slot *slots = <Slot *>malloc(size * sizeof(Slot))
+        cdef Slot *slots = <Slot *>tcpao_new_table(size * sizeof(Slot), True)
         cdef uint32_t at
         cdef int32_t i
         if slots == NULL:
             out_of_memory()
-        tcpao_big_pages(slots, size * sizeof(Slot))
         memset(slots, 0xFF, size * sizeof(Slot))
-        free(self.slots)
+        self.free_slots()
         self.slots = slots
         self.mask = size - 1
         for i in range(self.capacity):
@@ -206,21 +210,25 @@ cdef class ConnectionTable:
         cdef Py_ssize_t wanted, capacity, i
         cdef uint32_t size
         cdef void *grown
+        cdef void *details
         wanted = min(<Py_ssize_t>self.count + more, <Py_ssize_t>self.room)
         capacity = max(<Py_ssize_t>self.capacity, min(<Py_ssize_t>FIRST_CAPACITY, <Py_ssize_t>self.room))
         while capacity < wanted:
             capacity = min(2 * capacity, <Py_ssize_t>self.room)
         if capacity > self.capacity:
+            details = tcpao_new_table(capacity * sizeof(Details), True)
+            if details == NULL:
+                out_of_memory()
             grown = tcpao_grow_table(self.connections, self.capacity * sizeof(Connection),
                                      capacity * sizeof(Connection))
             if grown == NULL:
+                tcpao_free_table(details, capacity * sizeof(Details), True)
                 out_of_memory()
             self.connections = <Connection *>grown
-            grown = tcpao_grow_table(self.details, self.capacity * sizeof(Details),
-                                     capacity * sizeof(Details))
-            if grown == NULL:
-                out_of_memory()
-            self.details = <Details *>grown
+            if self.capacity:
+                memcpy(details, self.details, self.capacity * sizeof(Details))
+            tcpao_free_table(self.details, self.capacity * sizeof(Details), True)
+            self.details = <Details *>details
             memset(self.connections + self.capacity, 0,
                    (capacity - self.capacity) * sizeof(Connection))
             for i in range(capacity - 1, self.capacity - 1, -1):
@@ -241,10 +249,7 @@ cdef class ConnectionTable:
             if grown == NULL:
                 out_of_memory()
             self.incarnations = <Incarnation *>grown
-            for i in range(wanted - 1, self.incarnation_capacity - 1, -1):
-                self.incarnations[i].next = self.free_incarnation
-                self.free_incarnation = <int32_t>i
-                self.free_incarnations += 1
+            self.free_incarnations += <int32_t>(wanted - self.incarnation_capacity)
             self.incarnation_capacity = <int32_t>wanted
         # an eviction lets go of the keys of each incarnation, in both directions
         # (one for a new connection, one for one that is proved)
@@ -472,8 +477,14 @@ cdef class ConnectionTable:
 
     cdef int32_t new_incarnation(self) noexcept nogil:
         cdef int32_t index = self.free_incarnation
-        cdef Incarnation *new = &self.incarnations[index]
-        self.free_incarnation = new.next
+        cdef Incarnation *new
+        if index == NONE:                # none was given back: one that never was, of untouched memory
+            index = self.used_incarnations
+            self.used_incarnations += 1
+            new = &self.incarnations[index]
+        else:
+            new = &self.incarnations[index]
+            self.free_incarnation = new.next
         self.free_incarnations -= 1
         memset(new, 0, sizeof(Incarnation))
         new.keys[0] = new.keys[1] = new.key_in_use[0] = new.key_in_use[1] = new.next = NONE

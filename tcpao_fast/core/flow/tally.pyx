@@ -14,7 +14,7 @@ from libc.string cimport memset
 import numpy as np
 
 from tcpao_fast.core.flow.connections cimport out_of_memory
-from tcpao_fast.core.mac.kernels cimport tcpao_grow_table
+from tcpao_fast.core.mac.kernels cimport tcpao_free_table, tcpao_grow_table
 from tcpao_fast.core.flow.verdict cimport VERDICT_COUNT, VERDICT_GOOD, VERDICT_MD5_GOOD
 
 from tcpao_fast.errors import InvalidArgumentError
@@ -105,7 +105,7 @@ cdef class Tally:
         self.rehash(2 * FIRST_CAPACITY)
 
     def __dealloc__(self):
-        free(self.entries)
+        tcpao_free_table(self.entries, self.capacity * sizeof(Entry), True)
         free(self.slots)
 
     cdef inline uint64_t home(self, int64_t id_) noexcept nogil:

@@ -13,7 +13,8 @@ cdef enum:
     MOST_CANDIDATES = 16      # MKTs that a segment is tried under
     SLABS = 7                 # one a compiled primitive, one for the library algorithms
     SLAB_BITS = 3             # of a key's number that say in which slab it is
-    CHUNK = 16384             # untouched memory costs nothing
+    CHUNK = 131072            # untouched memory costs nothing; whole big pages, whatever the key
+    STEP = 16384              # slots more at a time; of a chunk
     IN_USE = 0x80000000       # in KeySlot.batch
     TAG_BITS = 9
     # in KeySlot.tagged: a segment of its connection and direction with that KeyID means this MKT,
@@ -28,12 +29,13 @@ cdef struct KeySlot:
     uint32_t batch            # that last used it; the highest bit: since the eviction hand passed
 
 cdef struct Slab:
-    uint8_t **chunks          # of `CHUNK` prepared keys each
-    KeySlot *slots
-    size_t stride
+    uint8_t **chunks          # of `CHUNK` slots each, with the prepared key behind each
+    size_t prepared           # bytes of a key
+    size_t stride             # of slot and key
     int32_t capacity
     int32_t limit             # capacity does not grow beyond it: keys are evicted
-    int32_t free
+    int32_t used              # slots that ever were; what is behind them is untouched
+    int32_t free              # first of those that are free again
     int32_t available
     int32_t hand              # of the eviction clock
 
@@ -103,11 +105,13 @@ cdef inline bint is_expected(const KeySlot *slot, uint8_t key_id) noexcept nogil
     """Whether this KeyID means the slot's MKT first: see `KeyTable.expect_again`."""
     return slot.tagged & ((1 << TAG_BITS) - 1) == (FIRST_CHOICE | <uint32_t>key_id)
 
+cdef inline KeySlot *slot_at(const Slab *slab, int32_t number) noexcept nogil:
+    cdef uint32_t slot = <uint32_t>number
+    return <KeySlot *>(slab.chunks[slot // CHUNK] + slab.stride * (slot % CHUNK))
+
 cdef inline KeySlot *key_slot(const Slab *slabs, int32_t key) noexcept nogil:
-    return &slabs[slab_of(key)].slots[slot_of(key)]
+    return slot_at(&slabs[slab_of(key)], slot_of(key))
 
 cdef inline uint8_t *key_data(const Slab *slabs, int32_t key) noexcept nogil:
     """The prepared traffic key with a number."""
-    cdef const Slab *slab = &slabs[slab_of(key)]
-    cdef uint32_t slot = <uint32_t>slot_of(key)
-    return slab.chunks[slot // CHUNK] + slab.stride * (slot % CHUNK)
+    return <uint8_t *>(key_slot(slabs, key) + 1)

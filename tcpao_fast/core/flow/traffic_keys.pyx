@@ -13,7 +13,7 @@ A slot number alone does not say in which slab it lies, so the number of a key c
 """
 
 cimport cython
-from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy
 
 import numpy as np
@@ -30,10 +30,10 @@ from tcpao_fast.core.flow.connections cimport (
 )
 from tcpao_fast.core.mac.kernels cimport (
     TCPAO_MD5,
-    tcpao_big_pages,
     tcpao_equal,
-    tcpao_grow_table,
+    tcpao_free_table,
     tcpao_message,
+    tcpao_new_table,
     tcpao_prefetch,
 )
 from tcpao_fast.core.mac.mac cimport Scheduler, burn_stack, mac_one, prepare, prepared_length, wipe
@@ -66,7 +66,9 @@ cdef enum:
     RAW = 64              # bytes kept for a derived key before it is prepared
     PREPARED = 256        # and for a prepared one
     DERIVE_CHUNK = 256    # derived side by side
-    KEY_BYTES = 184       # kept for the traffic keys of a connection, if all are there
+    LINE = 64             # of the cache
+    UNIT = 16             # that keys are whole numbers of
+    KEY_BYTES = 192       # kept for the traffic keys of a connection, if all are there
     FEWEST_SLOTS = 16384  # and at least so many keys: more than a batch can use
     MOST_SLOTS = 0x7fffffff >> 3
     MOST_MD5_KEYS = 16    # of one peer, that a segment is tried under
@@ -113,12 +115,14 @@ cdef class KeyTable:
             raise MemoryError()
         for i in range(SLABS):
             self.slabs[i].free = NONE
-            self.slabs[i].stride = prepared_length(i)
-            if self.slabs[i].stride:
+            self.slabs[i].prepared = prepared_length(i)
+            if self.slabs[i].prepared:
+                self.slabs[i].stride = (
+                    sizeof(KeySlot) + (self.slabs[i].prepared + UNIT - 1) // UNIT * UNIT)
                 bytes_ = <int64_t>KEY_BYTES * owners.limit
                 self.slabs[i].limit = <int32_t>min(
-                    max(bytes_ // <int64_t>(self.slabs[i].stride + sizeof(KeySlot)),
-                        <int64_t>FEWEST_SLOTS), <int64_t>MOST_SLOTS)
+                    max(bytes_ // <int64_t>self.slabs[i].stride, <int64_t>FEWEST_SLOTS),
+                    <int64_t>MOST_SLOTS)
 
     def __dealloc__(self):
         cdef int i, chunk
@@ -129,11 +133,13 @@ cdef class KeyTable:
         free(self.scratch)
         free(self.messages)
         for i in range(SLABS):
-            for chunk in range(self.slabs[i].capacity // CHUNK):
-                wipe(self.slabs[i].chunks[chunk], CHUNK * self.slabs[i].stride)
-                free(self.slabs[i].chunks[chunk])
+            for chunk in range((self.slabs[i].capacity + CHUNK - 1) // CHUNK):
+                if self.slabs[i].used > chunk * CHUNK:
+                    wipe(self.slabs[i].chunks[chunk], self.slabs[i].stride
+                         * min(self.slabs[i].used - chunk * CHUNK, <int32_t>CHUNK))
+                tcpao_free_table(
+                    self.slabs[i].chunks[chunk], CHUNK * self.slabs[i].stride, chunk > 0)
             free(self.slabs[i].chunks)
-            free(self.slabs[i].slots)
 
     def add(self, *, algorithm, secret, mac_length, exclude_options, **identity):
         """Append an MKT.
@@ -435,9 +441,9 @@ cdef class KeyTable:
         """Free the slot of a key that was not used lately, and not in this batch."""
         cdef int primitive = <int>(slab - self.slabs)
         cdef KeySlot *slot
-        for _ in range(2 * slab.capacity):
-            slab.hand = slab.hand + 1 if slab.hand + 1 < slab.capacity else 0
-            slot = &slab.slots[slab.hand]
+        for _ in range(2 * slab.used):
+            slab.hand = slab.hand + 1 if slab.hand + 1 < slab.used else 0
+            slot = slot_at(slab, slab.hand)
             if slot.owner == NONE or slot.batch & ~<uint32_t>IN_USE == self.owners.batch:
                 continue
             if slot.batch & IN_USE:
@@ -450,11 +456,11 @@ cdef class KeyTable:
 
     cdef bint disown(self, Slab *slab, int primitive, int32_t slot) noexcept nogil:
         """Take a slot out of its owner's chain; False where the owner has let it go already."""
-        cdef int32_t owner = slab.slots[slot].owner
+        cdef int32_t owner = slot_at(slab, slot).owner
         cdef int32_t *link = &self.owners.incarnations[owner >> 1].keys[owner & 1]
         while link[0] != NONE:
             if link[0] == (slot << SLAB_BITS | primitive):
-                link[0] = slab.slots[slot].next
+                link[0] = slot_at(slab, slot).next
                 return True
             link = &key_slot(self.slabs, link[0]).next
         return False
@@ -462,8 +468,8 @@ cdef class KeyTable:
     cdef void prefetch(self, const Attempt *row) noexcept nogil:
         """Ask for the traffic key that a row of a proved connection will probably use."""
         cdef int32_t live, key
-        cdef const uint8_t *data
-        cdef size_t at = 0
+        cdef const uint8_t *at
+        cdef const uint8_t *last
         if row.connection == NONE:
             return
         live = self.owners.connections[row.connection].live
@@ -472,22 +478,30 @@ cdef class KeyTable:
         key = self.owners.incarnations[live].keys[row.direction]
         if key == NONE:
             return
-        tcpao_prefetch(key_slot(self.slabs, key))
-        data = key_data(self.slabs, key)
-        while at < self.slabs[slab_of(key)].stride:
-            tcpao_prefetch(data + at)
-            at += 64
+        at = <const uint8_t *>key_slot(self.slabs, key)
+        last = at + self.slabs[slab_of(key)].stride - 1
+        while at < last:
+            tcpao_prefetch(at)
+            at += LINE
+        tcpao_prefetch(last)
 
     cdef int32_t take_slot(self, int32_t mkt) noexcept nogil:
         """A free slot for a traffic key of the MKT (`reserve` has made room)."""
         cdef int primitive = self.mkts[mkt].primitive
         cdef Slab *slab = &self.slabs[primitive]
         cdef int32_t slot = slab.free
-        slab.free = slab.slots[slot].next
+        cdef KeySlot *it
+        if slot == NONE:
+            slot = slab.used
+            slab.used += 1
+            it = slot_at(slab, slot)
+        else:
+            it = slot_at(slab, slot)
+            slab.free = it.next
         slab.available -= 1
-        slab.slots[slot].tagged = <uint32_t>mkt << TAG_BITS
-        slab.slots[slot].next = slab.slots[slot].owner = NONE
-        slab.slots[slot].batch = self.owners.batch | IN_USE
+        it.tagged = <uint32_t>mkt << TAG_BITS
+        it.next = it.owner = NONE
+        it.batch = self.owners.batch | IN_USE
         return slot << SLAB_BITS | primitive
 
     cdef int32_t take_owned_slot(self, int32_t mkt, int32_t incarnation, int direction) noexcept nogil:
@@ -502,10 +516,10 @@ cdef class KeyTable:
 
     cdef void free_slot(self, int32_t slot) noexcept nogil:
         cdef Slab *slab = &self.slabs[slab_of(slot)]
-        slot = slot_of(slot)
-        slab.slots[slot].owner = NONE
-        slab.slots[slot].next = slab.free
-        slab.free = slot
+        cdef KeySlot *it = key_slot(self.slabs, slot)
+        it.owner = NONE
+        it.next = slab.free
+        slab.free = slot_of(slot)
         slab.available += 1
 
     cdef void free_list(self, int32_t head) noexcept nogil:
@@ -595,29 +609,21 @@ cdef class KeyTable:
 
 
 cdef int grow(Slab *slab) except -1 nogil:
-    """A chunk more; what is there stays where it is."""
-    cdef int32_t chunk = slab.capacity // CHUNK, i
-    cdef void *grown = realloc(slab.chunks, (chunk + 1) * sizeof(uint8_t *))
-    if grown == NULL:
-        out_of_memory()
-    slab.chunks = <uint8_t **>grown
-    if chunk & (chunk - 1) == 0:         # the slots stand together, and double
-        grown = tcpao_grow_table(slab.slots, chunk * CHUNK * sizeof(KeySlot),
-                                 max(1, 2 * chunk) * CHUNK * sizeof(KeySlot))
+    """Some slots more; what is there stays where it is."""
+    cdef int32_t chunk = slab.capacity // CHUNK
+    cdef void *grown
+    if slab.capacity % CHUNK == 0:
+        grown = realloc(slab.chunks, (chunk + 1) * sizeof(uint8_t *))
         if grown == NULL:
             out_of_memory()
-        slab.slots = <KeySlot *>grown
-    slab.chunks[chunk] = <uint8_t *>calloc(CHUNK, slab.stride)
-    if slab.chunks[chunk] == NULL:
-        out_of_memory()
-    if chunk:                            # where there are few keys, big pages would be a waste
-        tcpao_big_pages(slab.chunks[chunk], CHUNK * slab.stride)
-    for i in range(slab.capacity + CHUNK - 1, slab.capacity - 1, -1):
-        slab.slots[i].owner = NONE
-        slab.slots[i].next = slab.free
-        slab.free = i
-    slab.available += CHUNK
-    slab.capacity += CHUNK
+        slab.chunks = <uint8_t **>grown
+        # where there are few keys, big pages would be a waste
+        grown = tcpao_new_table(CHUNK * slab.stride, chunk > 0)
+        if grown == NULL:
+            out_of_memory()
+        slab.chunks[chunk] = <uint8_t *>grown
+    slab.available += STEP
+    slab.capacity += STEP
     return 0
 
 
@@ -660,9 +666,9 @@ cdef void derive_compiled(KeyTable table, int primitive, Derivation *wanted,
             memcpy(raw + length * i, raw + RAW * i, length)
         prepare(primitive, raw, length, n, prepared)
         for i in range(n):
-            memcpy(key_data(table.slabs, chosen[i].slot), prepared + slab.stride * i, slab.stride)
+            memcpy(key_data(table.slabs, chosen[i].slot), prepared + slab.prepared * i, slab.prepared)
         wipe(raw, RAW * n)
-        wipe(prepared, slab.stride * n)
+        wipe(prepared, slab.prepared * n)
 
 
 def derive_traffic_keys(algorithm, secret, contexts):

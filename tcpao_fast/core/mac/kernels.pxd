@@ -12,7 +12,6 @@ cdef extern from "kernels/kernels.h" nogil:
         TCPAO_KMAC256
         TCPAO_BY_BYTES
         TCPAO_KERNEL_COUNT
-        TCPAO_AES_CMAC_SUBKEYS
         TCPAO_MAX_KERNELS
 
     const char *tcpao_algorithm_name(int algorithm)
@@ -55,6 +54,9 @@ cdef extern from "kernels/calibrate.h" nogil:
 cdef extern from "kernels/clock.h" nogil:
     uint64_t tcpao_now()
 
+cdef extern from "kernels/cmac.h" nogil:
+    void tcpao_add_subkey(uint8_t *last, const uint8_t *prepared, bint padded)
+
 cdef extern from "kernels/equal.h" nogil:
     bint tcpao_equal(const uint8_t *, const uint8_t *, size_t)
 
@@ -66,7 +68,8 @@ cdef extern from "kernels/prefetch.h" nogil:
     void tcpao_prefetch(const void *)
 
 cdef extern from "kernels/pages.h" nogil:
-    void tcpao_big_pages(void *, size_t)
+    void *tcpao_new_table(size_t, bint)
+    void tcpao_free_table(void *, size_t, bint)
     void *tcpao_grow_table(void *, size_t, size_t)
 
 cdef extern from "kernels/flow_hash.h" nogil:

@@ -11,13 +11,13 @@ from libc.string cimport memcpy, memset
 from tcpao_fast.core.mac.attempt cimport CHECK_MD5, CHECK_NOTHING, Attempt
 from tcpao_fast.core.mac.kernels cimport (
     TCPAO_AES_CMAC,
-    TCPAO_AES_CMAC_SUBKEYS,
     TCPAO_BY_BYTES,
     TCPAO_HMAC_SHA1,
     TCPAO_HMAC_SHA256,
     TCPAO_HMAC_SHA512,
     TCPAO_KMAC256,
     TCPAO_MD5,
+    tcpao_add_subkey,
 )
 from tcpao_fast.core.keys.mkt cimport NAT_DESTINATION, NAT_SOURCE, Mkt, nat_of
 from tcpao_fast.core.wire.segment cimport Segment, put16, put32
@@ -41,7 +41,8 @@ cdef struct Unfinished:
     # last blocks that still want their subkey: a block that was written in pieces and is read whole
     # at once waits for all of them, longer than the MAC takes; some messages later it does not
     uint8_t *block[LATE]
-    const uint8_t *subkey[LATE]
+    const uint8_t *key[LATE]
+    bint padded[LATE]
     Py_ssize_t count
 
 
@@ -180,7 +181,7 @@ cdef inline uint32_t finish(int primitive, uint8_t *last, size_t used, uint64_t 
         if end != used:
             memset(last + used, 0, 16)
             last[used] = 0x80
-        add_block(last + end - 16, out.key + TCPAO_AES_CMAC_SUBKEYS + (16 if end != used else 0))
+        tcpao_add_subkey(last + end - 16, out.key, end != used)
         return <uint32_t>(end // 16)
     # the hashes: 0x80, zeros, the length in bits; HMAC's key block went before
     end = (used + 9 + 63) // 64 * 64
@@ -197,16 +198,6 @@ cdef inline uint32_t finish(int primitive, uint8_t *last, size_t used, uint64_t 
         put32(last + end - 8, <uint32_t>(bits >> 32))
         put32(last + end - 4, <uint32_t>bits)
     return <uint32_t>(end // 64)
-
-
-cdef inline void add_block(uint8_t *block, const uint8_t *subkey) noexcept nogil:
-    cdef uint64_t a[2]
-    cdef uint64_t b[2]
-    memcpy(a, block, 16)
-    memcpy(b, subkey, 16)
-    a[0] ^= b[0]
-    a[1] ^= b[1]
-    memcpy(block, a, 16)
 
 
 cdef void memcpy_le64(uint8_t *out, uint64_t value) noexcept nogil:
@@ -255,20 +246,22 @@ cdef void layout(int primitive, const uint8_t *key, uint8_t *scratch, size_t pre
     out.blocks[2] = finish(primitive, scratch + COPIED, rest, total, suffix, suffix_length, out)
 
 
-cdef inline void add_subkey_late(Unfinished *waiting, uint8_t *block,
-                                 const uint8_t *subkey) noexcept nogil:
+cdef inline void add_subkey_late(Unfinished *waiting, uint8_t *block, const uint8_t *key,
+                                 bint padded) noexcept nogil:
     cdef Py_ssize_t place = waiting.count % LATE
     if waiting.count >= LATE:
-        add_block(waiting.block[place], waiting.subkey[place])
+        tcpao_add_subkey(waiting.block[place], waiting.key[place], waiting.padded[place])
     waiting.block[place] = block
-    waiting.subkey[place] = subkey
+    waiting.key[place] = key
+    waiting.padded[place] = padded
     waiting.count += 1
 
 
 cdef void add_subkeys(Unfinished *waiting) noexcept nogil:
-    cdef Py_ssize_t i
+    cdef Py_ssize_t i, place
     for i in range(max(<Py_ssize_t>0, waiting.count - LATE), waiting.count):
-        add_block(waiting.block[i % LATE], waiting.subkey[i % LATE])
+        place = i % LATE
+        tcpao_add_subkey(waiting.block[place], waiting.key[place], waiting.padded[place])
 
 
 cdef inline size_t lay_short(int primitive, const uint8_t *key, uint8_t *scratch, size_t length,
@@ -287,8 +280,7 @@ cdef inline size_t lay_short(int primitive, const uint8_t *key, uint8_t *scratch
     if end != length:
         memset(scratch + length, 0, 16)
         scratch[length] = 0x80
-    add_subkey_late(waiting, scratch + end - 16,
-                    key + TCPAO_AES_CMAC_SUBKEYS + (16 if end != length else 0))
+    add_subkey_late(waiting, scratch + end - 16, key, end != length)
     out.blocks[0] = <uint32_t>(end // 16)
     return (end + 63) // 64 * 64
 

@@ -23,7 +23,6 @@ typedef uint8x16_t aes_reg;
 #define reg_xor(a, b) veorq_u8(a, b)
 #define reg_gather(at, offset) vld1q_u8((at)[0] + (offset))
 
-#include "bytes.h"
 #include "cmac_lanes.h"
 
 /* An instruction adds the round key first and substitutes then, so the last key is added alone. */
@@ -39,43 +38,22 @@ static inline void aes_encrypt(aes_reg x[REGISTERS], const lane_blocks round_key
 #undef KEY
 }
 
-/* The S-box on one word: with its four copies as columns ShiftRows does nothing. */
-static inline uint32_t substitute(uint32_t word)
+/* See aes_x86.h: the last word of each block, rotated, as all four columns. */
+static inline aes_reg reg_next_key(aes_reg key, uint32_t constant)
 {
-    const uint8x16_t column = vreinterpretq_u8_u32(vdupq_n_u32(word));
-    return vgetq_lane_u32(vreinterpretq_u32_u8(vaeseq_u8(column, vdupq_n_u8(0))), 0);
+    const uint8x16_t zero = vdupq_n_u8(0), rotate = vreinterpretq_u8_u32(vdupq_n_u32(0x0c0f0e0d));
+    const uint8x16_t substituted = vaeseq_u8(vqtbl1q_u8(key, rotate), zero);
+
+    key = reg_xor(key, vextq_u8(zero, key, BLOCK - 4));
+    key = reg_xor(key, vextq_u8(zero, key, BLOCK - 8));
+    return reg_xor(key, reg_xor(substituted, vreinterpretq_u8_u32(vdupq_n_u32(constant))));
 }
 
 void tcpao_aes_cmac_prepare_armv8(const uint8_t *raw, size_t raw_length, size_t count,
                                   uint8_t *prepared)
 {
     (void)raw_length; /* AES-128: always 16 */
-    for (size_t n = 0; n < count; n++, raw += BLOCK, prepared += TCPAO_AES_CMAC_PREPARED) {
-        uint32_t word[4 * (ROUNDS + 1)], constant = 1;
-        uint8x16_t zero = vdupq_n_u8(0);
-        uint8_t encrypted[BLOCK];
-
-        for (int i = 0; i < 4; i++)
-            word[i] = load32_le(raw + 4 * i);
-        for (int i = 4; i < 4 * (ROUNDS + 1); i++) {
-            uint32_t last = word[i - 1];
-            if (i % 4 == 0) {
-                last = substitute(rotr32(last, 8)) ^ constant;
-                constant = (constant << 1) ^ (constant >> 7) * 0x11b;
-            }
-            word[i] = word[i - 4] ^ last;
-        }
-        for (int i = 0; i < 4 * (ROUNDS + 1); i++)
-            store32_le(prepared + 4 * i, word[i]);
-        for (int round = 0; round < ROUNDS - 1; round++)
-            zero = vaesmcq_u8(vaeseq_u8(zero, vld1q_u8(prepared + BLOCK * round)));
-        zero = vaeseq_u8(zero, vld1q_u8(prepared + BLOCK * (ROUNDS - 1)));
-        vst1q_u8(encrypted, veorq_u8(zero, vld1q_u8(prepared + BLOCK * ROUNDS)));
-        double_block(encrypted, prepared + SUBKEY1);
-        double_block(prepared + SUBKEY1, prepared + SUBKEY2);
-        tcpao_wipe(word, sizeof word);
-        tcpao_wipe(encrypted, sizeof encrypted);
-    }
+    cmac_prepare(raw, count, prepared);
 }
 
 void tcpao_aes_cmac_armv8(const tcpao_message *const *messages, size_t count)

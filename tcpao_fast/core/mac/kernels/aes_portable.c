@@ -6,9 +6,6 @@
  * memory.  So a row rotation is a rotation within nibbles, and every step of AES is a few logical
  * operations on whole words.  Every lane has its own key.
  */
-#include <string.h>
-
-#include "bytes.h"
 #include "cmac.h"
 
 enum { LANES = 4 };
@@ -167,76 +164,55 @@ static planes encrypt(planes q, const planes round_keys[ROUNDS + 1])
     return add(shift_rows(sub_bytes(q)), round_keys[ROUNDS]);
 }
 
-/* The sliced round keys of up to four prepared keys; lanes beyond `count` repeat the first. */
-static void slice_keys(const uint8_t *const keys[LANES], planes round_keys[ROUNDS + 1])
+/* The sliced round keys of a key a lane (FIPS 197 section 5.2). */
+static void expand_keys(const uint8_t *const keys[LANES], planes round_keys[ROUNDS + 1])
 {
-    uint8_t blocks[LANES * BLOCK];
-
-    for (int round = 0; round <= ROUNDS; round++) {
-        for (int lane = 0; lane < LANES; lane++)
-            memcpy(blocks + BLOCK * lane, keys[lane] + BLOCK * round, BLOCK);
-        round_keys[round] = slice(blocks);
-    }
-    tcpao_wipe(blocks, sizeof blocks);
-}
-
-/* FIPS 197 section 5.2 for up to 16 keys side by side: one S-box call serves a word of each. */
-static void expand_keys(const uint8_t *raw, size_t count, uint8_t *prepared)
-{
-    enum { SIDE = 16 };
-    uint8_t words[LANES * BLOCK] = {0};
+    uint8_t key[LANES * BLOCK], words[LANES * BLOCK];
     uint8_t constant = 1;
 
-    for (size_t n = 0; n < count; n++)
-        memcpy(prepared + n * TCPAO_AES_CMAC_PREPARED, raw + BLOCK * n, BLOCK);
+    for (int lane = 0; lane < LANES; lane++)
+        memcpy(key + BLOCK * lane, keys[lane], BLOCK);
+    round_keys[0] = slice(key);
     for (int round = 1; round <= ROUNDS; round++) {
-        for (size_t n = 0; n < count && n < SIDE; n++) {
-            const uint8_t *last = prepared + n * TCPAO_AES_CMAC_PREPARED + BLOCK * round - 4;
+        unslice(sub_bytes(round_keys[round - 1]), words);
+        for (int lane = 0; lane < LANES; lane++) {
+            const uint8_t *last = words + BLOCK * lane + BLOCK - 4;
+            uint8_t *to = key + BLOCK * lane;
             for (int i = 0; i < 4; i++)
-                words[4 * n + i] = last[(i + 1) & 3];
+                to[i] ^= last[(i + 1) & 3];
+            to[0] ^= constant;
+            for (int i = 4; i < BLOCK; i++)
+                to[i] ^= to[i - 4];
         }
-        unslice(sub_bytes(slice(words)), words);
-        for (size_t n = 0; n < count && n < SIDE; n++) {
-            uint8_t *to = prepared + n * TCPAO_AES_CMAC_PREPARED + BLOCK * round;
-            words[4 * n] ^= constant;
-            for (int i = 0; i < BLOCK; i++)
-                to[i] = to[i - BLOCK] ^ (i < 4 ? words[4 * n + i] : to[i - 4]);
-        }
+        round_keys[round] = slice(key);
         constant = (uint8_t)(constant << 1 ^ (0x1b & -(constant >> 7)));
     }
+    tcpao_wipe(key, sizeof key);
     tcpao_wipe(words, sizeof words);
-}
-
-static void make_subkeys(uint8_t *prepared, size_t count)
-{
-    const uint8_t *keys[LANES];
-    planes round_keys[ROUNDS + 1];
-    uint8_t blocks[LANES * BLOCK] = {0};
-
-    for (size_t lane = 0; lane < LANES; lane++)
-        keys[lane] = prepared + (lane < count ? lane : 0) * TCPAO_AES_CMAC_PREPARED;
-    slice_keys(keys, round_keys);
-    unslice(encrypt(slice(blocks), round_keys), blocks);
-    for (size_t lane = 0; lane < count && lane < LANES; lane++) {
-        uint8_t *key = prepared + lane * TCPAO_AES_CMAC_PREPARED;
-        double_block(blocks + BLOCK * lane, key + SUBKEY1);
-        double_block(key + SUBKEY1, key + SUBKEY2);
-    }
-    tcpao_wipe(blocks, sizeof blocks);
-    tcpao_wipe(round_keys, sizeof round_keys);
 }
 
 void tcpao_aes_cmac_prepare_portable(const uint8_t *raw, size_t raw_length, size_t count,
                                      uint8_t *prepared)
 {
+    const uint8_t *keys[LANES];
+    planes round_keys[ROUNDS + 1];
+    uint8_t blocks[LANES * BLOCK];
+
     (void)raw_length; /* AES-128: always 16 */
-    for (size_t n = 0; n < count; n += 16) {
-        size_t side = count - n < 16 ? count - n : 16;
-        expand_keys(raw + BLOCK * n, side, prepared + n * TCPAO_AES_CMAC_PREPARED);
-        for (size_t lane = 0; lane < side; lane += LANES)
-            make_subkeys(prepared + (n + lane) * TCPAO_AES_CMAC_PREPARED,
-                         side - lane < LANES ? side - lane : LANES);
+    for (size_t n = 0; n < count; n += LANES) {
+        for (size_t lane = 0; lane < LANES; lane++)
+            keys[lane] = raw + BLOCK * (n + lane < count ? n + lane : n);
+        expand_keys(keys, round_keys);
+        memset(blocks, 0, sizeof blocks);
+        unslice(encrypt(slice(blocks), round_keys), blocks);
+        for (size_t lane = 0; lane < LANES && n + lane < count; lane++) {
+            uint8_t *key = prepared + (n + lane) * TCPAO_AES_CMAC_PREPARED;
+            memcpy(key, keys[lane], BLOCK);
+            double_block(blocks + BLOCK * lane, key + SUBKEY1);
+        }
     }
+    tcpao_wipe(blocks, sizeof blocks);
+    tcpao_wipe(round_keys, sizeof round_keys);
 }
 
 static uint32_t block_count(const tcpao_message *message)
@@ -265,7 +241,7 @@ static void cmac_four(const tcpao_message *const *messages, size_t count)
         if (lane < count && block_count(messages[lane]) > longest)
             longest = block_count(messages[lane]);
     }
-    slice_keys(keys, round_keys);
+    expand_keys(keys, round_keys);
     for (uint32_t index = 0; index < longest; index++) {
         memset(blocks, 0, sizeof blocks);
         for (size_t lane = 0; lane < count; lane++)

@@ -19,6 +19,9 @@ typedef __m256i aes_reg;
 #define reg_xor(a, b) _mm256_xor_si256(a, b)
 #define reg_aesenc(x, key) _mm256_aesenc_epi128(x, key)
 #define reg_aesenclast(x, key) _mm256_aesenclast_epi128(x, key)
+#define reg_repeat(word) _mm256_set1_epi32((int)(word))
+#define reg_shuffle(x, which) _mm256_shuffle_epi8(x, which)
+#define reg_up(x, bytes) _mm256_slli_si256(x, bytes)
 
 static inline aes_reg reg_gather(const uint8_t *const *at, size_t offset)
 {
@@ -30,6 +33,13 @@ static inline aes_reg reg_gather(const uint8_t *const *at, size_t offset)
 #include "cmac_lanes.h"
 
 #include "aes_x86.h"
+
+void tcpao_aes_cmac_prepare_vaes256(const uint8_t *raw, size_t raw_length, size_t count,
+                                    uint8_t *prepared)
+{
+    (void)raw_length; /* AES-128: always 16 */
+    cmac_prepare(raw, count, prepared);
+}
 
 void tcpao_aes_cmac_vaes256(const tcpao_message *const *messages, size_t count)
 {

@@ -6,9 +6,9 @@
 #include <stdint.h>
 
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("aes,avx,avx2,avx512f,vaes"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("aes,avx,avx2,avx512f,avx512bw,vaes"))), apply_to = function)
 #else
-#pragma GCC target("aes,avx,avx2,avx512f,vaes")
+#pragma GCC target("aes,avx,avx2,avx512f,avx512bw,vaes")
 #endif
 
 enum { REGISTERS = 4, PER_REGISTER = 4 };
@@ -19,6 +19,9 @@ typedef __m512i aes_reg;
 #define reg_xor(a, b) _mm512_xor_si512(a, b)
 #define reg_aesenc(x, key) _mm512_aesenc_epi128(x, key)
 #define reg_aesenclast(x, key) _mm512_aesenclast_epi128(x, key)
+#define reg_repeat(word) _mm512_set1_epi32((int)(word))
+#define reg_shuffle(x, which) _mm512_shuffle_epi8(x, which)
+#define reg_up(x, bytes) _mm512_bslli_epi128(x, bytes)
 
 /* A load that broadcasts under a mask costs no shuffle. */
 static inline aes_reg reg_gather(const uint8_t *const *at, size_t offset)
@@ -32,6 +35,13 @@ static inline aes_reg reg_gather(const uint8_t *const *at, size_t offset)
 #include "cmac_lanes.h"
 
 #include "aes_x86.h"
+
+void tcpao_aes_cmac_prepare_vaes512(const uint8_t *raw, size_t raw_length, size_t count,
+                                    uint8_t *prepared)
+{
+    (void)raw_length; /* AES-128: always 16 */
+    cmac_prepare(raw, count, prepared);
+}
 
 void tcpao_aes_cmac_vaes512(const tcpao_message *const *messages, size_t count)
 {

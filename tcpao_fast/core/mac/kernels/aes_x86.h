@@ -1,7 +1,23 @@
-/* The rounds of AES-128 over registers of one, two or four blocks: x86-64.  See cmac_lanes.h.
+/* AES-128 over registers of one, two or four blocks: x86-64.  See cmac_lanes.h.
  *
- * Included after the definitions of aes_reg, reg_aesenc and reg_aesenclast.
+ * Included after the definitions of aes_reg, reg_xor, reg_aesenc, reg_aesenclast, and of
+ *   reg_repeat     aes_reg (uint32_t), in every word
+ *   reg_shuffle    aes_reg (aes_reg x, aes_reg which): bytes within each block
+ *   reg_up         aes_reg (aes_reg x, constant): each block moved up by so many bytes
  */
+
+/* The last word of each block, rotated, as all four columns: ShiftRows does nothing then, and the
+ * last round's instruction is the S-box alone.  Every word adds the ones before it. */
+static inline aes_reg reg_next_key(aes_reg key, uint32_t constant)
+{
+    const aes_reg rotated = reg_shuffle(key, reg_repeat(0x0c0f0e0d));
+    const aes_reg added = reg_aesenclast(rotated, reg_repeat(constant));
+
+    key = reg_xor(key, reg_up(key, 4));
+    key = reg_xor(key, reg_up(key, 8));
+    return reg_xor(key, added);
+}
+
 static inline void aes_encrypt(aes_reg x[REGISTERS], const lane_blocks round_keys[ROUNDS + 1])
 {
 #define EACH(step) _Pragma("GCC unroll 8") for (int i = 0; i < REGISTERS; i++) x[i] = step

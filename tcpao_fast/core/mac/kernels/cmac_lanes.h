@@ -2,8 +2,8 @@
  *
  * A block of one message waits for the one before, but the other lanes' blocks do not: REGISTERS
  * registers of PER_REGISTER blocks each keep the AES units busy.  The round keys of a group are
- * laid side by side first, so that a round of a register is one instruction with one operand in
- * memory; to fetch every lane's own round keys each time costs twice that.
+ * made side by side first, so that a round of a register is one instruction with one operand in
+ * memory.
  *
  * Included once by each kernel with AES instructions, after it has defined
  *   REGISTERS, PER_REGISTER
@@ -11,10 +11,9 @@
  *   reg_load       aes_reg (const uint8_t *), blocks side by side, aligned
  *   reg_store      void (uint8_t *, aes_reg)
  *   reg_gather     aes_reg (const uint8_t *const *at, size_t offset): a block of each lane
+ *   reg_next_key   aes_reg (aes_reg key, uint32_t constant): a step of the key schedule
  *   aes_encrypt    void (aes_reg x[REGISTERS], const uint8_t (*round_keys)[LANES * BLOCK])
  */
-#include <string.h>
-
 #include "cmac.h"
 
 #define LANES (REGISTERS * PER_REGISTER)
@@ -23,6 +22,24 @@
 typedef uint8_t lane_blocks[LANES * BLOCK] __attribute__((aligned(64)));
 
 static inline void aes_encrypt(aes_reg x[REGISTERS], const lane_blocks round_keys[ROUNDS + 1]);
+static inline aes_reg reg_next_key(aes_reg key, uint32_t constant);
+
+/* The round keys of a key a lane (FIPS 197 section 5.2). */
+static inline void expand_keys(lane_blocks round_keys[ROUNDS + 1], const uint8_t *const keys[LANES])
+{
+    aes_reg key[REGISTERS];
+    uint32_t constant = 1;
+
+    for (int i = 0; i < REGISTERS; i++)
+        reg_store(round_keys[0] + BLOCK * PER_REGISTER * i, key[i] = reg_gather(keys + PER_REGISTER * i, 0));
+#pragma GCC unroll 10
+    for (int round = 1; round <= ROUNDS; round++) {
+#pragma GCC unroll 8
+        for (int i = 0; i < REGISTERS; i++)
+            reg_store(round_keys[round] + BLOCK * PER_REGISTER * i, key[i] = reg_next_key(key[i], constant));
+        constant = constant << 1 ^ (constant >> 7) * 0x11b;
+    }
+}
 
 /* `count` blocks of every lane: x = AES(x ^ block); `ahead` (or NULL) is what comes afterwards. */
 static inline void cbc_blocks(lane_blocks state, const lane_blocks round_keys[ROUNDS + 1],
@@ -54,10 +71,7 @@ static void cmac_many(const tcpao_message *const *messages, size_t count)
         n = count < LANES ? count : LANES;
         for (size_t i = 0; i < LANES; i++)
             keys[i] = messages[i < n ? i : 0]->key;
-        for (int round = 0; round <= ROUNDS; round++)
-            for (int i = 0; i < REGISTERS; i++)
-                reg_store(round_keys[round] + BLOCK * PER_REGISTER * i,
-                          reg_gather(keys + PER_REGISTER * i, (size_t)BLOCK * (size_t)round));
+        expand_keys(round_keys, keys);
         memset(state, 0, sizeof state);
         const uint32_t alike = group_alike(messages, n, group.at);
         group.live = 0;
@@ -77,4 +91,31 @@ static void cmac_many(const tcpao_message *const *messages, size_t count)
         }
     }
     tcpao_wipe(round_keys, sizeof round_keys);
+}
+
+/* `count` keys prepared: K1 is twice what a block of zeros becomes. */
+static void cmac_prepare(const uint8_t *raw, size_t count, uint8_t *prepared)
+{
+    lane_blocks round_keys[ROUNDS + 1], zeros;
+    const uint8_t *keys[LANES];
+
+    for (size_t n; count; raw += BLOCK * n, prepared += TCPAO_AES_CMAC_PREPARED * n, count -= n) {
+        n = count < LANES ? count : LANES;
+        aes_reg x[REGISTERS];
+        for (size_t i = 0; i < LANES; i++)
+            keys[i] = raw + BLOCK * (i < n ? i : 0);
+        expand_keys(round_keys, keys);
+        memset(zeros, 0, sizeof zeros);
+        for (int i = 0; i < REGISTERS; i++)
+            x[i] = reg_load(zeros + BLOCK * PER_REGISTER * i);
+        aes_encrypt(x, round_keys);
+        for (int i = 0; i < REGISTERS; i++)
+            reg_store(zeros + BLOCK * PER_REGISTER * i, x[i]);
+        for (size_t i = 0; i < n; i++) {
+            memcpy(prepared + TCPAO_AES_CMAC_PREPARED * i, raw + BLOCK * i, BLOCK);
+            double_block(zeros + BLOCK * i, prepared + TCPAO_AES_CMAC_PREPARED * i + SUBKEY1);
+        }
+    }
+    tcpao_wipe(round_keys, sizeof round_keys);
+    tcpao_wipe(zeros, sizeof zeros);
 }

@@ -39,7 +39,7 @@ uint32_t tcpao_cpu_features(void)
         features |= TCPAO_CPU_VAES256;
     if (avx512f && avx512bw)
         features |= TCPAO_CPU_AVX512;
-    if (avx512f && vaes && aes)
+    if (avx512f && avx512bw && vaes && aes)
         features |= TCPAO_CPU_VAES512;
     return features;
 }

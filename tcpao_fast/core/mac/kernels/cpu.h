@@ -14,7 +14,7 @@ enum {
     TCPAO_CPU_AVX2 = 4,
     TCPAO_CPU_VAES256 = 8,  /* VAES, AVX2 */
     TCPAO_CPU_AVX512 = 16,  /* F and BW */
-    TCPAO_CPU_VAES512 = 32, /* VAES, AVX-512 F */
+    TCPAO_CPU_VAES512 = 32, /* VAES, AVX-512 F and BW */
     /* aarch64 */
     TCPAO_CPU_ARM_AES = 1,
     TCPAO_CPU_ARM_SHA1 = 2,

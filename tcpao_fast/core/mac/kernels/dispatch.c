@@ -27,8 +27,8 @@ static const tcpao_kernel hmac_sha1_kernels[] = {
     {"portable", TCPAO_CPU_ANY, tcpao_hmac_sha1_prepare_portable, tcpao_hmac_sha1_portable, 1, 0},
 };
 static const tcpao_kernel aes_cmac_kernels[] = {
-    X86({"vaes512", TCPAO_CPU_VAES512, tcpao_aes_cmac_prepare_aesni, tcpao_aes_cmac_vaes512, 16, 9})
-    X86({"vaes256", TCPAO_CPU_VAES256, tcpao_aes_cmac_prepare_aesni, tcpao_aes_cmac_vaes256, 16, 9})
+    X86({"vaes512", TCPAO_CPU_VAES512, tcpao_aes_cmac_prepare_vaes512, tcpao_aes_cmac_vaes512, 16, 9})
+    X86({"vaes256", TCPAO_CPU_VAES256, tcpao_aes_cmac_prepare_vaes256, tcpao_aes_cmac_vaes256, 16, 9})
     X86({"aesni", TCPAO_CPU_AESNI, tcpao_aes_cmac_prepare_aesni, tcpao_aes_cmac_aesni, 8, 0})
     ARM({"armv8", TCPAO_CPU_ARM_AES, tcpao_aes_cmac_prepare_armv8, tcpao_aes_cmac_armv8, 8, 0})
     {"portable", TCPAO_CPU_ANY, tcpao_aes_cmac_prepare_portable, tcpao_aes_cmac_portable, 4, 0},

@@ -22,12 +22,11 @@ enum {
     TCPAO_BY_BYTES = TCPAO_HMAC_SHA512
 };
 
-/* Bytes of a prepared key. HMAC: inner and outer midstate, native words. CMAC: 11 round keys, K1, K2.
- * KMAC: a state. */
+/* Bytes of a prepared key. HMAC: inner and outer midstate, native words. CMAC: see cmac.h. KMAC: a
+ * state. */
 enum {
     TCPAO_HMAC_SHA1_PREPARED = 40,
-    TCPAO_AES_CMAC_SUBKEYS = 176,
-    TCPAO_AES_CMAC_PREPARED = 208,
+    TCPAO_AES_CMAC_PREPARED = 32,
     TCPAO_HMAC_SHA256_PREPARED = 64,
     TCPAO_MD5_PREPARED = 0,
     TCPAO_HMAC_SHA512_PREPARED = 128,
@@ -85,7 +84,8 @@ tcpao_mac_fn tcpao_hmac_sha1_portable, tcpao_aes_cmac_portable, tcpao_hmac_sha25
 
 #if defined(__x86_64__)
 tcpao_prepare_fn tcpao_hmac_sha1_prepare_avx512, tcpao_hmac_sha1_prepare_avx2,
-    tcpao_hmac_sha1_prepare_avx2_two, tcpao_hmac_sha1_prepare_shani, tcpao_aes_cmac_prepare_aesni, tcpao_hmac_sha256_prepare_avx512,
+    tcpao_hmac_sha1_prepare_avx2_two, tcpao_hmac_sha1_prepare_shani, tcpao_aes_cmac_prepare_vaes512,
+    tcpao_aes_cmac_prepare_vaes256, tcpao_aes_cmac_prepare_aesni, tcpao_hmac_sha256_prepare_avx512,
     tcpao_hmac_sha256_prepare_avx2, tcpao_hmac_sha256_prepare_shani;
 tcpao_mac_fn tcpao_hmac_sha1_avx512, tcpao_hmac_sha1_avx2, tcpao_hmac_sha1_avx2_two, tcpao_hmac_sha1_shani,
     tcpao_aes_cmac_vaes512, tcpao_aes_cmac_vaes256, tcpao_aes_cmac_aesni, tcpao_hmac_sha256_avx512,
