@@ -6,6 +6,9 @@
  * memory.  So a row rotation is a rotation within nibbles, and every step of AES is a few logical
  * operations on whole words.  Every lane has its own key.
  */
+#include <string.h>
+
+#include "bytes.h"
 #include "cmac.h"
 
 enum { LANES = 4 };
@@ -208,7 +211,7 @@ void tcpao_aes_cmac_prepare_portable(const uint8_t *raw, size_t raw_length, size
         for (size_t lane = 0; lane < LANES && n + lane < count; lane++) {
             uint8_t *key = prepared + (n + lane) * TCPAO_AES_CMAC_PREPARED;
             memcpy(key, keys[lane], BLOCK);
-            double_block(blocks + BLOCK * lane, key + SUBKEY1);
+            number_to(key + SUBKEY1, twice(number_of(blocks + BLOCK * lane)));
         }
     }
     tcpao_wipe(blocks, sizeof blocks);

@@ -1,56 +1,42 @@
-/* Loads and stores with a stated byte order, and rotations: compilers turn each into one instruction. */
+/* Loads and stores with a stated byte order, and rotations: each is one instruction.  (Bytes that are
+ * put together by shifts are not with every compiler: gcc likes to make vectors of them.) */
 #ifndef TCPAO_BYTES_H
 #define TCPAO_BYTES_H
 
 #include <stdint.h>
+#include <string.h>
 
-static inline uint32_t load32_be(const uint8_t *p)
-{
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | (uint32_t)p[3];
-}
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define swap32_be(v) __builtin_bswap32(v)
+#define swap64_be(v) __builtin_bswap64(v)
+#define swap32_le(v) (v)
+#define swap64_le(v) (v)
+#else
+#define swap32_be(v) (v)
+#define swap64_be(v) (v)
+#define swap32_le(v) __builtin_bswap32(v)
+#define swap64_le(v) __builtin_bswap64(v)
+#endif
 
-static inline uint32_t load32_le(const uint8_t *p)
-{
-    return (uint32_t)p[3] << 24 | (uint32_t)p[2] << 16 | (uint32_t)p[1] << 8 | (uint32_t)p[0];
-}
+#define LOAD_AND_STORE(bits, order)                                                                \
+    static inline uint##bits##_t load##bits##_##order(const uint8_t *p)                            \
+    {                                                                                              \
+        uint##bits##_t v;                                                                          \
+        memcpy(&v, p, sizeof v);                                                                   \
+        return swap##bits##_##order(v);                                                            \
+    }                                                                                              \
+    static inline void store##bits##_##order(uint8_t *p, uint##bits##_t v)                         \
+    {                                                                                              \
+        v = swap##bits##_##order(v);                                                               \
+        memcpy(p, &v, sizeof v);                                                                   \
+    }
 
-static inline uint64_t load64_le(const uint8_t *p)
-{
-    return (uint64_t)load32_le(p + 4) << 32 | load32_le(p);
-}
+LOAD_AND_STORE(32, be)
+LOAD_AND_STORE(32, le)
+LOAD_AND_STORE(64, be)
+LOAD_AND_STORE(64, le)
 
-static inline uint64_t load64_be(const uint8_t *p)
-{
-    return (uint64_t)load32_be(p) << 32 | load32_be(p + 4);
-}
-
-static inline void store32_be(uint8_t *p, uint32_t v)
-{
-    p[0] = (uint8_t)(v >> 24);
-    p[1] = (uint8_t)(v >> 16);
-    p[2] = (uint8_t)(v >> 8);
-    p[3] = (uint8_t)v;
-}
-
-static inline void store32_le(uint8_t *p, uint32_t v)
-{
-    p[0] = (uint8_t)v;
-    p[1] = (uint8_t)(v >> 8);
-    p[2] = (uint8_t)(v >> 16);
-    p[3] = (uint8_t)(v >> 24);
-}
-
-static inline void store64_be(uint8_t *p, uint64_t v)
-{
-    store32_be(p, (uint32_t)(v >> 32));
-    store32_be(p + 4, (uint32_t)v);
-}
-
-static inline void store64_le(uint8_t *p, uint64_t v)
-{
-    store32_le(p, (uint32_t)v);
-    store32_le(p + 4, (uint32_t)(v >> 32));
-}
+#undef LOAD_AND_STORE
 
 static inline uint32_t rotl32(uint32_t v, int n)
 {

@@ -2,8 +2,6 @@
 #ifndef TCPAO_CMAC_H
 #define TCPAO_CMAC_H
 
-#include <string.h>
-
 #include "bytes.h"
 #include "kernels.h"
 
@@ -12,27 +10,35 @@
  * costs more, and with few it is a draw. */
 enum { ROUNDS = 10, BLOCK = 16, SUBKEY1 = BLOCK };
 
-/* Multiply by x in GF(2^128) as RFC 4493 section 2.3 has it (big endian, polynomial 0x87). */
-static inline void double_block(const uint8_t in[BLOCK], uint8_t out[BLOCK])
+/* A block as a number. */
+typedef struct {
+    uint64_t high, low;
+} cmac_number;
+
+static inline cmac_number number_of(const uint8_t block[BLOCK])
 {
-    const uint64_t high = load64_be(in), low = load64_be(in + 8);
-    store64_be(out, high << 1 | low >> 63);
-    store64_be(out + 8, low << 1 ^ (0x87 & -(high >> 63)));
+    return (cmac_number){load64_be(block), load64_be(block + 8)};
+}
+
+static inline void number_to(uint8_t block[BLOCK], cmac_number x)
+{
+    store64_be(block, x.high);
+    store64_be(block + 8, x.low);
+}
+
+/* Multiply by x in GF(2^128) as RFC 4493 section 2.3 has it (big endian, polynomial 0x87). */
+static inline cmac_number twice(cmac_number x)
+{
+    return (cmac_number){x.high << 1 | x.low >> 63, x.low << 1 ^ (0x87 & -(x.high >> 63))};
 }
 
 /* Add K1 to a message's last block, or K2 = 2 K1 to one that was padded (RFC 4493 section 2.4). */
 static inline void tcpao_add_subkey(uint8_t last[BLOCK], const uint8_t *prepared, int padded)
 {
-    uint64_t block[2], subkey[2];
+    const cmac_number k1 = number_of(prepared + SUBKEY1), subkey = padded ? twice(k1) : k1;
+    const cmac_number block = number_of(last);
 
-    memcpy(block, last, BLOCK);
-    if (padded)
-        double_block(prepared + SUBKEY1, (uint8_t *)subkey);
-    else
-        memcpy(subkey, prepared + SUBKEY1, BLOCK);
-    block[0] ^= subkey[0];
-    block[1] ^= subkey[1];
-    memcpy(last, block, BLOCK);
+    number_to(last, (cmac_number){block.high ^ subkey.high, block.low ^ subkey.low});
 }
 
 #endif

@@ -14,6 +14,8 @@
  *   reg_next_key   aes_reg (aes_reg key, uint32_t constant): a step of the key schedule
  *   aes_encrypt    void (aes_reg x[REGISTERS], const uint8_t (*round_keys)[LANES * BLOCK])
  */
+#include <string.h>
+
 #include "cmac.h"
 
 #define LANES (REGISTERS * PER_REGISTER)
@@ -65,13 +67,18 @@ static void cmac_many(const tcpao_message *const *messages, size_t count)
 {
     lane_group group;
     lane_blocks round_keys[ROUNDS + 1], state;
-    const uint8_t *keys[LANES];
+    const uint8_t *keys[LANES] = {NULL};
 
     for (size_t n; count; messages += n, count -= n) {
+        int other = 0;
         n = count < LANES ? count : LANES;
-        for (size_t i = 0; i < LANES; i++)
-            keys[i] = messages[i < n ? i : 0]->key;
-        expand_keys(round_keys, keys);
+        for (size_t i = 0; i < LANES; i++) {
+            const uint8_t *key = messages[i < n ? i : 0]->key;
+            other |= keys[i] != key;
+            keys[i] = key;
+        }
+        if (other) /* one connection's packets follow one another */
+            expand_keys(round_keys, keys);
         memset(state, 0, sizeof state);
         const uint32_t alike = group_alike(messages, n, group.at);
         group.live = 0;
@@ -113,7 +120,7 @@ static void cmac_prepare(const uint8_t *raw, size_t count, uint8_t *prepared)
             reg_store(zeros + BLOCK * PER_REGISTER * i, x[i]);
         for (size_t i = 0; i < n; i++) {
             memcpy(prepared + TCPAO_AES_CMAC_PREPARED * i, raw + BLOCK * i, BLOCK);
-            double_block(zeros + BLOCK * i, prepared + TCPAO_AES_CMAC_PREPARED * i + SUBKEY1);
+            number_to(prepared + TCPAO_AES_CMAC_PREPARED * i + SUBKEY1, twice(number_of(zeros + BLOCK * i)));
         }
     }
     tcpao_wipe(round_keys, sizeof round_keys);
