@@ -56,9 +56,7 @@ cdef uint64_t ODD = 0x9E3779B97F4A7C15ULL    # spreads what it multiplies over t
 cdef enum:
     ROWS = 512           # the memory of a batch stays in the second-level cache
     AHEAD = 8             # records between a prefetch and its use
-    KEYS_AHEAD = 16
     TRIES = 5             # further ones of a segment, at most
-    FEW = 1500            # connections whose keys stay in the second-level cache by themselves
 
 
 cdef inline uint16_t mix(uint64_t addresses, uint32_t ports, uint32_t vrf, uint32_t shards) noexcept nogil:
@@ -417,10 +415,9 @@ cdef class Shard:
         """What needs no MAC, and for the others their ISNs, SNE and traffic key."""
         cdef Py_ssize_t i
         cdef Attempt *row
-        cdef bint many = self.connections.count > FEW
+        if self.connections.many():
+            self.keys.prefetch(self.rows, count)
         for i in range(count):
-            if many and i + KEYS_AHEAD < count:
-                self.keys.prefetch(&self.rows[i + KEYS_AHEAD])
             row = &self.rows[i]
             if expected(self.connections, self.keys, &self.segments[i], self.timestamps[i], row):
                 continue

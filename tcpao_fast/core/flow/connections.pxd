@@ -9,6 +9,7 @@ from tcpao_fast.core.wire.segment cimport FLAG_FIN, FLAG_RST, FLAG_SYN, Segment
 cdef enum:
     MAX_INCARNATIONS = 4      # a connection keeps so many
     NONE = -1
+    FEW = 1500                # connections: they and their keys stay in the second-level cache
     INITIATOR_UNKNOWN = 2
 
 cdef enum Proof:
@@ -129,6 +130,11 @@ cdef class ConnectionTable:
     cdef int32_t unnumbered_capacity
     cdef void locate_batch(self, const Segment *segments, Attempt *rows, const int64_t *origins,
                            Py_ssize_t count) noexcept nogil
+    cdef void guess(self, const Segment *segments, Attempt *rows, Py_ssize_t count) noexcept nogil
+    cdef inline bint many(self) noexcept nogil:
+        """Whether there are more than what stays in the second-level cache by itself."""
+        return self.count > FEW
+
     cdef void hash_rows(self, const uint64_t *words, int each, const Py_ssize_t *which,
                         Py_ssize_t count, Attempt *rows) noexcept nogil
     cdef void identify(self, const Segment *segment, Attempt *row) noexcept nogil

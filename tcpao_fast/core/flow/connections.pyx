@@ -40,7 +40,6 @@ INCARNATIONS = MAX_INCARNATIONS
 
 cdef enum:
     FIRST_CAPACITY = 256
-    AHEAD = 16                # rows between a prefetch and its use
     HASHED = 64               # hashes at a time
     FEWEST_UNPROVED = 4096    # connections without proof, where the limit is small
     MOST_ROWS = 512           # of a batch
@@ -305,14 +304,13 @@ cdef class ConnectionTable:
                            Py_ssize_t count) noexcept nogil:
         """The connection of each segment that states ports, made when it is new.
 
-        The table, the connections and their incarnations are where a batch misses the cache.  So
-        the hashes come first, and each line is asked for `AHEAD` rows before it is read.
+        The table, the connections and their incarnations are where a batch misses the cache, if there
+        are many.  So each of them is asked for, for all rows, before it is read: in loops of their
+        own, as what is asked for waits for the page table, and the fewer instructions there are
+        between one and the next the more of them wait at the same time.
         """
         cdef Py_ssize_t i
-        cdef const Segment *segment
         cdef Attempt *row
-        cdef const Slot *slot
-        cdef int32_t live
         cdef uint64_t words_v4[HASHED][2]
         cdef uint64_t words_v6[HASHED][6]
         cdef Py_ssize_t which_v4[HASHED]
@@ -338,20 +336,33 @@ cdef class ConnectionTable:
             self.hash_rows(words_v4[0], 2, which_v4, v4, rows)
             self.hash_rows(words_v6[0], 6, which_v6, v6, rows)
             at = end
-        for i in range(count + AHEAD):
-            if i < count and has_endpoints(&segments[i]):
-                slot = &self.slots[rows[i].hash & self.mask]
-                if slot.hash == rows[i].hash and slot.connection != NONE:
-                    tcpao_prefetch(&self.connections[slot.connection])
-            if i >= AHEAD:
-                row = &rows[i - AHEAD]
-                segment = &segments[i - AHEAD]
-                if has_endpoints(segment):
-                    row.connection = self.locate(segment, row, origins[i - AHEAD])
-                    row.id = self.connections[row.connection].id
-                    live = self.connections[row.connection].live
-                    if live != NONE:
-                        tcpao_prefetch(&self.incarnations[live])
+        if self.many():
+            self.guess(segments, rows, count)
+        for i in range(count):
+            if has_endpoints(&segments[i]):
+                row = &rows[i]
+                row.connection = self.locate(&segments[i], row, origins[i])
+                row.id = self.connections[row.connection].id
+
+    cdef void guess(self, const Segment *segments, Attempt *rows, Py_ssize_t count) noexcept nogil:
+        """The connection of each row, by its hash alone, and ask for it and its incarnation."""
+        cdef Py_ssize_t i
+        cdef uint32_t at
+        cdef int32_t live
+        for i in range(count):
+            if not has_endpoints(&segments[i]):
+                continue
+            at = rows[i].hash & self.mask
+            while self.slots[at].connection != NONE and self.slots[at].hash != rows[i].hash:
+                at = (at + 1) & self.mask
+            rows[i].connection = self.slots[at].connection
+            if rows[i].connection != NONE:
+                tcpao_prefetch(&self.connections[rows[i].connection])
+        for i in range(count):
+            if rows[i].connection != NONE:
+                live = self.connections[rows[i].connection].live
+                if live != NONE:
+                    tcpao_prefetch(&self.incarnations[live])
 
     cdef void hash_rows(self, const uint64_t *words, int each, const Py_ssize_t *which,
                         Py_ssize_t count, Attempt *rows) noexcept nogil:
@@ -374,11 +385,15 @@ cdef class ConnectionTable:
             row.hash = tcpao_flow_hash(&self.secret, words, 6)
 
     cdef int32_t locate(self, const Segment *segment, Attempt *row, int64_t origin) noexcept nogil:
-        """The connection of one segment, of which the row has hash and direction."""
+        """The connection of one segment, of which the row has hash and direction, and perhaps a
+        guess: a connection, or NONE."""
         cdef Connection *found
         cdef int size, direction = row.direction
         cdef uint32_t at = row.hash & self.mask
-        cdef int32_t index
+        cdef int32_t index = row.connection
+        if index != NONE and same_endpoints(&self.connections[index], segment, direction):
+            self.connections[index].batch = self.batch
+            return index
         while self.slots[at].connection != NONE:
             if self.slots[at].hash == row.hash:
                 found = &self.connections[self.slots[at].connection]

@@ -216,6 +216,7 @@ cdef void restore_one(ConnectionTable table, const ConnectionRow *source,
     between(&segment, row.version, row.address[0], row.address[1], row.port[0], row.port[1], row.vrf)
     memset(&found, 0, sizeof(Attempt))
     table.identify(&segment, &found)
+    found.connection = NONE
     found.connection = table.locate(&segment, &found, origin)
     if row.initiator >= 0:
         table.connections[found.connection].initiator = <uint8_t>(

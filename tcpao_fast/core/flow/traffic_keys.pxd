@@ -71,7 +71,7 @@ cdef class KeyTable:
     cdef int32_t to_send(self, const Segment *segment, const Connection *connection, int direction,
                          int64_t timestamp, bint *forward) noexcept nogil
     cdef int reserve(self, Py_ssize_t more) except -1 nogil
-    cdef void prefetch(self, const Attempt *row) noexcept nogil
+    cdef void prefetch(self, const Attempt *rows, Py_ssize_t count) noexcept nogil
     cdef int32_t take_slot(self, int32_t mkt) noexcept nogil
     cdef int32_t take_owned_slot(self, int32_t mkt, int32_t incarnation, int direction) noexcept nogil
     cdef bint evict(self, Slab *slab) noexcept nogil

@@ -465,25 +465,27 @@ cdef class KeyTable:
             link = &key_slot(self.slabs, link[0]).next
         return False
 
-    cdef void prefetch(self, const Attempt *row) noexcept nogil:
-        """Ask for the traffic key that a row of a proved connection will probably use."""
+    cdef void prefetch(self, const Attempt *rows, Py_ssize_t count) noexcept nogil:
+        """Ask for the traffic keys that rows of proved connections will probably use."""
+        cdef Py_ssize_t i
         cdef int32_t live, key
         cdef const uint8_t *at
         cdef const uint8_t *last
-        if row.connection == NONE:
-            return
-        live = self.owners.connections[row.connection].live
-        if live == NONE:
-            return
-        key = self.owners.incarnations[live].keys[row.direction]
-        if key == NONE:
-            return
-        at = <const uint8_t *>key_slot(self.slabs, key)
-        last = at + self.slabs[slab_of(key)].stride - 1
-        while at < last:
-            tcpao_prefetch(at)
-            at += LINE
-        tcpao_prefetch(last)
+        for i in range(count):
+            if rows[i].connection == NONE:
+                continue
+            live = self.owners.connections[rows[i].connection].live
+            if live == NONE:
+                continue
+            key = self.owners.incarnations[live].keys[rows[i].direction]
+            if key == NONE:
+                continue
+            at = <const uint8_t *>key_slot(self.slabs, key)
+            last = at + self.slabs[slab_of(key)].stride - 1
+            while at < last:
+                tcpao_prefetch(at)
+                at += LINE
+            tcpao_prefetch(last)
 
     cdef int32_t take_slot(self, int32_t mkt) noexcept nogil:
         """A free slot for a traffic key of the MKT (`reserve` has made room)."""

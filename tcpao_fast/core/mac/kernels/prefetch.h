@@ -4,7 +4,7 @@
 
 static inline void tcpao_prefetch(const void *line)
 {
-    __builtin_prefetch(line);
+    __builtin_prefetch(line, 0, 2);
 }
 
 /* The same, into the second-level cache: what lies multiples of 4,096 bytes apart would push out of
