@@ -182,6 +182,38 @@ def test_more_traffic_keys_than_are_kept(algorithm):
     assert shard.connections.count == count and shard.connections.evicted == 0
 
 
+@pytest.mark.parametrize("kept", [8000, 2000])
+def test_what_is_guessed_decides_nothing(kept):
+    """With many connections rows are told theirs by the hash, before it is looked up.  A batch says
+    what single segments say; and where connections have to be forgotten, so that a place that was
+    guessed is another's by then, none gets another's segments."""
+    count = 5000
+    master = scale.key("aes-128-cmac-96")
+    signer = ao.Engine([master], max_connections=8000)
+    numbers = [np.repeat(np.arange(count), 3)]
+    parts = [signer.sign(*scale.handshakes(0, count), 101)]
+    random = np.random.default_rng(5)
+    for _ in range(3):
+        order = np.concatenate([random.permutation(count)[:3000], random.integers(0, 2000, 3000)])
+        parts += [signer.sign(*scale.data(order, 4), 101)]
+        parts += [signer.sign(*scale.handshakes(count, 700), 101)]
+        numbers += [order, np.repeat(np.arange(count, count + 700), 3)]
+        count += 700
+    whole, single = (ao.Engine([master], max_connections=kept) for _ in range(2))
+    whose = {}
+    for (buffer, offsets, lengths), number in zip(parts, numbers, strict=True):
+        told = whole.verify(buffer, offsets, lengths, 101)
+        for id_, who in zip(told.connection.tolist(), number.tolist(), strict=True):
+            assert whose.setdefault(id_, who) == who
+        if kept < count:
+            assert not told.counts["bad_mac"]
+            continue
+        for i, (at, size) in enumerate(zip(offsets.tolist(), lengths.tolist(), strict=True)):
+            alone = single.verify(buffer[at : at + size], linktype=101)
+            assert (told.verdict[i], told.connection[i]) == (alone.verdict, alone.connection)
+    assert (whole._pipeline.shards[0].connections.evicted > 0) == (kept < count)
+
+
 class TestTally:
     KINDS = (np.int64, np.int64, np.uint8, np.int32, np.int64)
 
