@@ -37,9 +37,25 @@ from tcpao_fast.core.wire.rewrite cimport (
     insert_option,
     set_checksums,
 )
-from tcpao_fast.core.flow.connections cimport NONE, Connection, Incarnation, advance
+from tcpao_fast.core.flow.connections cimport (
+    NONE,
+    SYN_UNSIGNED,
+    Connection,
+    Incarnation,
+    advance,
+)
+from tcpao_fast.core.flow.traffic_keys cimport (
+    IN_USE,
+    OF_LOCAL_SIDE,
+    OF_REMOTE_SIDE,
+    KeySlot,
+    is_expected,
+    key_data,
+    key_slot,
+    slot_mkt,
+)
 from tcpao_fast.core.mac.attempt cimport CHECK_AO, CHECK_MD5, CHECK_NOTHING, Attempt
-from tcpao_fast.core.mac.kernels cimport TCPAO_MD5
+from tcpao_fast.core.mac.kernels cimport TCPAO_MD5, tcpao_copy_few
 from tcpao_fast.core.mac.messages cimport DIGEST
 from tcpao_fast.core.keys.mkt cimport Mkt, matches, within
 from tcpao_fast.core.batch.pipeline cimport Pipeline
@@ -176,6 +192,51 @@ cdef void note_initiator(Shard shard, Attempt *row, const Segment *segment) noex
         shard.connections.set_initiator(row.connection, 1 - row.direction)
 
 
+cdef bint usual(Shard shard, Py_ssize_t i, bint follow_option, bint *forward) noexcept nogil:
+    """The usual case at one go: a segment of a connection with one incarnation, which is live and whose
+    handshake is signed, under the key in use, of which is known which side of it sends; or, with
+    `follow_option`, under the key that its option is known to mean.  What `choose_key`, `expects`,
+    `with_handshake` and the look-up of the traffic key would find, or False: ask them."""
+    cdef const Segment *segment = &shard.segments[i]
+    cdef Attempt *row = &shard.rows[i]
+    cdef const Connection *connection
+    cdef const Incarnation *live
+    cdef const Mkt *mkt
+    cdef KeySlot *slot
+    cdef int32_t head
+    cdef int direction = row.direction
+    if segment.flags & FLAG_SYN or shard.follow_rnext:
+        return False
+    connection = &shard.connections.connections[row.connection]
+    if connection.live == NONE or connection.newest != connection.live or (
+            connection.looked_up & (SYN_UNSIGNED | SYN_UNSIGNED << 1)):
+        return False
+    live = &shard.connections.incarnations[connection.live]
+    head = live.keys[direction]
+    if head == NONE or live.next != NONE:
+        return False
+    slot = key_slot(shard.keys.slabs, head)
+    mkt = &shard.keys.mkts[slot_mkt(slot)]
+    row.position = extend(live.anchor[direction], segment.seq)
+    if row.position < 0:
+        return False
+    if follow_option:
+        if segment.auth != AUTH_AO or not is_expected(slot, segment.key_id):
+            return False
+    elif (slot_mkt(slot) != live.key_in_use[direction] or not within(mkt.send, shard.timestamps[i])
+            or not slot.tagged & (OF_LOCAL_SIDE | OF_REMOTE_SIDE)):
+        return False
+    slot.batch = shard.connections.batch | IN_USE
+    forward[0] = slot.tagged & OF_LOCAL_SIDE != 0
+    row.mkt = slot_mkt(slot)
+    row.incarnation = connection.live
+    row.isn_source = live.isn[direction]
+    row.isn_destination = live.isn[1 - direction]
+    row.traffic_key = head
+    row.key = key_data(shard.keys.slabs, head)
+    return True
+
+
 # -- what becomes of a record -------------------------------------------------------------------
 
 cdef struct Plan:
@@ -233,9 +294,12 @@ cdef Outcome plan_new(Shard shard, Records records, Py_ssize_t i, const Output *
     cdef Attempt *row = &shard.rows[i]
     cdef const Mkt *mkt
     cdef Outcome found
+    cdef bint is_usual
     if segment.auth != AUTH_NONE:
         return ALREADY_SIGNED
-    row.mkt = choose_key(shard, row, segment, shard.timestamps[i], &plan.forward)
+    is_usual = usual(shard, i, False, &plan.forward)
+    if not is_usual:
+        row.mkt = choose_key(shard, row, segment, shard.timestamps[i], &plan.forward)
     if row.mkt == NONE:
         return NO_KEY
     mkt = &shard.keys.mkts[row.mkt]
@@ -244,6 +308,8 @@ cdef Outcome plan_new(Shard shard, Records records, Py_ssize_t i, const Output *
     if found == POSSIBLE and out.target == IN_ROOM:
         found = check_place(records, shard.origins[i], segment,
                             growth_of(segment, option_length(mkt), &plan.kept), plan)
+    if is_usual:
+        return check(row, mkt, found)
     # the ISNs are learned even from a segment that has no room for the option
     if mkt.primitive != TCPAO_MD5 and not expects(shard, row, segment):
         return MISSING_ISN if found == POSSIBLE else found
@@ -257,9 +323,13 @@ cdef Outcome plan_inplace(Shard shard, Records records, Py_ssize_t i, Plan *plan
     cdef const Mkt *mkt
     cdef int32_t candidates[2]
     cdef Outcome found = POSSIBLE
+    cdef bint is_usual
     if segment.auth == AUTH_NONE:
         return NO_OPTION
-    if segment.auth == AUTH_MD5:
+    is_usual = usual(shard, i, True, &plan.forward)
+    if is_usual:
+        pass
+    elif segment.auth == AUTH_MD5:
         row.mkt = shard.keys.md5_key(segment, row.connection, -1)
     elif shard.keys.candidates(segment, row.connection, row.direction, -1, candidates):
         row.mkt = candidates[0]
@@ -274,7 +344,7 @@ cdef Outcome plan_inplace(Shard shard, Records records, Py_ssize_t i, Plan *plan
         found = WRONG_MAC_LENGTH
     elif shard.layers[i].incomplete:             # one may be a GRE header with a checksum
         found = TOO_MANY_HEADERS
-    if segment.auth == AUTH_AO and not expects(shard, row, segment):
+    if segment.auth == AUTH_AO and not is_usual and not expects(shard, row, segment):
         return MISSING_ISN if found == POSSIBLE else found
     return check(row, mkt, found)
 
@@ -325,13 +395,18 @@ cdef void write_row(Shard shard, Records records, Py_ssize_t i, const Plan *plan
         out.used += written.length
 
 
-cdef void use_key(Shard shard, Py_ssize_t i) noexcept nogil:
-    """Take row i's traffic key, and move its connection on as if the segment were sent."""
+cdef void use_key(Shard shard, Py_ssize_t i, bint of_option) noexcept nogil:
+    """Take row i's traffic key, which may be the one that its option means, and move its connection on
+    as if the segment were sent."""
     cdef Attempt *row = &shard.rows[i]
     if row.check != CHECK_NOTHING:
         shard.connections.prove(row.connection)
     if row.check == CHECK_AO:
-        shard.key_row(&shard.segments[i], row)
+        if row.traffic_key == NONE:
+            shard.key_row(&shard.segments[i], row)
+            if of_option:
+                shard.keys.expect_again(row, shard.segments[i].key_id)
+            shard.keys.note_side(row, &shard.segments[i])
         if row.incarnation != NONE:
             advance(&shard.connections.incarnations[row.incarnation], &shard.segments[i], row)
 
@@ -357,7 +432,7 @@ cdef int sign_batch(Shard shard, Records records, Py_ssize_t count, Output *out)
                 out.target != IN_OPTION):
             with_handshake(shard, &shard.rows[i], &shard.segments[i], found)
         write_row(shard, records, i, &plan, out)
-        use_key(shard, i)
+        use_key(shard, i, out.target == IN_OPTION and plan.keep_ids)
         if out.origin != NULL:
             out.origin[out.rows + i] = shard.origins[i]
         out.outcome[out.rows + i] = <uint8_t>found
@@ -369,8 +444,8 @@ cdef int sign_batch(Shard shard, Records records, Py_ssize_t count, Output *out)
         if i < count and shard.rows[i].check != CHECK_NOTHING:
             segment = &shard.segments[i]
             skip = 4 if segment.auth == AUTH_AO else 2
-            memcpy(<uint8_t *>segment.tcp + segment.auth_offset + skip, shard.macs + DIGEST * i,
-                   segment.auth_length - skip)
+            tcpao_copy_few(<uint8_t *>segment.tcp + segment.auth_offset + skip,
+                           shard.macs + DIGEST * i, segment.auth_length - skip)
         done = i - LATE
         if done >= 0 and shard.rows[done].check != CHECK_NOTHING:
             set_checksums(out.buffer + out.offset[out.rows + done] if out.target == IN_BUFFER

@@ -16,14 +16,16 @@ cdef enum:
     CHUNK = 131072            # untouched memory costs nothing; whole big pages, whatever the key
     STEP = 16384              # slots more at a time; of a chunk
     IN_USE = 0x80000000       # in KeySlot.batch
-    TAG_BITS = 9
+    TAG_BITS = 11             # behind them there is room for as many MKTs as `MktSet` takes
     # in KeySlot.tagged: a segment of its connection and direction with that KeyID means this MKT,
     # or another only where this one may not be used at that time
     FIRST_CHOICE = 0x100
+    OF_LOCAL_SIDE = 0x200     # the key is used from its MKT's local side to its remote one,
+    OF_REMOTE_SIDE = 0x400    # the other way round; neither: not known, or either
 
 # Where a traffic key stands, and whose it is.
 cdef struct KeySlot:
-    uint32_t tagged           # MKT << TAG_BITS | FIRST_CHOICE | KeyID: see `slot_mkt`
+    uint32_t tagged           # MKT << TAG_BITS | side | FIRST_CHOICE | KeyID
     int32_t next              # next key of the same incarnation and direction, or free slot
     int32_t owner             # 2 x incarnation + direction; -1: the row that asked for it, or free
     uint32_t batch            # that last used it; the highest bit: since the eviction hand passed
@@ -87,6 +89,7 @@ cdef class KeyTable:
     cdef int32_t find_md5(self, const Segment *segment, int32_t connection, int64_t timestamp,
                           int32_t tried, uint8_t *scratch) noexcept nogil
     cdef void expect_again(self, const Attempt *row, uint8_t key_id) noexcept nogil
+    cdef void note_side(self, const Attempt *row, const Segment *segment) noexcept nogil
     cdef int32_t find_slot(self, int32_t head, int32_t mkt) noexcept nogil
     cdef int derive(self, Derivation *wanted, Py_ssize_t count) except -1 nogil
     cdef int derive_library(self, int primitive, Derivation *wanted, Py_ssize_t count) except -1
@@ -103,7 +106,7 @@ cdef inline int32_t slot_mkt(const KeySlot *slot) noexcept nogil:
 
 cdef inline bint is_expected(const KeySlot *slot, uint8_t key_id) noexcept nogil:
     """Whether this KeyID means the slot's MKT first: see `KeyTable.expect_again`."""
-    return slot.tagged & ((1 << TAG_BITS) - 1) == (FIRST_CHOICE | <uint32_t>key_id)
+    return slot.tagged & (FIRST_CHOICE | 0xFF) == (FIRST_CHOICE | <uint32_t>key_id)
 
 cdef inline KeySlot *slot_at(const Slab *slab, int32_t number) noexcept nogil:
     cdef uint32_t slot = <uint32_t>number

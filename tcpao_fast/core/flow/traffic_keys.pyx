@@ -548,10 +548,18 @@ cdef class KeyTable:
     cdef void expect_again(self, const Attempt *row, uint8_t key_id) noexcept nogil:
         """If a row's key is what its KeyID means first, say so on its traffic key: the next segment
         with this KeyID needs no look-up (`is_expected`)."""
+        cdef KeySlot *slot
         if row.traffic_key != NONE and (
                 row.mkt == self.owners.details[row.connection].candidates[row.direction][0]):
-            key_slot(self.slabs, row.traffic_key).tagged = (
-                <uint32_t>row.mkt << TAG_BITS | FIRST_CHOICE | key_id)
+            slot = key_slot(self.slabs, row.traffic_key)
+            slot.tagged = slot.tagged & ~<uint32_t>0xFF | FIRST_CHOICE | key_id
+
+    cdef void note_side(self, const Attempt *row, const Segment *segment) noexcept nogil:
+        """Say on a row's traffic key which side of its MKT sends, where only one can."""
+        cdef const Mkt *mkt = &self.mkts[row.mkt]
+        cdef bint local = matches(mkt, segment, True)
+        if row.traffic_key != NONE and local != matches(mkt, segment, False):
+            key_slot(self.slabs, row.traffic_key).tagged |= OF_LOCAL_SIDE if local else OF_REMOTE_SIDE
 
     cdef int32_t find_slot(self, int32_t head, int32_t mkt) noexcept nogil:
         """The traffic key of an MKT in a chain, or NONE."""

@@ -57,6 +57,9 @@ cdef extern from "kernels/clock.h" nogil:
 cdef extern from "kernels/cmac.h" nogil:
     void tcpao_add_subkey(uint8_t *last, const uint8_t *prepared, bint padded)
 
+cdef extern from "kernels/bytes.h" nogil:
+    void tcpao_copy_few(uint8_t *to, const uint8_t *source, size_t length)
+
 cdef extern from "kernels/equal.h" nogil:
     bint tcpao_equal(const uint8_t *, const uint8_t *, size_t)
 

@@ -18,6 +18,7 @@ from tcpao_fast.core.mac.kernels cimport (
     TCPAO_KMAC256,
     TCPAO_MD5,
     tcpao_add_subkey,
+    tcpao_copy_few,
 )
 from tcpao_fast.core.keys.mkt cimport NAT_DESTINATION, NAT_SOURCE, Mkt, nat_of
 from tcpao_fast.core.wire.segment cimport Segment, put16, put32
@@ -241,7 +242,7 @@ cdef void layout(int primitive, const uint8_t *key, uint8_t *scratch, size_t pre
     out.piece[1] = body + copied
     out.blocks[1] = <uint32_t>((total - COPIED - rest) // block)
     if rest:
-        memcpy(scratch + COPIED, body + body_length - rest, rest)
+        tcpao_copy_few(scratch + COPIED, body + body_length - rest, rest)
     out.piece[2] = scratch + COPIED
     out.blocks[2] = finish(primitive, scratch + COPIED, rest, total, suffix, suffix_length, out)
 

@@ -38,6 +38,33 @@ LOAD_AND_STORE(64, le)
 
 #undef LOAD_AND_STORE
 
+/* As memcpy, of few bytes: what compilers make of that where they know that there are few (rep movs)
+ * takes longer than all of this. */
+static inline void tcpao_copy_few(uint8_t *to, const uint8_t *from, size_t length)
+{
+    uint64_t first, last;
+    uint32_t head, tail;
+
+    if (length >= 16) {
+        for (size_t at = 0; at + 16 < length; at += 16)
+            memcpy(to + at, from + at, 16);
+        memcpy(to + length - 16, from + length - 16, 16);
+    } else if (length >= 8) {
+        memcpy(&first, from, 8);
+        memcpy(&last, from + length - 8, 8);
+        memcpy(to, &first, 8);
+        memcpy(to + length - 8, &last, 8);
+    } else if (length >= 4) {
+        memcpy(&head, from, 4);
+        memcpy(&tail, from + length - 4, 4);
+        memcpy(to, &head, 4);
+        memcpy(to + length - 4, &tail, 4);
+    } else {
+        for (; length; length--)
+            *to++ = *from++;
+    }
+}
+
 static inline uint32_t rotl32(uint32_t v, int n)
 {
     return v << n | v >> (32 - n);
