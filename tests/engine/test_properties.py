@@ -1,9 +1,10 @@
 """Laws: what is signed verifies; whatever the MAC covers cannot change unnoticed."""
 
+import dataclasses
 from itertools import pairwise
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from wire import ACK, FIN, PSH, RST, SYN, records, tcp_packet
 
@@ -106,3 +107,32 @@ def test_cutting_the_stream_changes_nothing(key, packets, cuts):
         found += list(verifier.verify(*signed, RAW_IP).verdict)
     assert b"".join(parts) == bytes(whole.buffer)
     assert set(found) == {ao.Verdict.good}
+
+
+@settings(max_examples=200, deadline=None)
+@given(key=keys(), ends=st.booleans(), packets=conversations(), more=conversations())
+def test_signing_remembers_nothing_that_decides(key, ends, packets, more):
+    """Each packet by an engine of its own, which knows what the one before it knew, is signed as all
+    are by one, whose connections remember which traffic key is for which KeyID and side; also where
+    the option is there already."""
+    if ends:  # else either side may be the key's local one
+        key = dataclasses.replace(key, local="10.0.0.1/32", remote="10.0.0.2/32")
+    packets = packets + more + packets[3:]
+    assume(all(one[12:16] != one[16:20] for one in packets))  # ends of a connection to itself are one
+    whole = ao.Engine([key]).sign(*records(packets), RAW_IP)
+    again = np.array(whole.buffer)
+    outcomes = ao.Engine([key]).sign_inplace(again, whole.offsets, whole.lengths, RAW_IP).outcome
+    state = in_place_state = None
+    for i, (at, size) in enumerate(zip(whole.offsets, whole.lengths, strict=True)):
+        signer, in_place = ao.Engine([key]), ao.Engine([key])
+        if state is not None:
+            signer.import_state(state)
+            in_place.import_state(in_place_state)
+        one = signer.sign(*records(packets[i : i + 1]), RAW_IP)
+        assert one.outcome[0] == whole.outcome[i]
+        assert one.buffer.tobytes() == whole.buffer[at : at + size].tobytes()
+        frame = np.array(one.buffer)
+        assert in_place.sign_inplace(frame, [0], [size], RAW_IP).outcome[0] == outcomes[i]
+        assert frame.tobytes() == again[at : at + size].tobytes()
+        state = signer.export_state(candidates=True)
+        in_place_state = in_place.export_state(candidates=True)
