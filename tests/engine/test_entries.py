@@ -1,6 +1,7 @@
 """The same packets by every way in: one buffer, a ring, buffers each by itself, Arrow, one alone;
 and rewritten in place as in a copy."""
 
+import dataclasses
 import mmap
 import random
 
@@ -374,6 +375,27 @@ class TestChecksums:
                     assert ao.strip(quick, linktype=RAW_IP, checksums=how).packet == packet
                 half = ao.strip(full, linktype=RAW_IP, checksums="partial").packet
                 assert finished(half, tcp) == packet
+
+    @pytest.mark.parametrize("room", [{}, {"headroom": 40}])
+    @pytest.mark.parametrize("payload", [b"", b"abc", bytes(range(256)) * 5])
+    @pytest.mark.parametrize("md5", [False, True])
+    def test_in_place(self, room, payload, md5):
+        """Each way, in the option that is there (with other KeyIDs than the key's) and in new room."""
+        key, ids = KEY, {"send_id": 200, "recv_id": 201}
+        if md5:
+            key, ids = ao.MasterKey(algorithm="tcp-md5", secret=b"secret"), {}
+        other = dataclasses.replace(key, secret=b"another", **ids)
+        plain = tcp_packet(CLIENT, SERVER, SYN, 1, payload=payload)
+        packet = plain if room else ao.Engine([other]).sign(plain, linktype=RAW_IP).packet
+        expected = ao.Engine([key]).sign(plain, linktype=RAW_IP).packet
+        assert sum_is_right(expected)
+        for how in ("full", "incremental", "partial"):
+            frame = bytearray(room.get("headroom", 0)) + packet
+            done = ao.Engine([key]).sign_inplace([frame], linktype=RAW_IP, checksums=how, **room)
+            assert done.counts == {"signed": 1}
+            at = int(done.offsets[0])
+            found = bytes(frame[at : at + int(done.lengths[0])])
+            assert (finished(found, 20) if how == "partial" else found) == expected
 
     def test_a_wrong_one_stays_wrong(self):
         packet = bytearray(tcp_packet(CLIENT, SERVER, SYN, 1, payload=b"abc"))

@@ -378,7 +378,7 @@ cdef class ParsedSegment:
                       skip + mac_length, key_id, rnext_key_id, &kept, to, &signed, 0)
         self.mac_into(&signed, traffic_keys, sne, exclude_options, nat, mac)
         memcpy(<uint8_t *>signed.tcp + signed.auth_offset + skip, mac, mac_length)
-        set_checksums(to, &self.layers, &signed, True, 0)
+        set_checksums(to, &self.layers, &signed, True, 0, True)
         return <int>SIGNED, packet
 
     def strip(self):

@@ -14,6 +14,7 @@ import numpy as np
 from tcpao_fast.core.wire.records cimport Records
 from tcpao_fast.core.wire.rewrite cimport (
     ALREADY_SIGNED,
+    CHECKSUMS_INCREMENTAL,
     MAX_GROWTH,
     MD5_OPTION_LENGTH,
     MISSING_ISN,
@@ -31,6 +32,7 @@ from tcpao_fast.core.wire.rewrite cimport (
     Kept,
     Outcome,
     Written,
+    carry_checksum,
     check_room,
     check_segment,
     growth_of,
@@ -368,6 +370,8 @@ cdef void write_row(Shard shard, Records records, Py_ssize_t i, const Plan *plan
         rnext_key_id = mkt.recv_id if plan.forward else mkt.send_id
     out.dropped[to] = 0
     if out.target == IN_OPTION:
+        if row.check != CHECK_NOTHING and out.checksums == CHECKSUMS_INCREMENTAL:
+            carry_checksum(segment)
         if row.check == CHECK_AO and not plan.keep_ids:
             option = <uint8_t *>segment.tcp + segment.auth_offset
             option[2] = segment.key_id = key_id
@@ -418,6 +422,7 @@ cdef int sign_batch(Shard shard, Records records, Py_ssize_t count, Output *out)
     cdef Outcome found
     cdef const Segment *segment
     cdef int skip
+    cdef bint carries = out.target != IN_OPTION or out.checksums == CHECKSUMS_INCREMENTAL
     shard.open_batch(count)
     for i in range(count):
         plan.forward = plan.keep_ids = True
@@ -450,7 +455,7 @@ cdef int sign_batch(Shard shard, Records records, Py_ssize_t count, Output *out)
         if done >= 0 and shard.rows[done].check != CHECK_NOTHING:
             set_checksums(out.buffer + out.offset[out.rows + done] if out.target == IN_BUFFER
                           else records.start(shard.origins[done]), &shard.layers[done],
-                          &shard.segments[done], True, out.checksums)
+                          &shard.segments[done], True, out.checksums, carries)
     out.rows += count
     return 0
 

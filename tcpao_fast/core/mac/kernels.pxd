@@ -85,4 +85,5 @@ cdef extern from "kernels/flow_hash.h" nogil:
 
 cdef extern from "kernels/checksum.h" nogil:
     uint32_t tcpao_fold(uint64_t sum)
+    uint32_t tcpao_copy_and_add_up(uint8_t *to, const uint8_t *data, size_t length, uint64_t total)
     uint32_t tcpao_add_up(const uint8_t *data, size_t length, uint64_t total)

@@ -65,5 +65,6 @@ cdef Written remove_option(const uint8_t *frame, size_t length, const Layers *la
                            Segment *segment, int checksums, Outcome *outcome) noexcept nogil
 cdef int strip_rows(Records records, const uint8_t *good, uint8_t *to, int64_t *offset,
                     int64_t *length, uint8_t *outcome, int checksums) noexcept nogil
+cdef void carry_checksum(Segment *segment) noexcept nogil
 cdef void set_checksums(uint8_t *frame, const Layers *layers, const Segment *segment, bint signed,
-                        int checksums) noexcept nogil
+                        int checksums, bint carries) noexcept nogil

@@ -8,7 +8,7 @@ Which key and which MAC is not decided here: an inserted option has a MAC of zer
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove, memset
 
-from tcpao_fast.core.mac.kernels cimport tcpao_add_up, tcpao_fold
+from tcpao_fast.core.mac.kernels cimport tcpao_add_up, tcpao_copy_and_add_up, tcpao_fold
 from tcpao_fast.core.wire.parse cimport (
     LAYER_8023,
     LAYER_AH,
@@ -77,33 +77,44 @@ cdef uint64_t headers_sum(const Segment *segment) noexcept nogil:
     return tcpao_add_up(segment.tcp + 18, segment.header_length - 18, total)
 
 
+cdef inline uint64_t addresses_sum(const Segment *segment) noexcept nogil:
+    """What the pseudo-header adds to the checksum but for the length."""
+    cdef size_t size = 16 if segment.version == 6 else 4
+    return tcpao_add_up(segment.destination, size, tcpao_add_up(segment.source, size, 6))
+
+
 cdef inline uint32_t carried(const Segment *segment) noexcept nogil:
     """What the addresses and the payload add to the checksum, by the checksum that is there
     (RFC 1624): kept in the checksum's place until the header is done."""
     cdef uint64_t total = ~<uint32_t>be16(segment.tcp + 16) & 0xFFFF
     total += ~headers_sum(segment) & 0xFFFF
-    return <uint32_t>tcpao_add_up(NULL, 0, total)
+    return tcpao_fold(total)
+
+
+cdef void carry_checksum(Segment *segment) noexcept nogil:
+    """Before the option of a segment is filled in where it is, for `set_checksums`."""
+    put16(<uint8_t *>segment.tcp + 16, carried(segment))
 
 
 cdef void set_checksums(uint8_t *frame, const Layers *layers, const Segment *segment, bint signed,
-                        int checksums) noexcept nogil:
+                        int checksums, bint carries) noexcept nogil:
     """Write the TCP checksum, and compute those of GRE around it: innermost first, as outer ones cover
     inner ones.
+
+    With `carries` what addresses and payload add stands in the checksum's place (`insert_option`,
+    `carry_checksum`).
 
     A `signed` segment never gets 0x0000, which Linux takes for a checksum that is still to be
     filled in and drops the segment; 0xFFFF is the same sum (RFC 1071).
     """
     cdef uint8_t *tcp = <uint8_t *>segment.tcp
     cdef uint8_t *start
-    cdef size_t size = 16 if segment.version == 6 else 4
-    cdef uint64_t total = 6 + (segment.length >> 16) + (segment.length & 0xFFFF)
+    cdef uint64_t total
     cdef uint32_t checksum, i = layers.count
-    if checksums == CHECKSUMS_INCREMENTAL:
-        total = headers_sum(segment) + be16(tcp + 16)
-        checksum = ~tcpao_add_up(NULL, 0, total) & 0xFFFF
+    if checksums != CHECKSUMS_PARTIAL and carries:
+        checksum = ~tcpao_fold(headers_sum(segment) + be16(tcp + 16)) & 0xFFFF
     else:
-        total = tcpao_add_up(segment.source, size, total)
-        total = tcpao_add_up(segment.destination, size, total)
+        total = addresses_sum(segment) + (segment.length >> 16) + (segment.length & 0xFFFF)
         if checksums == CHECKSUMS_PARTIAL:
             checksum = <uint32_t>total
         else:
@@ -303,14 +314,27 @@ cdef Written insert_option(const uint8_t *frame, size_t length, const Layers *la
 
     `to` may be the frame itself, or lie before it by as much as it grows: then the payload stays
     where it is.  So what is behind moves first.
+
+    What addresses and payload add to the checksum stands in its place then, for `set_checksums`: of
+    a whole segment it is taken while its payload is copied.
     """
     cdef size_t before = segment.tcp - frame + 20
     cdef size_t options = before + segment.header_length - 20      # where they end in the frame
     cdef int size = aligned(option)
     cdef int growth = growth_of(segment, option, kept)
-    cdef uint32_t carry = carried(segment) if checksums == CHECKSUMS_INCREMENTAL else 0
+    cdef size_t payload = segment.length - segment.header_length
+    cdef uint8_t *moved = to + before + size + kept.length
+    cdef uint32_t carry = 0
     cdef Written written
-    memmove(to + before + size + kept.length, frame + options, length - options)
+    if checksums == CHECKSUMS_FULL and (moved >= frame + length or moved + length <= frame):
+        carry = tcpao_copy_and_add_up(moved, frame + options, payload, addresses_sum(segment))
+        memcpy(moved + payload, frame + options + payload, length - options - payload)
+    else:
+        if checksums == CHECKSUMS_FULL:
+            carry = tcpao_add_up(frame + options, payload, addresses_sum(segment))
+        elif checksums == CHECKSUMS_INCREMENTAL:
+            carry = carried(segment)
+        memmove(moved, frame + options, length - options)
     memmove(to + before + size, kept.options, kept.length)
     memmove(to, frame, before)
     write_option(to + before, kind, option, key_id, rnext_key_id)
@@ -386,7 +410,7 @@ cdef Written remove_option(const uint8_t *frame, size_t length, const Layers *la
     segment.captured += growth
     segment.header_length = <uint8_t>(20 + padded)
     resize(to, layers, growth)
-    set_checksums(to, layers, segment, False, checksums)
+    set_checksums(to, layers, segment, False, checksums, checksums == CHECKSUMS_INCREMENTAL)
     outcome[0] = STRIPPED
     written.start = to
     written.length = length + growth

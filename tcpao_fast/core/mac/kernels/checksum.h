@@ -2,6 +2,7 @@
 #ifndef TCPAO_CHECKSUM_H
 #define TCPAO_CHECKSUM_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -13,10 +14,12 @@ static inline uint32_t tcpao_fold(uint64_t sum)
 }
 
 /* Of big-endian words, continued from `total` (below 2^48); an odd last byte counts as the higher
- * half.  Words are added as the CPU has them and four halves at a time; the sum's bytes are swapped
- * at the end (RFC 1071 section 2). */
-static inline uint32_t tcpao_add_up(const uint8_t *data, size_t length, uint64_t total)
+ * half.  Words are added as the CPU has them and many at a time; the sum's bytes are swapped at the end
+ * (RFC 1071 section 2).  What is added up is copied to `to`, which does not overlap it, or is NULL. */
+static inline uint32_t tcpao_copy_and_add_up(uint8_t *to, const uint8_t *data, size_t length, uint64_t total)
 {
+    typedef uint64_t pair __attribute__((vector_size(16)));
+    enum { PAIRS = 4 };
     const uint16_t one = 1;
     uint8_t first;
     uint64_t low = 0, high = 0;
@@ -24,6 +27,27 @@ static inline uint32_t tcpao_add_up(const uint8_t *data, size_t length, uint64_t
     uint16_t two;
 
     memcpy(&first, &one, 1);
+    if (length >= sizeof(pair[PAIRS])) {
+        const pair half = {0xffffffff, 0xffffffff};
+        pair lows[PAIRS] = {{0}}, highs[PAIRS] = {{0}}, words[PAIRS];
+        for (; length >= sizeof words; data += sizeof words, length -= sizeof words) {
+            memcpy(words, data, sizeof words);
+            for (int i = 0; i < PAIRS; i++) {
+                lows[i] += words[i] & half;
+                highs[i] += words[i] >> 32;
+            }
+            if (to) {
+                memcpy(to, words, sizeof words);
+                to += sizeof words;
+            }
+        }
+        for (int i = 0; i < PAIRS; i++) {
+            low += lows[i][0] + lows[i][1];
+            high += highs[i][0] + highs[i][1];
+        }
+    }
+    if (to)
+        memcpy(to, data, length);
     for (; length >= 8; data += 8, length -= 8) {
         uint64_t word;
         memcpy(&word, data, 8);
@@ -46,6 +70,11 @@ static inline uint32_t tcpao_add_up(const uint8_t *data, size_t length, uint64_t
     if (first) /* little endian */
         sum = (sum & 0xff) << 8 | sum >> 8;
     return tcpao_fold(total + sum);
+}
+
+static inline uint32_t tcpao_add_up(const uint8_t *data, size_t length, uint64_t total)
+{
+    return tcpao_copy_and_add_up(NULL, data, length, total);
 }
 
 #endif
