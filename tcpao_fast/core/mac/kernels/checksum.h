@@ -28,23 +28,25 @@ static inline uint32_t tcpao_copy_and_add_up(uint8_t *to, const uint8_t *data, s
 
     memcpy(&first, &one, 1);
     if (length >= sizeof(pair[PAIRS])) {
-        const pair half = {0xffffffff, 0xffffffff};
-        pair lows[PAIRS] = {{0}}, highs[PAIRS] = {{0}}, words[PAIRS];
-        for (; length >= sizeof words; data += sizeof words, length -= sizeof words) {
-            memcpy(words, data, sizeof words);
-            for (int i = 0; i < PAIRS; i++) {
-                lows[i] += words[i] & half;
-                highs[i] += words[i] >> 32;
+        /* modulo 2^64 the sum of words and that of their high halves say what the low ones come to */
+        pair sums[PAIRS] = {{0}}, highs[PAIRS] = {{0}};
+        for (; length >= sizeof sums; data += sizeof sums, length -= sizeof sums) {
+            for (size_t i = 0; i < PAIRS; i++) {
+                pair words;
+                memcpy(&words, data + sizeof words * i, sizeof words);
+                if (to)
+                    memcpy(to + sizeof words * i, &words, sizeof words);
+                sums[i] += words;
+                highs[i] += words >> 32;
             }
-            if (to) {
-                memcpy(to, words, sizeof words);
-                to += sizeof words;
-            }
+            if (to)
+                to += sizeof sums;
         }
         for (int i = 0; i < PAIRS; i++) {
-            low += lows[i][0] + lows[i][1];
+            low += sums[i][0] + sums[i][1];
             high += highs[i][0] + highs[i][1];
         }
+        low -= high << 32;
     }
     if (to)
         memcpy(to, data, length);
