@@ -5,18 +5,27 @@ Connections are numbered as they first appear in the records, so results are the
 of threads (until `max_connections` is reached, of which each shard has its share).
 """
 
-from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
+from libc.string cimport memcpy
 
 import numpy as np
 
 from tcpao_fast.core.mac.attempt cimport ASKED_FOR_KEY as _ASKED_FOR_KEY
 from tcpao_fast.core.mac.attempt cimport STEPPED_SNE as _STEPPED_SNE
+from tcpao_fast.core.wire.memory cimport memory_of
 from tcpao_fast.core.wire.segment cimport Segment, between
 from tcpao_fast.core.batch.shard cimport choose_shard
 from tcpao_fast.core.flow.verdict cimport VERDICT_NOT_TCP, VERDICT_TRUNCATED
 
 from tcpao_fast.core.flow.snapshot import snapshot
 from tcpao_fast.errors import InvalidArgumentError
+
+# looked up once: a small call is mostly objects
+cdef object empty = np.empty
+cdef object UINT8 = np.dtype(np.uint8)
+cdef object INT32 = np.dtype(np.int32)
+cdef object UINT32 = np.dtype(np.uint32)
+cdef object INT64 = np.dtype(np.int64)
 
 ASKED_FOR_KEY = _ASKED_FOR_KEY      # bits of `Results.effects`
 STEPPED_SNE = _STEPPED_SNE
@@ -35,32 +44,24 @@ cdef class Results:
     """
 
     def __cinit__(self, Py_ssize_t rows, bint own_order, bint tracing=False):
-        cdef uint8_t[::1] verdict
-        cdef int32_t[::1] mkt
-        cdef uint32_t[::1] sne
-        cdef int64_t[::1] connection, origin
-        self.verdict = verdict = np.empty(rows, np.uint8)
-        self.mkt = mkt = np.empty(rows, np.int32)
-        self.connection = connection = np.empty(rows, np.int64)
-        self.sne = sne = np.empty(rows, np.uint32)
-        if not rows:
-            return
-        self.columns.verdict = &verdict[0]
-        self.columns.mkt = &mkt[0]
-        self.columns.connection = &connection[0]
-        self.columns.sne = &sne[0]
+        self.verdict = empty(rows, UINT8)
+        self.mkt = empty(rows, INT32)
+        self.connection = empty(rows, INT64)
+        self.sne = empty(rows, UINT32)
+        self.columns.verdict = <uint8_t *>memory_of(self.verdict)
+        self.columns.mkt = <int32_t *>memory_of(self.mkt)
+        self.columns.connection = <int64_t *>memory_of(self.connection)
+        self.columns.sne = <uint32_t *>memory_of(self.sne)
         if own_order:
-            self.origin = origin = np.empty(rows, np.int64)
-            self.columns.origin = &origin[0]
+            self.origin = empty(rows, INT64)
+            self.columns.origin = <int64_t *>memory_of(self.origin)
         if tracing:
             self.trace()
 
     cdef int trace(self) except -1:
         """Note from here on what good segments do."""
-        cdef uint8_t[::1] effects
-        if len(self.verdict):
-            self.effects = effects = np.zeros(len(self.verdict), np.uint8)
-            self.columns.effects = &effects[0]
+        self.effects = np.zeros(len(self.verdict), UINT8)
+        self.columns.effects = <uint8_t *>memory_of(self.effects)
         return 0
 
 
@@ -277,13 +278,10 @@ cdef class Pipeline:
             out.trace()
         else:
             out.columns.effects = NULL
-        counts = np.empty(VERDICT_COUNT + 1, np.int64)
-        cdef int64_t[::1] tally = counts
-        cdef int verdict
         with nogil:
             self.verify_rows(records, final, &out.columns)
-        for verdict in range(<int>VERDICT_COUNT + 1):
-            tally[verdict] = self.tally[verdict]
+        counts = empty(VERDICT_COUNT + 1, INT64)
+        memcpy(memory_of(counts), self.tally, sizeof(self.tally))
         return out, counts
 
     def counts(self):

@@ -11,6 +11,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, malloc, qsort
 
 from tcpao_fast.core.wire.arrow cimport PacketColumn
+from tcpao_fast.core.wire.memory cimport memory_of
 
 from numbers import Integral
 from operator import index as operator_index
@@ -180,7 +181,7 @@ cdef class Records:
         self.is_writable = writable
         self.buffer = buffer
         for room in (headroom, tailroom):
-            if not isinstance(room, Integral) or not 0 <= room <= MOST_WIRE_BYTES:
+            if (type(room) is not int and not isinstance(room, Integral)) or not 0 <= room <= MOST_WIRE_BYTES:
                 raise InvalidArgumentError(
                     f"headroom and tailroom are {headroom!r} and {tailroom!r}; they must be 0 to "
                     f"{MOST_WIRE_BYTES}")
@@ -264,7 +265,8 @@ cdef class Records:
 
     cdef int locate_in_buffer(self, offsets, lengths) except -1:
         """The records in one buffer."""
-        cdef const int64_t[::1] offset, length
+        cdef const int64_t *offset
+        cdef const int64_t *length
         cdef Py_ssize_t i, first_bad = -1
         cdef int64_t start, size
         offsets = as_column("offsets", offsets, np.int64, -1)
@@ -278,7 +280,8 @@ cdef class Records:
         if count == 0:
             return 0
         size = self.views[0].len
-        offset, length = offsets, lengths
+        offset = <const int64_t *>memory_of(offsets, False)
+        length = <const int64_t *>memory_of(lengths, False)
         with nogil:
             for i in range(count):
                 # what is checked is what is used: the caller's arrays may change meanwhile
