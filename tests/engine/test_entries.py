@@ -380,7 +380,7 @@ class TestChecksums:
     @pytest.mark.parametrize("payload", [b"", b"abc", bytes(range(256)) * 5])
     @pytest.mark.parametrize("md5", [False, True])
     def test_in_place(self, room, payload, md5):
-        """Each way, in the option that is there (with other KeyIDs than the key's) and in new room."""
+        """Each way, in the option that is there (with KeyIDs of no key) and in new room."""
         key, ids = KEY, {"send_id": 200, "recv_id": 201}
         if md5:
             key, ids = ao.MasterKey(algorithm="tcp-md5", secret=b"secret"), {}

@@ -112,13 +112,14 @@ def test_cutting_the_stream_changes_nothing(key, packets, cuts):
 @settings(max_examples=200, deadline=None)
 @given(key=keys(), ends=st.booleans(), packets=conversations(), more=conversations())
 def test_signing_remembers_nothing_that_decides(key, ends, packets, more):
-    """Each packet by an engine of its own, which knows what the one before it knew, is signed as all
-    are by one, whose connections remember which traffic key is for which KeyID and side; also where
-    the option is there already."""
+    """Each packet by an engine of its own, which knows what the one before it knew, is signed as
+    all are by one, whose connections remember which traffic key is for which KeyID and side; also
+    where the option is there already."""
     if ends:  # else either side may be the key's local one
         key = dataclasses.replace(key, local="10.0.0.1/32", remote="10.0.0.2/32")
     packets = packets + more + packets[3:]
-    assume(all(one[12:16] != one[16:20] for one in packets))  # ends of a connection to itself are one
+    # a connection to itself has one end, and nothing says on import which side it was
+    assume(all(one[12:16] != one[16:20] for one in packets))
     whole = ao.Engine([key]).sign(*records(packets), RAW_IP)
     again = np.array(whole.buffer)
     outcomes = ao.Engine([key]).sign_inplace(again, whole.offsets, whole.lengths, RAW_IP).outcome

@@ -198,6 +198,16 @@ cdef class Shard:
 
     # -- the stages over a batch ------------------------------------------------------------------
 
+    cdef inline void ask_for(self, Records records, Py_ssize_t i) noexcept nogil:
+        """The lines of a record that are not read one behind the other: its headers, and its end."""
+        cdef const uint8_t *start = records.start(i)
+        cdef int64_t length = records.length(i)
+        tcpao_prefetch(start)
+        tcpao_prefetch(start + 64)
+        if length > 192:
+            tcpao_prefetch(start + 128)
+            tcpao_prefetch(start + length - 1)
+
     cdef Py_ssize_t fill(self, Records records, Py_ssize_t *at, int64_t rows_seen,
                          Layers *layers) except -1 nogil:
         """Stages `parse` and `fragments`: take this shard's records from `at` on into the batch,
@@ -208,8 +218,7 @@ cdef class Shard:
         cdef Whose is_whose = OURS
         while n < self.batch_rows and i < records.count:
             if i + AHEAD < records.count:
-                tcpao_prefetch(records.start(i + AHEAD))
-                tcpao_prefetch(records.start(i + AHEAD) + 64)
+                self.ask_for(records, i + AHEAD)
             if self.shards > 1:
                 is_whose = whose(records, i, self.number, self.shards)
                 if is_whose == ANOTHERS:

@@ -18,7 +18,7 @@ import os
 
 cimport cython
 from libc.stdint cimport uint32_t
-from libc.stdlib cimport free, malloc, realloc
+from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memcpy, memset
 
 from tcpao_fast.core.mac.kernels cimport (
