@@ -56,7 +56,6 @@ cdef class Shard:
     cdef Py_ssize_t wanted                # how many derivations
     cdef int reserve_layers(self) except -1 nogil
     cdef int open_batch(self, Py_ssize_t count) except -1 nogil
-    cdef void ask_for(self, Records records, Py_ssize_t i) noexcept nogil
     cdef Py_ssize_t fill(self, Records records, Py_ssize_t *at, int64_t rows_seen,
                          Layers *layers) except -1 nogil
     cdef int verify_batch(self, Py_ssize_t count, bint tracing) except -1 nogil

@@ -22,7 +22,6 @@ from tcpao_fast.core.mac.kernels cimport (
     TCPAO_AES_CMAC,
     TCPAO_KMAC256,
     tcpao_equal,
-    tcpao_prefetch,
 )
 from tcpao_fast.core.flow.traffic_keys cimport key_data
 from tcpao_fast.core.mac.mac cimport burn_stack, wipe
@@ -198,16 +197,6 @@ cdef class Shard:
 
     # -- the stages over a batch ------------------------------------------------------------------
 
-    cdef inline void ask_for(self, Records records, Py_ssize_t i) noexcept nogil:
-        """The lines of a record that are not read one behind the other: its headers, and its end."""
-        cdef const uint8_t *start = records.start(i)
-        cdef int64_t length = records.length(i)
-        tcpao_prefetch(start)
-        tcpao_prefetch(start + 64)
-        if length > 192:
-            tcpao_prefetch(start + 128)
-            tcpao_prefetch(start + length - 1)
-
     cdef Py_ssize_t fill(self, Records records, Py_ssize_t *at, int64_t rows_seen,
                          Layers *layers) except -1 nogil:
         """Stages `parse` and `fragments`: take this shard's records from `at` on into the batch,
@@ -218,7 +207,7 @@ cdef class Shard:
         cdef Whose is_whose = OURS
         while n < self.batch_rows and i < records.count:
             if i + AHEAD < records.count:
-                self.ask_for(records, i + AHEAD)
+                records.ask_for(i + AHEAD)
             if self.shards > 1:
                 is_whose = whose(records, i, self.number, self.shards)
                 if is_whose == ANOTHERS:

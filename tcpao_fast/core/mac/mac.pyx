@@ -46,6 +46,7 @@ cdef enum:
     MOST_BLOCKS = 1024    # longer messages are sorted as if they had so many blocks
     # messages laid out at a time: their scratch stays in the cache, and is too small to be mapped
     # and paged in anew by every call
+    AHEAD = 8             # messages between a prefetch and its use
     CHUNK = 256
 
 cdef size_t prepared_length(int primitive) noexcept nogil:
@@ -420,6 +421,8 @@ def mac_batch(TrafficKeys traffic_keys not None, key_index, buffer, offsets, len
             while at < count:
                 n = min(chunk, count - at)
                 for i in range(n):
+                    if at + i + AHEAD < count:
+                        records.ask_for(at + i + AHEAD)
                     key = traffic_keys.prepared + index[at + i] * traffic_keys.stride
                     layout(traffic_keys.primitive, key, scratch + SCRATCH * i, 0,
                            records.start(at + i), records.length(at + i), key,

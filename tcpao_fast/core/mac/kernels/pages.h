@@ -43,6 +43,7 @@ static inline void *tcpao_new_table(size_t length, int big)
         return memory + before;
     }
 #endif
+    (void)big;
     return aligned_alloc(TCPAO_LINE, (length + TCPAO_LINE - 1) / TCPAO_LINE * TCPAO_LINE);
 }
 
@@ -55,6 +56,7 @@ static inline void tcpao_free_table(void *memory, size_t length, int big)
         return;
     }
 #endif
+    (void)length, (void)big;
     free(memory);
 }
 
