@@ -223,7 +223,9 @@ cdef bint usual(Shard shard, Py_ssize_t i, bint follow_option, bint *forward) no
     if row.position < 0:
         return False
     if follow_option:
-        if segment.auth != AUTH_AO or not is_expected(slot, segment.key_id):
+        # where keys share IDs, which of them comes first can change
+        if (segment.auth != AUTH_AO or shard.keys.set.has_alternatives
+                or not is_expected(slot, segment.key_id)):
             return False
     elif (slot_mkt(slot) != live.key_in_use[direction] or not within(mkt.send, shard.timestamps[i])
             or not slot.tagged & (OF_LOCAL_SIDE | OF_REMOTE_SIDE)):
