@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import ip_address
@@ -257,7 +258,7 @@ class Connection(Endpoint):
             entry.key, self._remote, self._local, (received, sent), outbound=False
         )
 
-    def _adopt(self, request: Request, entries: list[SocketKey], ao: Ao | None) -> None:
+    def _adopt(self, request: Request, entries: Sequence[SocketKey], ao: Ao | None) -> None:
         """Become the connection of a handshake whose SYN-ACK was sent, with copies of these keys,
         the preferred one first.
         """
@@ -376,32 +377,36 @@ class Connection(Endpoint):
         verified = outcome.verdict in GOOD
         if verified or (self._ao is None and self._signed_with == NO_AUTH):
             self._received(segment, verified)
+        if outcome.packet is not None:
+            return outcome
         return outcome.with_packet(segment.strip() if segment.auth else packet)
 
     def _is_ours(self, segment: ParsedSegment, vrf: int | None) -> bool:
         assert self._remote is not None
         if self._packed is None:
             self._packed = self._remote[0].packed, self._local[0].packed
-        return (
-            segment.source == self._packed[0]
-            and segment.destination == self._packed[1]
-            and segment.source_port == self._remote[1]
-            and segment.destination_port == self._local[1]
-            and (vrf is None or vrf == self.vrf)
+        source, destination = self._packed
+        return segment.is_between(source, destination, self._remote[1], self._local[1]) and (
+            vrf is None or vrf == self.vrf
         )
 
     def _arrival(self, segment: ParsedSegment, now: datetime | None) -> Arrival:
         """A segment with the ISNs and the SNE that the state of the connection gives it."""
         assert self._remote is not None
-        ends = segment, self._local, self._remote, self.vrf or 0, now
-        own = self._snt_isn or 0
-        if segment.flags & SYN_ACK == SYN:
-            return Arrival(*ends, (segment.seq, 0), 0)
-        if self._rcv_isn is not None and (self._state.synchronized or not segment.flags & SYN):
+        flags, own = segment.flags, self._snt_isn or 0
+        isn = self._rcv_isn
+        if isn is not None and flags & SYN_ACK != SYN and (
+            self._state.synchronized or not flags & SYN
+        ):  # fmt: skip
             position = extend_position(self._rcv.position, segment.seq)
             sne = position >> 32 if position >= 0 else None
-            return Arrival(*ends, (self._rcv_isn, own), sne, is_other=True)
-        says_its_isn = segment.flags & (SYN | RST)
+            return Arrival(
+                segment, self._local, self._remote, self.vrf or 0, now, (isn, own), sne, True
+            )
+        ends = segment, self._local, self._remote, self.vrf or 0, now
+        if flags & SYN_ACK == SYN:
+            return Arrival(*ends, (segment.seq, 0), 0)
+        says_its_isn = flags & (SYN | RST)
         return Arrival(*ends, (segment.seq if says_its_isn else 0, own), 0)
 
     def _received(self, segment: ParsedSegment, verified: bool) -> None:
@@ -443,9 +448,9 @@ class Connection(Endpoint):
             self._state = _AFTER_FIN_ACKED.get(self._state, self._state)
         if self._state in _FIN_CAME and self._rcv.is_beyond_fin(segment):
             return  # TCP answers with a RST, which closes
-        had_fin = self._rcv.has_fin
+        had_fin = self._rcv.fin is not None and self._rcv.has_fin
         self._advance_received(segment)
-        if self._rcv.has_fin and not had_fin:
+        if self._rcv.fin is not None and self._rcv.has_fin and not had_fin:
             self._state = _AFTER_FIN_RECEIVED.get(self._state, self._state)
 
     def _is_reset(self, segment: ParsedSegment) -> bool:

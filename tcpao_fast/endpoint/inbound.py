@@ -6,9 +6,10 @@ assembled, its traffic key derived and its MAC computed by the stages of `tcpao_
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from ipaddress import ip_address
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tcpao_fast.core.batch.one import ParsedSegment
 from tcpao_fast.core.mac.mac import TrafficKeys
@@ -105,9 +106,11 @@ class Endpoint(KeyedEndpoint):
         )
 
     def _inbound(self, arrival: Arrival) -> Outcome:
-        """The verdict on a segment, and everything that it counts."""
+        """The verdict on a segment, and everything that it counts.  One that is good with TCP-AO
+        comes with its packet; of others that are accepted `process` knows it.
+        """
         segment = arrival.segment
-        if segment.kind not in (KIND_SEGMENT, KIND_CUT, KIND_MALFORMED):
+        if segment.kind != KIND_SEGMENT and segment.kind not in (KIND_CUT, KIND_MALFORMED):
             return Outcome(False, Verdict.not_tcp, DropReason.NOT_A_SEGMENT)
         auth = self._auth(segment)
         if auth is None:
@@ -132,7 +135,7 @@ class Endpoint(KeyedEndpoint):
         if segment.kind == KIND_MALFORMED:
             return None
         is_ao = segment.whole and segment.auth == TCP_AO
-        if is_ao and 4 + len(segment.mac) < self.policy.min_option_length:
+        if is_ao and segment.auth_length < self.policy.min_option_length:
             return None
         return segment.auth
 
@@ -157,8 +160,12 @@ class Endpoint(KeyedEndpoint):
         self._emit(event, arrival.segment, arrival.vrf)
         return Outcome(False, verdict, reason, key=None if entry is None else entry.key)
 
-    def _matching(self, arrival: Arrival, **which: Any) -> list[SocketKey]:
-        found = self._keys.matching(arrival.local, arrival.remote, arrival.vrf, **which)
+    def _matching(
+        self, arrival: Arrival, recv_id: int | None = None, tcp_md5: bool = False
+    ) -> Sequence[SocketKey]:
+        found = self._keys.matching(
+            arrival.local, arrival.remote, arrival.vrf, None, recv_id, tcp_md5
+        )
         own = self._local[0]
         if (
             own.version != arrival.remote[0].version
@@ -218,7 +225,7 @@ class Endpoint(KeyedEndpoint):
         entry.good += 1
         return Outcome(True, Verdict.md5_good, key=entry.key)
 
-    def _verifying_md5(self, arrival: Arrival, found: list[SocketKey]) -> SocketKey | None:
+    def _verifying_md5(self, arrival: Arrival, found: Sequence[SocketKey]) -> SocketKey | None:
         """The TCP-MD5 key that gives a segment's digest."""
         if not self.policy.every_md5_key:
             return found[0] if arrival.segment.verify(found[0].md5_keys()) else None
@@ -239,7 +246,7 @@ class Endpoint(KeyedEndpoint):
         if self._state is _CLOSED:
             return Outcome(False, Verdict.missing_isn, DropReason.TCP_CLOSE)
         moment = None if arrival.now is None else moment_ns(arrival.now)
-        for entry in self._matching(arrival, recv_id=segment.key_id):
+        for entry in self._matching(arrival, segment.key_id):
             if moment is None or covers(entry.key.accept_lifetime, moment):
                 break
         else:
@@ -250,14 +257,16 @@ class Endpoint(KeyedEndpoint):
             return passed or self._key_not_found(arrival, DropReason.TCP_AOKEYNOTFOUND)
         if self._is_listening and arrival.handshake is None and not segment.flags & SYN_ACK:
             return Outcome(False, Verdict.missing_isn, DropReason.TCP_FLAGS, key=entry.key)
-        if len(segment.mac) != entry.key.mac_length:
+        if segment.auth_length - 4 != entry.key.mac_length:
             return self._bad(arrival, entry, "tcp_ao_wrong_maclen")
-        if not self._is_good(arrival, entry):
+        if arrival.sne is None or not is_good_ao(
+            segment, self._receive_keys(arrival, entry), entry, arrival.sne
+        ):
             return self._bad(arrival, entry, "tcp_ao_mismatch")
         entry.good += 1
         self._ao.counters.good += 1
         self.snmp["TCPAOGood"] += 1
-        return Outcome(True, _GOOD, key=entry.key)
+        return Outcome(True, _GOOD, None, segment.strip(), entry.key)
 
     def _pass_unmatched(self, arrival: Arrival) -> Outcome | None:
         """Pass a signed segment that no key is meant by, as if it were unsigned (RFC 5925 section
@@ -284,12 +293,6 @@ class Endpoint(KeyedEndpoint):
         return self._drop(
             arrival, "TCPAOBad", event, Verdict.bad_mac, DropReason.TCP_AOFAILURE, entry
         )
-
-    def _is_good(self, arrival: Arrival, entry: SocketKey) -> bool:
-        if arrival.sne is None:
-            return False
-        keys = self._receive_keys(arrival, entry)
-        return is_good_ao(arrival.segment, keys, entry, arrival.sne)
 
     def _receive_keys(self, arrival: Arrival, entry: SocketKey) -> TrafficKeys:
         """The traffic key that a segment is verified with."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 
@@ -55,6 +55,10 @@ class SocketKey:
     bad: int = 0
     receive: TrafficKeys | None = field(default=None, repr=False)
     send: TrafficKeys | None = field(default=None, repr=False)
+    nat_in: int = field(init=False, repr=False)  # `nat_of` what arrives
+
+    def __post_init__(self) -> None:
+        self.nat_in = nat_of(self.key, outbound=False)
 
     def md5_keys(self) -> TrafficKeys:
         """A TCP-MD5 key, which is its own traffic key in both directions."""
@@ -107,7 +111,7 @@ class KeyRing:
         self._md5_used: dict[End, SocketKey] = {}
         # what `matching` found for the ends that were asked for last, by VRF and IDs
         self._ends: tuple[End, End] | None = None
-        self._found: dict[tuple[int | None, ...], list[SocketKey]] = {}
+        self._found: dict[tuple[int | None, ...], tuple[SocketKey, ...]] = {}
 
     def __len__(self) -> int:
         return len(self._by_number)
@@ -180,11 +184,10 @@ class KeyRing:
         local: End,
         remote: End,
         vrf: int,
-        *,
         send_id: int | None = None,
         recv_id: int | None = None,
         tcp_md5: bool = False,
-    ) -> list[SocketKey]:
+    ) -> Sequence[SocketKey]:
         """The keys for a connection, first the one that is preferred: of TCP-MD5 the one that
         verified its peer last, then the one with the longest prefix, as in Linux.
         """
@@ -199,13 +202,14 @@ class KeyRing:
                 self._mkts, local, remote,
                 vrf=vrf, send_id=send_id, recv_id=recv_id, tcp_md5=tcp_md5,
             )  # fmt: skip
-            found = self._found[which] = [self._by_number[number] for number in numbers]
+            entries = [self._by_number[number] for number in numbers]
             if self._newest_first:
-                found.reverse()
+                entries.reverse()
+            found = self._found[which] = tuple(entries)
         if tcp_md5 and len(found) > 1:
             used = self._md5_used.get(remote)
-            found = sorted(found, key=lambda one: (one is not used, -_prefix_length(one.key)))
-        return list(found)
+            return sorted(found, key=lambda one: (one is not used, -_prefix_length(one.key)))
+        return found
 
     def verified_md5(self, remote: End, entry: SocketKey) -> None:
         """Note which TCP-MD5 key a peer uses."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from ipaddress import ip_address
@@ -143,6 +144,8 @@ class Listener(Endpoint):
             request.snt_isn, request.sent_length = _minus(segment.ack, 1), 1
         if request is not None and not self._progress(peer, request, segment, auth):
             return Outcome(False, outcome.verdict, DropReason.LISTEN_OVERFLOW)
+        if outcome.packet is not None:
+            return outcome
         return outcome.with_packet(segment.strip() if segment.auth else packet)
 
     def _progress(self, peer: Peer, request: Request, segment: ParsedSegment, auth: int) -> bool:
@@ -261,7 +264,7 @@ class Listener(Endpoint):
             trace=self.trace,
         )
         tcp_md5 = request.auth == TCP_MD5
-        entries: list[SocketKey] = []
+        entries: Sequence[SocketKey] = ()
         if request.auth:
             entries = self._keys.matching(
                 request.local, request.remote, request.vrf, tcp_md5=tcp_md5

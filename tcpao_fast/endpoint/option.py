@@ -45,8 +45,7 @@ def signed_md5(segment: ParsedSegment, entry: SocketKey, make_room: bool) -> byt
 
 def is_good_ao(segment: ParsedSegment, keys: TrafficKeys, entry: SocketKey, sne: int) -> bool:
     """Whether the MAC of a segment that arrived is right."""
-    nat = nat_of(entry.key, outbound=False)
-    return segment.verify(keys, sne, entry.key.exclude_options, nat)
+    return segment.verify(keys, sne, entry.key.exclude_options, entry.nat_in)
 
 
 _WHY_NOT = {

@@ -53,7 +53,12 @@ class Received:
 
     def take(self, segment: ParsedSegment) -> None:
         """Take a segment's payload, SYN and FIN."""
-        begin = self.extend(segment.seq)
+        begin = extend_position(self.position, segment.seq)
+        if begin == self.position and not (
+            segment.flags & (SYN | FIN) or self._ahead or self.fin is not None
+        ):
+            self.position += segment.payload_length  # nearly always: what comes next
+            return
         if begin < 0 or self.has_fin:
             return
         numbers = segment.payload_length + bool(segment.flags & SYN)
@@ -81,9 +86,10 @@ class Received:
         """Whether TCP would look at a segment (RFC 9293 section 3.10.7.4): a part of it lies
         between what was acknowledged and the end of the window that was offered.
         """
-        begin = self.extend(segment.seq)
-        end = begin + segment.payload_length + bool(segment.flags & SYN)
-        end += bool(segment.flags & FIN)
+        begin = extend_position(self.position, segment.seq)
+        end = begin + segment.payload_length
+        if segment.flags & (SYN | FIN):
+            end += bool(segment.flags & SYN) + bool(segment.flags & FIN)
         return end >= self.position and (self._edge is None or begin <= self._edge)
 
     def offered(self, segment: ParsedSegment, scaled: bool) -> None:

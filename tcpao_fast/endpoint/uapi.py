@@ -29,14 +29,11 @@ class State(Enum):
     LAST_ACK = "LAST-ACK"
     TIME_WAIT = "TIME-WAIT"
 
-    @property
-    def synchronized(self) -> bool:
-        """Whether both ends know both ISNs."""
-        return self not in _OPENING
+    #: Whether both ends know both ISNs.
+    synchronized: bool
 
-
-# by name each costs as much as all of the question
-_OPENING = (State.CLOSED, State.LISTEN, State.SYN_SENT, State.SYN_RECEIVED)
+    def __init__(self, name: str) -> None:
+        self.synchronized = name not in {"CLOSED", "LISTEN", "SYN-SENT", "SYN-RECEIVED"}
 
 
 class DropReason(Enum):

@@ -29,6 +29,7 @@ class ParsedSegment:
     header_length: int
     payload_length: int
     auth_offset: int
+    auth_length: int
     key_id: int
     rnext_key_id: int
     mac: bytes
@@ -36,6 +37,9 @@ class ParsedSegment:
     header: bytes
     payload: bytes
     def __init__(self, frame: Any, linktype: int = 101, least_options: int = 1) -> None: ...
+    def is_between(
+        self, source: bytes, destination: bytes, source_port: int, destination_port: int
+    ) -> bool: ...
     def message(self, sne: int = 0, exclude_options: bool = False, nat: int = 0) -> bytes: ...
     def verify(
         self,

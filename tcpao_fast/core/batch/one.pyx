@@ -5,7 +5,7 @@ cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 
 from tcpao_fast.core.wire.rewrite cimport (
     ALREADY_SIGNED,
@@ -98,8 +98,8 @@ cdef class ParsedSegment:
     source_port, destination_port, flags, seq, ack, vlan : int
     header_length, payload_length : int
         In bytes, of TCP.
-    auth_offset : int
-        Of the option in the TCP header.
+    auth_offset, auth_length : int
+        Of the option in the TCP header; its length is 0 where there is none.
     key_id, rnext_key_id : int
         Of TCP-AO.
     mac : bytes
@@ -190,6 +190,16 @@ cdef class ParsedSegment:
             return b""
         return start[:16 if self.segment.version == 6 else 4]
 
+    def is_between(self, bytes source not None, bytes destination not None, int source_port,
+                   int destination_port):
+        """Whether it goes from one address and port to another, addresses as in `source`."""
+        cdef Segment *it = &self.segment
+        cdef Py_ssize_t size = 16 if it.version == 6 else 4
+        return (it.ip != NULL and len(source) == size and len(destination) == size
+                and it.source_port == source_port and it.destination_port == destination_port
+                and memcmp(it.source, <const uint8_t *>source, size) == 0
+                and memcmp(it.destination, <const uint8_t *>destination, size) == 0)
+
     @property
     def source_port(self):
         return self.segment.source_port
@@ -221,6 +231,10 @@ cdef class ParsedSegment:
     @property
     def payload_length(self):
         return self.segment.length - self.segment.header_length
+
+    @property
+    def auth_length(self):
+        return self.segment.auth_length
 
     @property
     def auth_offset(self):
