@@ -78,7 +78,7 @@ static inline void lanes_prefetch(const uint8_t *const ahead[LANES], size_t offs
     if (offset >= PREFETCHED)
         return;
     for (int i = 0; i < LANES; i++)
-        tcpao_prefetch_far(ahead[i] + offset);
+        tcpao_prefetch(ahead[i] + offset);
 }
 
 /* All lanes took `together` blocks: go on.  Returns which lanes have ended with that. */
