@@ -137,3 +137,34 @@ def test_signing_remembers_nothing_that_decides(key, ends, packets, more):
         assert frame.tobytes() == again[at : at + size].tobytes()
         state = signer.export_state(candidates=True)
         in_place_state = in_place.export_state(candidates=True)
+
+
+@settings(max_examples=150, deadline=None)
+@given(key=keys(), packets=conversations(), data=st.data())
+def test_verifying_remembers_nothing_that_decides(key, packets, data):
+    """Each packet by an engine of its own, which knows what the one before it knew, is told of what
+    all are by one, whose connections remember which traffic key a KeyID means (`expected`,
+    `confirmed`): also forged, doubled, late, and of another incarnation."""
+    assume(all(one[12:16] != one[16:20] for one in packets))
+    signer = ao.Engine([key])
+    signed = signer.sign(*records(packets), RAW_IP)
+    spans = zip(signed.offsets.tolist(), signed.lengths.tolist(), strict=True)
+    stream = [signed.buffer[at : at + size].tobytes() for at, size in spans]
+    indices = st.integers(0, len(stream) - 1)
+    for i in data.draw(st.lists(indices, max_size=4)):  # doubled and late
+        stream.append(stream[i])
+    for i in data.draw(st.lists(indices, max_size=4)):
+        forged = bytearray(stream[i])
+        forged[-1 - data.draw(st.integers(0, 30))] ^= 1 << data.draw(st.integers(0, 7))
+        stream.insert(data.draw(st.integers(3, len(stream))), bytes(forged))
+    whole = ao.Engine([key]).verify(stream, linktype=RAW_IP)
+    state = None
+    for i, packet in enumerate(stream):
+        engine = ao.Engine([key])
+        if state is not None:
+            engine.import_state(state)
+        found = engine.verify([packet], linktype=RAW_IP)
+        assert (found.verdict[0], found.key[0], found.sne[0]) == (
+            whole.verdict[i], whole.key[i], whole.sne[i],
+        )  # fmt: skip
+        state = engine.export_state(candidates=True)
