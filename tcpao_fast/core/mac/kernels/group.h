@@ -39,8 +39,10 @@ static inline void group_arrange(lane_group *group)
 /* Begin with the first messages of `count`, up to LANES. */
 static inline void group_start(lane_group *group, const tcpao_message *const *messages, size_t count)
 {
-    for (size_t i = 0; i < LANES; i++)
-        group->next[i] = LANES + i < count ? messages[LANES + i]->piece[1] : NULL;
+    for (size_t i = 0; i < LANES; i++) /* a piece without blocks is nowhere */
+        group->next[i] = LANES + i < count && messages[LANES + i]->blocks[1]
+                             ? messages[LANES + i]->piece[1]
+                             : NULL;
     if (count > LANES)
         count = LANES;
     group->live = (uint32_t)((1ull << count) - 1);
@@ -78,7 +80,8 @@ static inline void lanes_prefetch(const uint8_t *const ahead[LANES], size_t offs
     if (offset >= PREFETCHED)
         return;
     for (int i = 0; i < LANES; i++)
-        tcpao_prefetch(ahead[i] + offset);
+        if (ahead[i])
+            tcpao_prefetch(ahead[i] + offset);
 }
 
 /* All lanes took `together` blocks: go on.  Returns which lanes have ended with that. */
