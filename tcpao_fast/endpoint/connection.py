@@ -377,9 +377,7 @@ class Connection(Endpoint):
         verified = outcome.verdict in GOOD
         if verified or (self._ao is None and self._signed_with == NO_AUTH):
             self._received(segment, verified)
-        if outcome.packet is not None:
-            return outcome
-        return outcome.with_packet(segment.strip() if segment.auth else packet)
+        return self._passed(outcome, segment, packet)
 
     def _is_ours(self, segment: ParsedSegment, vrf: int | None) -> bool:
         assert self._remote is not None
@@ -448,9 +446,7 @@ class Connection(Endpoint):
             self._state = _AFTER_FIN_ACKED.get(self._state, self._state)
         if self._state in _FIN_CAME and self._rcv.is_beyond_fin(segment):
             return  # TCP answers with a RST, which closes
-        had_fin = self._rcv.fin is not None and self._rcv.has_fin
-        self._advance_received(segment)
-        if self._rcv.fin is not None and self._rcv.has_fin and not had_fin:
+        if self._advance_received(segment):
             self._state = _AFTER_FIN_RECEIVED.get(self._state, self._state)
 
     def _is_reset(self, segment: ParsedSegment) -> bool:
@@ -480,15 +476,17 @@ class Connection(Endpoint):
         if segment.flags & ACK and self.policy.rnext_on_syn_ack and segment.auth == TCP_AO:
             self._follow_rnext(segment)
 
-    def _advance_received(self, segment: ParsedSegment, syn_alone: bool = False) -> None:
-        before = self._rcv.position >> 32
+    def _advance_received(self, segment: ParsedSegment, syn_alone: bool = False) -> bool:
+        """Take a segment, or of it the SYN alone; whether the FIN has come with it."""
+        before, has_ended = self._rcv.position >> 32, False
         if syn_alone:
             self._rcv.accept(self._rcv.position, 1)
         else:
-            self._rcv.take(segment)
+            has_ended = self._rcv.take(segment)
         after = self._rcv.position >> 32
         if after != before and self._ao is not None:
             self._emit("tcp_ao_rcv_sne_update", segment, self.vrf or 0, sne=after)
+        return has_ended
 
     def _acknowledged(self, segment: ParsedSegment) -> int | None:
         """Up to where a segment acknowledges what was sent; None where it is anything else.

@@ -107,10 +107,10 @@ class Endpoint(KeyedEndpoint):
 
     def _inbound(self, arrival: Arrival) -> Outcome:
         """The verdict on a segment, and everything that it counts.  One that is good with TCP-AO
-        comes with its packet; of others that are accepted `process` knows it.
+        comes with its packet; the others get theirs by `_passed`.
         """
         segment = arrival.segment
-        if segment.kind != KIND_SEGMENT and segment.kind not in (KIND_CUT, KIND_MALFORMED):
+        if segment.kind not in (KIND_SEGMENT, KIND_CUT, KIND_MALFORMED):
             return Outcome(False, Verdict.not_tcp, DropReason.NOT_A_SEGMENT)
         auth = self._auth(segment)
         if auth is None:
@@ -129,6 +129,12 @@ class Endpoint(KeyedEndpoint):
         if auth == NO_AUTH:
             return self._inbound_unsigned(arrival)
         return self._inbound_md5(arrival) if auth == TCP_MD5 else self._inbound_ao(arrival)
+
+    def _passed(self, outcome: Outcome, segment: ParsedSegment, packet: bytes) -> Outcome:
+        """The outcome of an accepted segment with the packet that TCP gets to see."""
+        if outcome.packet is not None:
+            return outcome
+        return outcome.with_packet(segment.strip() if segment.auth else packet)
 
     def _auth(self, segment: ParsedSegment) -> int | None:
         """What a segment is signed with; None where its options are broken."""

@@ -144,9 +144,7 @@ class Listener(Endpoint):
             request.snt_isn, request.sent_length = _minus(segment.ack, 1), 1
         if request is not None and not self._progress(peer, request, segment, auth):
             return Outcome(False, outcome.verdict, DropReason.LISTEN_OVERFLOW)
-        if outcome.packet is not None:
-            return outcome
-        return outcome.with_packet(segment.strip() if segment.auth else packet)
+        return self._passed(outcome, segment, packet)
 
     def _progress(self, peer: Peer, request: Request, segment: ParsedSegment, auth: int) -> bool:
         """Move a handshake on by a segment (Linux's ``tcp_check_req``): its ACK completes it, and a

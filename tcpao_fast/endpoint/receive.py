@@ -51,26 +51,28 @@ class Received:
         while self._ahead and self._ahead[0][0] <= self.position:
             self.position = max(self.position, self._ahead.pop(0)[1])
 
-    def take(self, segment: ParsedSegment) -> None:
-        """Take a segment's payload, SYN and FIN."""
+    def take(self, segment: ParsedSegment) -> bool:
+        """Take a segment's payload, SYN and FIN; whether with it all up to the FIN has come."""
         begin = extend_position(self.position, segment.seq)
         if begin == self.position and not (
             segment.flags & (SYN | FIN) or self._ahead or self.fin is not None
         ):
             self.position += segment.payload_length  # nearly always: what comes next
-            return
+            return False
         if begin < 0 or self.has_fin:
-            return
+            return False
         numbers = segment.payload_length + bool(segment.flags & SYN)
         end = begin + numbers
         is_fin = bool(segment.flags & FIN) and end >= self.position
         if is_fin and (begin <= self.position or self.fin is None):
             self.fin = end
         self.accept(begin, numbers + is_fin)
-        if self.has_fin:  # nothing follows a FIN
-            assert self.fin is not None
-            self.position = self.fin + 1
-            self._ahead.clear()
+        if not self.has_fin:
+            return False
+        assert self.fin is not None  # nothing follows it
+        self.position = self.fin + 1
+        self._ahead.clear()
+        return True
 
     @property
     def has_fin(self) -> bool:

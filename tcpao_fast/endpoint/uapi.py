@@ -32,8 +32,12 @@ class State(Enum):
     #: Whether both ends know both ISNs.
     synchronized: bool
 
-    def __init__(self, name: str) -> None:
-        self.synchronized = name not in {"CLOSED", "LISTEN", "SYN-SENT", "SYN-RECEIVED"}
+
+# asked of each segment, so it is no property
+for _state in State:
+    _state.synchronized = _state not in (
+        State.CLOSED, State.LISTEN, State.SYN_SENT, State.SYN_RECEIVED
+    )  # fmt: skip
 
 
 class DropReason(Enum):

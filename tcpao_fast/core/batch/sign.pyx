@@ -47,13 +47,10 @@ from tcpao_fast.core.flow.connections cimport (
     advance,
 )
 from tcpao_fast.core.flow.traffic_keys cimport (
-    IN_USE,
     OF_LOCAL_SIDE,
     OF_REMOTE_SIDE,
     KeySlot,
     is_expected,
-    key_data,
-    key_slot,
     slot_mkt,
 )
 from tcpao_fast.core.mac.attempt cimport CHECK_AO, CHECK_MD5, CHECK_NOTHING, Attempt
@@ -73,6 +70,7 @@ from tcpao_fast.core.wire.segment cimport (
 )
 from tcpao_fast.core.batch.shard cimport Shard
 from tcpao_fast.core.flow.sne cimport extend
+from tcpao_fast.core.flow.verdict cimport live_key, take_live_key
 
 from tcpao_fast.core.wire.records import require_separate
 from tcpao_fast.errors import InvalidArgumentError
@@ -202,42 +200,29 @@ cdef bint usual(Shard shard, Py_ssize_t i, bint follow_option, bint *forward) no
     cdef const Segment *segment = &shard.segments[i]
     cdef Attempt *row = &shard.rows[i]
     cdef const Connection *connection
-    cdef const Incarnation *live
-    cdef const Mkt *mkt
     cdef KeySlot *slot
-    cdef int32_t head
-    cdef int direction = row.direction
+    cdef int32_t used
     if segment.flags & FLAG_SYN or shard.follow_rnext:
         return False
     connection = &shard.connections.connections[row.connection]
-    if connection.live == NONE or connection.newest != connection.live or (
-            connection.looked_up & (SYN_UNSIGNED | SYN_UNSIGNED << 1)):
+    if connection.looked_up & (SYN_UNSIGNED | SYN_UNSIGNED << 1):
         return False
-    live = &shard.connections.incarnations[connection.live]
-    head = live.keys[direction]
-    if head == NONE or live.next != NONE:
-        return False
-    slot = key_slot(shard.keys.slabs, head)
-    mkt = &shard.keys.mkts[slot_mkt(slot)]
-    row.position = extend(live.anchor[direction], segment.seq)
-    if row.position < 0:
+    slot = live_key(shard.connections, shard.keys, segment, row)
+    if slot == NULL or connection.newest != connection.live or (
+            shard.connections.incarnations[connection.live].next != NONE):
         return False
     if follow_option:
         # where keys share IDs, which of them comes first can change
         if (segment.auth != AUTH_AO or shard.keys.set.has_alternatives
                 or not is_expected(slot, segment.key_id)):
             return False
-    elif (slot_mkt(slot) != live.key_in_use[direction] or not within(mkt.send, shard.timestamps[i])
-            or not slot.tagged & (OF_LOCAL_SIDE | OF_REMOTE_SIDE)):
-        return False
-    slot.batch = shard.connections.batch | IN_USE
+    else:
+        used = shard.connections.incarnations[connection.live].key_in_use[row.direction]
+        if (slot_mkt(slot) != used or not slot.tagged & (OF_LOCAL_SIDE | OF_REMOTE_SIDE)
+                or not within(shard.keys.mkts[used].send, shard.timestamps[i])):
+            return False
     forward[0] = slot.tagged & OF_LOCAL_SIDE != 0
-    row.mkt = slot_mkt(slot)
-    row.incarnation = connection.live
-    row.isn_source = live.isn[direction]
-    row.isn_destination = live.isn[1 - direction]
-    row.traffic_key = head
-    row.key = key_data(shard.keys.slabs, head)
+    take_live_key(shard.connections, shard.keys, slot, row)
     return True
 
 

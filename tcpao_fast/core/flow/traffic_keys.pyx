@@ -1,9 +1,9 @@
 # cython: nonecheck=False
 """Stage `keys`: KeyID and matching MKTs -> MKT and traffic key; missing keys are derived in batches.
 
-A traffic key is derived once for a connection, MKT and direction, and kept as its MAC wants it:
-as midstates or round keys, in slabs of one size a primitive.  The slots of one incarnation and
-direction are chained; the first is where `connections` keeps it.
+A traffic key is derived once for a connection, MKT and direction, and kept as its MAC wants it, in
+slabs of one size a primitive.  The slots of one incarnation and direction are chained; the first is
+where `connections` keeps it.
 
 A slab does not grow for ever: beyond its limit a key that was not used lately gives way (a clock
 with a second chance), and is derived again when it is needed.
@@ -29,6 +29,7 @@ from tcpao_fast.core.flow.connections cimport (
     out_of_memory,
 )
 from tcpao_fast.core.mac.kernels cimport (
+    TCPAO_LINE,
     TCPAO_MD5,
     tcpao_equal,
     tcpao_free_table,
@@ -66,7 +67,6 @@ cdef enum:
     RAW = 64              # bytes kept for a derived key before it is prepared
     PREPARED = 256        # and for a prepared one
     DERIVE_CHUNK = 256    # derived side by side
-    LINE = 64             # of the cache
     UNIT = 16             # that keys are whole numbers of
     KEY_BYTES = 192       # kept for the traffic keys of a connection, if all are there
     FEWEST_SLOTS = 16384  # and at least so many keys: more than a batch can use
@@ -484,7 +484,7 @@ cdef class KeyTable:
             last = at + self.slabs[slab_of(key)].stride - 1
             while at < last:
                 tcpao_prefetch(at)
-                at += LINE
+                at += TCPAO_LINE
             tcpao_prefetch(last)
 
     cdef int32_t take_slot(self, int32_t mkt) noexcept nogil:

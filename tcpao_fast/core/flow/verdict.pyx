@@ -31,13 +31,11 @@ from tcpao_fast.core.mac.attempt cimport (
 )
 from tcpao_fast.core.mac.kernels cimport tcpao_equal, tcpao_message
 from tcpao_fast.core.flow.traffic_keys cimport (
-    IN_USE,
     MOST_CANDIDATES,
     Derivation,
     KeySlot,
     key_data,
     is_expected,
-    key_slot,
     slot_mkt,
 )
 from tcpao_fast.core.mac.mac cimport mac_one
@@ -75,38 +73,22 @@ cdef bint expected(ConnectionTable connections, KeyTable keys, const Segment *se
     """The usual case at one go: a signed segment, no SYN, of a connection that is proved, with a
     KeyID that is known to mean the traffic key at hand.  What `classify`, `speculate` and the look-up
     of the key would find, or False: ask them."""
-    cdef const Connection *connection
-    cdef const Incarnation *live
     cdef const Mkt *mkt
     cdef KeySlot *slot
-    cdef int direction = row.direction
-    cdef int32_t head
     if (segment.kind != KIND_SEGMENT or segment.auth != AUTH_AO or segment.flags & FLAG_SYN
             or segment.captured < segment.length):
         return False
-    connection = &connections.connections[row.connection]
-    if connection.live == NONE or connection.looked_up & IS_SPECULATED:
+    if connections.connections[row.connection].looked_up & IS_SPECULATED:
         return False
-    live = &connections.incarnations[connection.live]
-    head = live.keys[direction]
-    if head == NONE:
+    slot = live_key(connections, keys, segment, row)
+    if slot == NULL or not is_expected(slot, segment.key_id):
         return False
-    slot = key_slot(keys.slabs, head)
     mkt = &keys.mkts[slot_mkt(slot)]
-    row.position = extend(live.anchor[direction], segment.seq)
-    if (not is_expected(slot, segment.key_id)
-            or segment.auth_length - 4 != mkt.mac_length or row.position < 0
-            or not within(mkt.accept, timestamp)):
+    if segment.auth_length - 4 != mkt.mac_length or not within(mkt.accept, timestamp):
         return False
-    slot.batch = connections.batch | IN_USE
-    row.mkt = slot_mkt(slot)
+    take_live_key(connections, keys, slot, row)
     row.check = CHECK_AO
     row.verdict = VERDICT_BAD_MAC
-    row.incarnation = connection.live
-    row.isn_source = live.isn[direction]
-    row.isn_destination = live.isn[1 - direction]
-    row.traffic_key = head
-    row.key = key_data(keys.slabs, head)
     return True
 
 

@@ -58,6 +58,7 @@ cdef extern from "kernels/cmac.h" nogil:
     void tcpao_add_subkey(uint8_t *last, const uint8_t *prepared, bint padded)
 
 cdef extern from "kernels/bytes.h" nogil:
+    void store64_le(uint8_t *to, uint64_t value)
     void tcpao_copy_few(uint8_t *to, const uint8_t *source, size_t length)
 
 cdef extern from "kernels/equal.h" nogil:
@@ -71,6 +72,9 @@ cdef extern from "kernels/prefetch.h" nogil:
     void tcpao_prefetch(const void *)
 
 cdef extern from "kernels/pages.h" nogil:
+    enum:
+        TCPAO_LINE
+
     void *tcpao_new_table(size_t, bint)
     void tcpao_free_table(void *, size_t, bint)
     void *tcpao_grow_table(void *, size_t, size_t)

@@ -44,13 +44,13 @@ from tcpao_fast.errors import InvalidArgumentError
 
 cdef enum:
     MOST_BLOCKS = 1024    # longer messages are sorted as if they had so many blocks
+    AHEAD = 8             # messages between a prefetch and its use
     # messages laid out at a time: their scratch stays in the cache, and is too small to be mapped
     # and paged in anew by every call
-    AHEAD = 8             # messages between a prefetch and its use
     CHUNK = 256
 
 cdef size_t prepared_length(int primitive) noexcept nogil:
-    """Bytes of a prepared key: midstates or round keys."""
+    """Bytes of a prepared key."""
     return 64 if primitive == PRIMITIVE_LIBRARY else tcpao_prepared_length(primitive)
 
 
@@ -246,7 +246,7 @@ def require_kernels():
 
 
 cdef class TrafficKeys:
-    """Traffic keys prepared for their MAC: midstates (HMAC), round keys (CMAC), a state (KMAC).
+    """Traffic keys prepared for their MAC: midstates (HMAC), key and subkey (CMAC), a state (KMAC).
 
     Parameters
     ----------

@@ -17,6 +17,7 @@ from tcpao_fast.core.mac.kernels cimport (
     TCPAO_HMAC_SHA512,
     TCPAO_KMAC256,
     TCPAO_MD5,
+    store64_le,
     tcpao_add_subkey,
     tcpao_copy_few,
 )
@@ -68,24 +69,6 @@ cdef inline size_t fixed_header(const Segment *segment, uint8_t *out) noexcept n
     return 20
 
 
-cdef inline void copy_options(uint8_t *out, const uint8_t *options, uint32_t length) noexcept nogil:
-    """Up to 40 bytes, a multiple of 4: in steps of known size, which become single instructions."""
-    if length & 32:
-        memcpy(out, options, 32)
-        out += 32
-        options += 32
-    if length & 16:
-        memcpy(out, options, 16)
-        out += 16
-        options += 16
-    if length & 8:
-        memcpy(out, options, 8)
-        out += 8
-        options += 8
-    if length & 4:
-        memcpy(out, options, 4)
-
-
 cdef inline void zero_mac(uint8_t *mac, uint32_t length) noexcept nogil:
     if length == 12:                     # RFC 5926: three stores are quicker than a call
         put32(mac, 0)
@@ -121,7 +104,7 @@ cdef size_t ao_prefix(const Segment *segment, uint32_t sne, bint exclude_options
         memcpy(out + option, segment.tcp + segment.auth_offset, 4)
         length += segment.auth_length
     else:
-        copy_options(out + length, segment.tcp + 20, segment.header_length - 20)
+        tcpao_copy_few(out + length, segment.tcp + 20, segment.header_length - 20)
         length += segment.header_length - 20
     zero_mac(out + option + 4, segment.auth_length - 4)
     return length
@@ -138,7 +121,7 @@ cdef inline size_t plain_prefix(const Segment *segment, uint32_t sne, uint8_t *o
     if segment.header_length == 36:
         memcpy(out + 36, segment.tcp + 20, 16)
     else:
-        copy_options(out + 36, segment.tcp + 20, segment.header_length - 20)
+        tcpao_copy_few(out + 36, segment.tcp + 20, segment.header_length - 20)
     memset(out + 20 + segment.auth_offset, 0, 12)
     return 16 + segment.header_length
 
@@ -193,18 +176,12 @@ cdef inline uint32_t finish(int primitive, uint8_t *last, size_t used, uint64_t 
     last[used] = 0x80
     if primitive == TCPAO_MD5:
         bits = 8 * total
-        memcpy_le64(last + end - 8, bits)
+        store64_le(last + end - 8, bits)
     else:
         bits = 8 * (total + 64)
         put32(last + end - 8, <uint32_t>(bits >> 32))
         put32(last + end - 4, <uint32_t>bits)
     return <uint32_t>(end // 64)
-
-
-cdef void memcpy_le64(uint8_t *out, uint64_t value) noexcept nogil:
-    cdef int i
-    for i in range(8):
-        out[i] = <uint8_t>(value >> 8 * i)
 
 
 cdef void layout(int primitive, const uint8_t *key, uint8_t *scratch, size_t prefix_length,

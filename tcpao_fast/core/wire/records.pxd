@@ -1,10 +1,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
-from tcpao_fast.core.mac.kernels cimport tcpao_prefetch
+from tcpao_fast.core.mac.kernels cimport TCPAO_LINE, tcpao_prefetch
 from tcpao_fast.core.wire.bounds cimport Bounds
-
-cdef enum:
-    LINE = 64                 # bytes of the cache
 
 
 cdef class Records:
@@ -60,9 +57,9 @@ cdef class Records:
         """Ask for the lines of a record that are not read one behind the other: its headers and what
         is copied behind them, and its end."""
         tcpao_prefetch(self.bounds[i].start)
-        tcpao_prefetch(self.bounds[i].start + LINE)
-        if self.bounds[i].length > 3 * LINE:
-            tcpao_prefetch(self.bounds[i].start + 2 * LINE)
+        tcpao_prefetch(self.bounds[i].start + TCPAO_LINE)
+        if self.bounds[i].length > 3 * TCPAO_LINE:
+            tcpao_prefetch(self.bounds[i].start + 2 * TCPAO_LINE)
             tcpao_prefetch(self.bounds[i].start + self.bounds[i].length - 1)
 
     cdef inline size_t wire_length(self, Py_ssize_t i) noexcept nogil:
