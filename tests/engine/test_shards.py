@@ -185,8 +185,7 @@ def test_more_traffic_keys_than_are_kept(algorithm):
 @pytest.mark.parametrize("kept", [8000, 2000])
 def test_what_is_guessed_decides_nothing(kept):
     """With many connections rows are told theirs by the hash, before it is looked up.  A batch says
-    what single segments say; and where connections have to be forgotten, so that a place that was
-    guessed is another's by then, none gets another's segments."""
+    what single segments say; and where connections have to be forgotten none gets another's."""
     count = 5000
     master = scale.key("aes-128-cmac-96")
     signer = ao.Engine([master], max_connections=8000)
@@ -212,6 +211,24 @@ def test_what_is_guessed_decides_nothing(kept):
             alone = single.verify(buffer[at : at + size], linktype=101)
             assert (told.verdict[i], told.connection[i]) == (alone.verdict, alone.connection)
     assert (whole._pipeline.shards[0].connections.evicted > 0) == (kept < count)
+
+
+def test_a_place_that_was_guessed_and_given_up():
+    """Within one batch new flows push out those that waited longest without proof, and then these
+    come again: their places are others' by then."""
+    engine = ao.Engine([scale.key("aes-128-cmac-96")], max_connections=2000)
+    most = engine._pipeline.shards[0].connections.most_unproved
+    number = np.arange(most)
+    whose = {}
+    for numbers in (number, np.concatenate([most + np.arange(250), number[:250]])):
+        syns = scale.packets(
+            numbers, np.ones(len(numbers), bool), 2, np.full(len(numbers), 1000),
+            np.zeros(len(numbers), int), 0,
+        )  # fmt: skip
+        found = engine.verify(*syns, 101).connection.tolist()
+        assert len(set(found)) == len(found)
+        for id_, who in zip(found, numbers.tolist(), strict=True):
+            assert whose.setdefault(id_, who) == who
 
 
 class TestTally:
