@@ -6,8 +6,8 @@
 #include "kernels.h"
 
 /* A prepared key: the AES key and K1, half a line of the cache.  Round keys are made where they are
- * used, side by side in registers: with many connections to read eleven of them for every message
- * costs more, and with few it is a draw. */
+ * used, side by side in registers: to read eleven of them for every message is about as quick with few
+ * connections, and costs more with many. */
 enum { ROUNDS = 10, BLOCK = 16, SUBKEY1 = BLOCK };
 
 /* A block as a number. */
