@@ -2,7 +2,13 @@ from libc.stdint cimport int64_t, uint8_t
 
 from tcpao_fast.core.wire.parse cimport Layers
 from tcpao_fast.core.wire.records cimport Records
-from tcpao_fast.core.wire.segment cimport Segment
+from tcpao_fast.core.wire.segment cimport (
+    KIND_CUT,
+    KIND_FRAGMENT,
+    KIND_MALFORMED,
+    KIND_NOT_TCP,
+    Segment,
+)
 
 cdef enum:
     OPTION_AO = 29            # option kinds
@@ -54,7 +60,19 @@ cdef inline int aligned(int length) noexcept nogil:
     """The bytes of an option with the NOPs that align it."""
     return (length + 3) // 4 * 4
 
-cdef Outcome check_segment(const Segment *segment) noexcept nogil
+cdef inline Outcome check_segment(const Segment *segment) noexcept nogil:
+    """Why a record cannot be rewritten, or POSSIBLE."""
+    if segment.kind == KIND_NOT_TCP:
+        return NOT_TCP
+    if segment.kind == KIND_FRAGMENT:
+        return FRAGMENT
+    if segment.kind == KIND_MALFORMED:
+        return MALFORMED
+    if segment.kind == KIND_CUT or segment.captured < segment.length:
+        return TRUNCATED
+    return POSSIBLE
+
+
 cdef Outcome check_room(const uint8_t *frame, const Segment *segment, const Layers *layers,
                         int option, bint make_room, Kept *kept) noexcept nogil
 cdef int growth_of(const Segment *segment, int option, const Kept *kept) noexcept nogil

@@ -8,7 +8,7 @@ Which key and which MAC is not decided here: an inserted option has a MAC of zer
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove, memset
 
-from tcpao_fast.core.mac.kernels cimport tcpao_add_up, tcpao_copy_and_add_up, tcpao_fold
+from tcpao_fast.core.mac.kernels cimport tcpao_add_up, tcpao_copy_and_add_up, tcpao_copy_few, tcpao_fold
 from tcpao_fast.core.wire.parse cimport (
     LAYER_8023,
     LAYER_AH,
@@ -26,13 +26,10 @@ from tcpao_fast.core.wire.segment cimport (
     AUTH_MD5,
     AUTH_NONE,
     FLAG_SYN,
-    KIND_CUT,
-    KIND_FRAGMENT,
-    KIND_MALFORMED,
-    KIND_NOT_TCP,
     Segment,
     be16,
     put16,
+    put32,
 )
 
 from tcpao_fast.core.wire.records import require_separate
@@ -46,19 +43,6 @@ cdef enum:
     KIND_TIMESTAMPS = 8
     KIND_FAST_OPEN = 34
     MAX_8023 = 1500           # what is more is an EtherType
-
-
-cdef Outcome check_segment(const Segment *segment) noexcept nogil:
-    """Why a record cannot be rewritten, or POSSIBLE."""
-    if segment.kind == KIND_NOT_TCP:
-        return NOT_TCP
-    if segment.kind == KIND_FRAGMENT:
-        return FRAGMENT
-    if segment.kind == KIND_MALFORMED:
-        return MALFORMED
-    if segment.kind == KIND_CUT or segment.captured < segment.length:
-        return TRUNCATED
-    return POSSIBLE
 
 
 # -- headers and checksums ----------------------------------------------------------------------
@@ -80,6 +64,8 @@ cdef uint64_t headers_sum(const Segment *segment) noexcept nogil:
 cdef inline uint64_t addresses_sum(const Segment *segment) noexcept nogil:
     """What the pseudo-header adds to the checksum but for the length."""
     cdef size_t size = 16 if segment.version == 6 else 4
+    if segment.destination == segment.source + size:     # unless a route in the options says where to
+        return tcpao_add_up(segment.source, 2 * size, 6)
     return tcpao_add_up(segment.destination, size, tcpao_add_up(segment.source, size, 6))
 
 
@@ -112,15 +98,15 @@ cdef void set_checksums(uint8_t *frame, const Layers *layers, const Segment *seg
     cdef uint64_t total
     cdef uint32_t checksum, i = layers.count
     if checksums != CHECKSUMS_PARTIAL and carries:
-        checksum = ~tcpao_fold(headers_sum(segment) + be16(tcp + 16)) & 0xFFFF
+        total = (segment.length >> 16) + (segment.length & 0xFFFF)
+        checksum = ~tcpao_add_up(tcp, segment.header_length, total) & 0xFFFF
     else:
         total = addresses_sum(segment) + (segment.length >> 16) + (segment.length & 0xFFFF)
         if checksums == CHECKSUMS_PARTIAL:
             checksum = <uint32_t>total
         else:
-            total = tcpao_add_up(tcp, segment.length, total)
             total += <uint16_t>~be16(tcp + 16)           # without the one that is there
-            checksum = ~tcpao_fold(total) & 0xFFFF
+            checksum = ~tcpao_add_up(tcp, segment.length, total) & 0xFFFF
     put16(tcp + 16, 0xFFFF if signed and checksum == 0 else checksum)
     while i:
         i -= 1
@@ -159,7 +145,7 @@ cdef void resize(uint8_t *frame, const Layers *layers, int growth) noexcept nogi
     """Write the lengths of the headers around a segment that has grown, and IPv4's checksums."""
     cdef const Layer *layer
     cdef uint8_t *start
-    cdef uint32_t i
+    cdef uint32_t i, checksum
     cdef uint16_t field
     cdef uint64_t total
     for i in range(layers.count):
@@ -171,11 +157,10 @@ cdef void resize(uint8_t *frame, const Layers *layers, int growth) noexcept nogi
         elif layer.kind == LAYER_IPV4:
             # what is written in pieces and read whole is waited for: so read, then write
             field = <uint16_t>(layer.field + growth if layer.field else 0)
-            total = tcpao_add_up(start, layer.size, field)
-            total += <uint16_t>~be16(start + 2)
-            total += <uint16_t>~be16(start + 10)
+            total = <uint64_t>field + <uint16_t>~be16(start + 2) + <uint16_t>~be16(start + 10)
+            checksum = ~tcpao_add_up(start, layer.size, total) & 0xFFFF
             put16(start + 2, field)
-            put16(start + 10, ~tcpao_fold(total) & 0xFFFF)
+            put16(start + 10, checksum)
         elif layer.kind == LAYER_IPV6 and layer.field:
             put16(start + 4, layer.field + growth)
 
@@ -194,6 +179,10 @@ cdef void write_option(uint8_t *to, uint8_t kind, int length, uint8_t key_id,
                        uint8_t rnext_key_id) noexcept nogil:
     """The option with its MAC zeroed and NOPs where Linux has them: behind it, for TCP-MD5 before
     it.  TCP-MD5's has no IDs."""
+    if kind == OPTION_AO and length == 16:               # RFC 5926: nearly every one
+        put32(to, kind << 24 | length << 16 | key_id << 8 | rnext_key_id)
+        memset(to + 4, 0, 12)
+        return
     memset(to, 1, aligned(length))
     if kind == OPTION_MD5:
         to += aligned(length) - length
@@ -326,17 +315,26 @@ cdef Written insert_option(const uint8_t *frame, size_t length, const Layers *la
     cdef uint8_t *moved = to + before + size + kept.length
     cdef uint32_t carry = 0
     cdef Written written
-    if checksums == CHECKSUMS_FULL and (moved >= frame + length or moved + length <= frame):
-        carry = tcpao_copy_and_add_up(moved, frame + options, payload, addresses_sum(segment))
-        memcpy(moved + payload, frame + options + payload, length - options - payload)
-    else:
+    cdef bint elsewhere = to >= frame + length or moved + length <= frame
+    if checksums == CHECKSUMS_FULL:
+        carry = addresses_sum(segment)
+    elif checksums == CHECKSUMS_INCREMENTAL:
+        carry = carried(segment)
+    if not elsewhere:
         if checksums == CHECKSUMS_FULL:
-            carry = tcpao_add_up(frame + options, payload, addresses_sum(segment))
-        elif checksums == CHECKSUMS_INCREMENTAL:
-            carry = carried(segment)
+            carry = tcpao_add_up(frame + options, payload, carry)
         memmove(moved, frame + options, length - options)
-    memmove(to + before + size, kept.options, kept.length)
-    memmove(to, frame, before)
+        memmove(to + before + size, kept.options, kept.length)
+        memmove(to, frame, before)
+    else:
+        if checksums != CHECKSUMS_FULL:
+            payload = 0
+        elif payload:
+            carry = tcpao_copy_and_add_up(moved, frame + options, payload, carry)
+        if length > options + payload:
+            memcpy(moved + payload, frame + options + payload, length - options - payload)
+        tcpao_copy_few(to + before + size, kept.options, kept.length)
+        tcpao_copy_few(to, frame, before)
     write_option(to + before, kind, option, key_id, rnext_key_id)
     move(segment, to - frame)
     segment.header_length = <uint8_t>(segment.header_length + growth)

@@ -6,16 +6,20 @@
 #include <stdint.h>
 #include <string.h>
 
+/* To 16 bits: the halves of a sum, added to its halves the other way round, leave in the upper half what
+ * they add up to with the carry.  How often one would have to fold depends on the data, and a jump that
+ * does is guessed wrong. */
 static inline uint32_t tcpao_fold(uint64_t sum)
 {
-    while (sum >> 16)
-        sum = (sum & 0xffff) + (sum >> 16);
-    return (uint32_t)sum;
+    sum += sum << 32 | sum >> 32;
+    uint32_t half = (uint32_t)(sum >> 32);
+    half += half << 16 | half >> 16;
+    return half >> 16;
 }
 
 /* Of big-endian words, continued from `total` (below 2^48); an odd last byte counts as the higher
- * half.  Words are added as the CPU has them and many at a time; the sum's bytes are swapped at the end
- * (RFC 1071 section 2).  What is added up is copied to `to`, which does not overlap it, or is NULL. */
+ * half.  Words are added as the CPU has them and many at a time; the bytes of `total` and of the sum
+ * are swapped instead (RFC 1071 section 2).  What is added up is copied to `to`, which does not overlap it, or is NULL. */
 static inline uint32_t tcpao_copy_and_add_up(uint8_t *to, const uint8_t *data, size_t length, uint64_t total)
 {
     typedef uint64_t pair __attribute__((vector_size(16)));
@@ -68,10 +72,13 @@ static inline uint32_t tcpao_copy_and_add_up(uint8_t *to, const uint8_t *data, s
     }
     if (length & 1)
         low += first ? *data : (uint32_t)*data << 8;
-    uint32_t sum = tcpao_fold((uint64_t)tcpao_fold(low) + tcpao_fold(high));
+    uint32_t sum = tcpao_fold(total);
     if (first) /* little endian */
         sum = (sum & 0xff) << 8 | sum >> 8;
-    return tcpao_fold(total + sum);
+    sum = tcpao_fold(low + high + sum);
+    if (first)
+        sum = (sum & 0xff) << 8 | sum >> 8;
+    return sum;
 }
 
 static inline uint32_t tcpao_add_up(const uint8_t *data, size_t length, uint64_t total)
