@@ -23,7 +23,7 @@ ROOMS = [
 ]
 #: The core's modules in the order in which a batch travels, with what they stand on.
 STAGES = [
-    "wire.options", "wire.byte_order", "wire.segment", "mac.kernels", "wire.bounds", "wire.memory",
+    "mac.kernels", "wire.options", "wire.byte_order", "wire.segment", "wire.bounds", "wire.memory",
     "wire.arrow", "wire.arrow_table", "wire.records",
     "wire.filter", "wire.ring", "wire.scan", "wire.pcap_write", "wire.pcapng_copy", "wire.row_text",
     "wire.parse", "wire.columns", "wire.fragments", "wire.rewrite",

@@ -58,7 +58,15 @@ cdef extern from "kernels/cmac.h" nogil:
     void tcpao_add_subkey(uint8_t *last, const uint8_t *prepared, bint padded)
 
 cdef extern from "kernels/bytes.h" nogil:
-    void store64_le(uint8_t *to, uint64_t value)
+    uint16_t load16_be(const uint8_t *p)
+    uint16_t load16_le(const uint8_t *p)
+    uint32_t load32_be(const uint8_t *p)
+    uint32_t load32_le(const uint8_t *p)
+    void store16_be(uint8_t *p, uint16_t v)
+    void store16_le(uint8_t *p, uint16_t v)
+    void store32_be(uint8_t *p, uint32_t v)
+    void store32_le(uint8_t *p, uint32_t v)
+    void store64_le(uint8_t *p, uint64_t v)
     void tcpao_copy_few(uint8_t *to, const uint8_t *source, size_t length)
 
 cdef extern from "kernels/equal.h" nogil:

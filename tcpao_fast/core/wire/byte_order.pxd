@@ -2,23 +2,35 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
+from tcpao_fast.core.mac.kernels cimport (
+    load16_be,
+    load16_le,
+    load32_be,
+    load32_le,
+    store16_be,
+    store16_le,
+    store32_be,
+    store32_le,
+)
+
 
 cdef inline uint32_t word(const uint8_t *p, bint big_endian) noexcept nogil:
-    if big_endian:
-        return <uint32_t>p[0] << 24 | <uint32_t>p[1] << 16 | <uint32_t>p[2] << 8 | p[3]
-    return <uint32_t>p[3] << 24 | <uint32_t>p[2] << 16 | <uint32_t>p[1] << 8 | p[0]
+    return load32_be(p) if big_endian else load32_le(p)
 
 
 cdef inline uint16_t half(const uint8_t *p, bint big_endian) noexcept nogil:
-    return <uint16_t>(p[0] << 8 | p[1] if big_endian else p[1] << 8 | p[0])
+    return load16_be(p) if big_endian else load16_le(p)
 
 
 cdef inline void put_word(uint8_t *to, uint32_t value, bint big_endian) noexcept nogil:
-    cdef int i
-    for i in range(4):
-        to[3 - i if big_endian else i] = <uint8_t>(value >> 8 * i)
+    if big_endian:
+        store32_be(to, value)
+    else:
+        store32_le(to, value)
 
 
 cdef inline void put_half(uint8_t *to, uint32_t value, bint big_endian) noexcept nogil:
-    to[1 if big_endian else 0] = <uint8_t>value
-    to[0 if big_endian else 1] = <uint8_t>(value >> 8)
+    if big_endian:
+        store16_be(to, <uint16_t>value)
+    else:
+        store16_le(to, <uint16_t>value)

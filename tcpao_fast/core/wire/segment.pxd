@@ -3,6 +3,8 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memset
 
+from tcpao_fast.core.mac.kernels cimport load16_be, load32_be, store16_be, store32_be
+
 cdef enum Kind:
     KIND_NOT_TCP = 0
     KIND_SEGMENT = 1     # a whole TCP header
@@ -45,18 +47,16 @@ cdef struct Segment:
     uint8_t has_ports            # ports are known (also in some cut or malformed segments)
 
 cdef inline uint16_t be16(const uint8_t *p) noexcept nogil:
-    return <uint16_t>((<uint16_t>p[0] << 8) | p[1])
+    return load16_be(p)
 
 cdef inline uint32_t be32(const uint8_t *p) noexcept nogil:
-    return (<uint32_t>p[0] << 24) | (<uint32_t>p[1] << 16) | (<uint32_t>p[2] << 8) | p[3]
+    return load32_be(p)
 
 cdef inline void put16(uint8_t *p, uint32_t v) noexcept nogil:
-    p[0] = <uint8_t>(v >> 8)
-    p[1] = <uint8_t>v
+    store16_be(p, <uint16_t>v)
 
 cdef inline void put32(uint8_t *p, uint32_t v) noexcept nogil:
-    put16(p, v >> 16)
-    put16(p + 2, v & 0xFFFF)
+    store32_be(p, v)
 
 cdef inline bint is_syn(const Segment *s) noexcept nogil:
     return (s.flags & (FLAG_SYN | FLAG_ACK)) == FLAG_SYN

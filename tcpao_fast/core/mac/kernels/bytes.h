@@ -7,13 +7,17 @@
 #include <string.h>
 
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define swap16_be(v) __builtin_bswap16(v)
 #define swap32_be(v) __builtin_bswap32(v)
 #define swap64_be(v) __builtin_bswap64(v)
+#define swap16_le(v) (v)
 #define swap32_le(v) (v)
 #define swap64_le(v) (v)
 #else
+#define swap16_be(v) (v)
 #define swap32_be(v) (v)
 #define swap64_be(v) (v)
+#define swap16_le(v) __builtin_bswap16(v)
 #define swap32_le(v) __builtin_bswap32(v)
 #define swap64_le(v) __builtin_bswap64(v)
 #endif
@@ -31,6 +35,8 @@
         memcpy(p, &v, sizeof v);                                                                   \
     }
 
+LOAD_AND_STORE(16, be)
+LOAD_AND_STORE(16, le)
 LOAD_AND_STORE(32, be)
 LOAD_AND_STORE(32, le)
 LOAD_AND_STORE(64, be)
