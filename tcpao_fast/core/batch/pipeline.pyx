@@ -5,6 +5,7 @@ Connections are numbered as they first appear in the records, so results are the
 of threads (until `max_connections` is reached, of which each shard has its share).
 """
 
+cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy
 
@@ -93,6 +94,7 @@ cdef enum:
     FEW_ROWS = 256        # are not worth waking other threads for
 
 
+@cython.final
 cdef class Pipeline:
     """All stages over one set of connections and keys.  Not for two threads at a time: `turn` says
     whose turn it is.

@@ -160,7 +160,13 @@ cdef class ConnectionTable:
         if not able:
             one.looked_up |= <uint8_t>(SYN_UNSIGNED << direction)
 
-    cdef void prove(self, int32_t connection) noexcept nogil
+    cdef inline void prove(self, int32_t connection) noexcept nogil:
+        """A MAC was good on it."""
+        self.connections[connection].referenced = 1
+        if not self.connections[connection].looked_up & IS_PROVED:
+            self.prove_first(connection)
+
+    cdef void prove_first(self, int32_t connection) noexcept nogil
     cdef void enqueue(self, int32_t connection) noexcept nogil
     cdef void dequeue(self, int32_t connection) noexcept nogil
     cdef int32_t to_sign(self, int32_t connection) noexcept nogil

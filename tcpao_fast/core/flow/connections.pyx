@@ -150,6 +150,7 @@ def flow_hash(bytes random not None, words not None, bint with_aes=True):
     return alone, [hashes[i] for i in range(HASHED - 3)], bool(secret.with_aes)
 
 
+@cython.final
 cdef class ConnectionTable:
     """All connections of one engine, or of one of its shards.
 
@@ -462,13 +463,9 @@ cdef class ConnectionTable:
             self.unproved_last = it.before
         self.unproved -= 1
 
-    cdef void prove(self, int32_t connection) noexcept nogil:
-        """A MAC was good on it."""
-        cdef Connection *one = &self.connections[connection]
-        one.referenced = 1
-        if one.looked_up & IS_PROVED:
-            return
-        one.looked_up |= IS_PROVED
+    cdef void prove_first(self, int32_t connection) noexcept nogil:
+        """The first MAC was good on it."""
+        self.connections[connection].looked_up |= IS_PROVED
         self.dequeue(connection)
         if self.count - self.unproved > self.limit:
             self.evict_proved()

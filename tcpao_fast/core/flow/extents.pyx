@@ -5,6 +5,7 @@ Nothing is verified.  That is enough to guess the state in which a capture leave
 so to begin with the next one without waiting; whoever uses a guess holds it against the truth later.
 """
 
+cimport cython
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset
@@ -114,6 +115,7 @@ cdef void note(Extent *it, const Segment *segment, int direction) noexcept nogil
         it.reach[direction] += step
 
 
+@cython.final
 cdef class Extents:
     """Gathers what headers say, record by record."""
 

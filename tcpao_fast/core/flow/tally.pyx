@@ -7,6 +7,7 @@ the earliest first, and what was counted of them is added up for all of them tog
 forged connections takes no more memory than the limit, and hides none that verifies.
 """
 
+cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
@@ -65,6 +66,7 @@ cdef inline void note_bad(Entry *it, int64_t number, int64_t moment) noexcept no
         it.bad_time = moment
 
 
+@cython.final
 cdef class Tally:
     """What was found of each connection, by its id.
 

@@ -24,6 +24,7 @@ cdef enum:
 _FORMATS = {"u1": b"C", "u2": b"S", "u4": b"I", "i4": b"i", "i8": b"l"}
 
 
+@cython.final
 cdef class Texts:
     """The texts that a column's numbers stand for, as Arrow has strings: offsets into bytes."""
 

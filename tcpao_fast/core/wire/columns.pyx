@@ -1,6 +1,7 @@
 # cython: nonecheck=False
 """The way out: parsed segments -> columns, one entry a segment, in one pass."""
 
+cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
@@ -21,6 +22,7 @@ cdef struct Address:
     uint8_t octets[16]
 
 
+@cython.final
 cdef class Addresses:
     """Addresses numbered as they first appear."""
 

@@ -99,6 +99,7 @@ cdef class Datagram:
         return bytes(packet)
 
 
+@cython.final
 cdef class Reassembler:
     """Joins fragments; `given_up` collects the rows of TCP datagrams that stay incomplete."""
 

@@ -6,6 +6,7 @@ What no longer fits is not: the hash of a packet whose bytes have changed, and t
 states.
 """
 
+cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
@@ -44,6 +45,7 @@ cdef inline int64_t padded(int64_t length) noexcept nogil:
     return (length + 3) & ~<int64_t>3
 
 
+@cython.final
 cdef class BlockCopier:
     """Copies a pcapng file part by part; what it knows of a section goes with it.
 

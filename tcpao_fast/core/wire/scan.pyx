@@ -5,6 +5,7 @@
 moves along a stream.  It keeps what the file's headers said from window to window.
 """
 
+cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
@@ -59,6 +60,7 @@ cdef enum:
     CUT_BLOCK = -1
 
 
+@cython.final
 cdef class Scanner:
     """Finds the records of one capture file.
 
@@ -224,10 +226,10 @@ cdef class Scanner:
         """The window ends early: wait for more, or say that the file is cut."""
         return self.damaged(problem, at) if final else NEED_MORE
 
-    cdef uint32_t u32(self, const uint8_t *p) noexcept nogil:
+    cdef inline uint32_t u32(self, const uint8_t *p) noexcept nogil:
         return word(p, self.big_endian)
 
-    cdef uint16_t u16(self, const uint8_t *p) noexcept nogil:
+    cdef inline uint16_t u16(self, const uint8_t *p) noexcept nogil:
         return half(p, self.big_endian)
 
     cdef Py_ssize_t walk(self, const uint8_t *data, Py_ssize_t size, Py_ssize_t at, bint final,
@@ -297,7 +299,7 @@ cdef class Scanner:
         at[0] += 24
         return 0
 
-    cdef int pcap_record(self, const uint8_t *data, Py_ssize_t size, Py_ssize_t *at, bint final,
+    cdef inline int pcap_record(self, const uint8_t *data, Py_ssize_t size, Py_ssize_t *at, bint final,
                          Columns *out) noexcept nogil:
         cdef const uint8_t *p = data + at[0]
         cdef int64_t length
@@ -314,7 +316,7 @@ cdef class Scanner:
         at[0] += 16 + length
         return 0
 
-    cdef void emit(self, Columns *out, int64_t offset, int64_t length, int64_t wire_length,
+    cdef inline void emit(self, Columns *out, int64_t offset, int64_t length, int64_t wire_length,
                    int32_t linktype, int64_t timestamp) noexcept nogil:
         out.offsets[out.count] = offset
         out.lengths[out.count] = length
