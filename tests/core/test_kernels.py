@@ -216,6 +216,30 @@ class TestArguments:
     def test_empty_batch(self):
         assert ao.mac_batch(self.keys(), [], b"", [], []).shape == (0, 20)
 
+    def test_into_memory_that_is_there(self):
+        for count in (0, 1, 3, 300, 300, 3):
+            index, at = np.zeros(count, np.int32), np.arange(count, dtype=np.int64)
+            where = (self.keys(), index, bytes(range(256)) * 2, at, np.full(count, 7))
+            room = np.full((count + 1, 20), 0xAA, np.uint8)
+            assert ao.mac_batch(*where, out=room[:count]).base is room
+            assert (room[:count] == ao.mac_batch(*where)).all() and (room[count] == 0xAA).all()
+
+    @pytest.mark.parametrize(
+        ("out", "message"),
+        [
+            (np.zeros((2, 20), np.uint8), r"out is uint8\[2, 20\]; it must be uint8\[1, 20\]"),
+            (np.zeros((1, 16), np.uint8), r"out is uint8\[1, 16\]"),
+            (np.zeros(20, np.uint8), r"out is uint8\[20\]"),
+            (np.zeros((1, 20), np.int8), r"out is int8\[1, 20\]"),
+            (np.zeros((1, 40), np.uint8)[:, ::2], "contiguous and writable"),
+            (np.frombuffer(bytes(20), np.uint8).reshape(1, 20), "contiguous and writable"),
+            (bytearray(20), r"out is bytearray; it must be uint8\[1, 20\]"),
+        ],
+    )
+    def test_memory_that_does_not_suit(self, out, message):
+        with pytest.raises(ao.InvalidArgumentError, match=message):
+            ao.mac_batch(self.keys(), [0], bytes(10), [0], [1], out=out)
+
     def test_secrets_stay_in(self):
         keys = ao.TrafficKeys("hmac-sha-1-96", np.full((1, 20), 0x41, np.uint8))
         assert "A" * 4 not in repr(keys) and "65" not in repr(keys)

@@ -529,3 +529,20 @@ def test_broken_packets_in_place_as_in_a_copy(name):
         start, size = int(placed.offsets[0]), int(placed.lengths[0])
         assert placed.outcome[0] == stripped.outcome
         assert bytes(again[start : start + size]) == stripped.packet
+
+
+def test_records_that_live_at_the_same_time_share_no_memory():
+    """The memory of one that is gone is used for the next, whatever sizes they have."""
+    rng = random.Random(3)
+    buffer = rng.randbytes(100_000)
+    kept = []
+    for _ in range(200):
+        count = rng.choice((0, 1, 5, 300, 1000, 4000, 70_000))
+        offsets = np.arange(count) + rng.randrange(20_000)
+        records = ao.Records(buffer, offsets, np.full(count, 2), 101)
+        kept.append((records, offsets))
+        if len(kept) > 3:
+            kept.pop(rng.randrange(len(kept)))
+        for one, at in kept:
+            for row in (0, len(at) // 2, len(at) - 1) if len(at) else ():
+                assert bytes(one.data(row)) == buffer[at[row] : at[row] + 2]

@@ -36,7 +36,7 @@ from tcpao_fast.core.mac.kernels cimport (
     tcpao_timing,
     tcpao_wipe,
 )
-from tcpao_fast.core.mac.messages cimport DIGEST, PRIMITIVE_LIBRARY, MAX_SUFFIX, SCRATCH, layout
+from tcpao_fast.core.mac.messages cimport DIGEST, PRIMITIVE_LIBRARY, MAX_SUFFIX, SCRATCH, lay_batch, layout
 
 from tcpao_fast.core.mac.algorithms import find
 from tcpao_fast.core.wire.records import as_column
@@ -44,7 +44,6 @@ from tcpao_fast.errors import InvalidArgumentError
 
 cdef enum:
     MOST_BLOCKS = 1024    # longer messages are sorted as if they had so many blocks
-    AHEAD = 8             # messages between a prefetch and its use
     # messages laid out at a time: their scratch stays in the cache, and is too small to be mapped
     # and paged in anew by every call
     CHUNK = 256
@@ -365,7 +364,17 @@ cdef class TrafficKeys:
         raise TypeError("traffic keys are secrets; they are not pickled")
 
 
-def mac_batch(TrafficKeys traffic_keys not None, key_index, buffer, offsets, lengths):
+cdef as_matrix(out, Py_ssize_t rows, Py_ssize_t columns):
+    """An array to write to, or an error."""
+    if not isinstance(out, np.ndarray) or out.dtype != np.uint8 or out.shape != (rows, columns):
+        kind = f"{out.dtype}{list(out.shape)}" if isinstance(out, np.ndarray) else type(out).__name__
+        raise InvalidArgumentError(f"out is {kind}; it must be uint8[{rows}, {columns}]")
+    if not out.flags.c_contiguous or not out.flags.writeable:
+        raise InvalidArgumentError("out must be contiguous and writable")
+    return out
+
+
+def mac_batch(TrafficKeys traffic_keys not None, key_index, buffer, offsets, lengths, *, out=None):
     """MACs of many messages, each under its own key: the naked engine.
 
     Parameters
@@ -376,11 +385,14 @@ def mac_batch(TrafficKeys traffic_keys not None, key_index, buffer, offsets, len
     buffer : buffer protocol, contiguous bytes
     offsets, lengths : int64[n] (lengths also int32[n])
         Where each message begins in `buffer` and how many bytes it has.
+    out : uint8[n, digest_length], optional
+        Contiguous and writable, not part of `buffer`: the MACs go there. Memory that is used again
+        has been paged in.
 
     Returns
     -------
     uint8[n, digest_length]
-        Untruncated MACs: 20 bytes for HMAC-SHA-1, 16 for AES-128-CMAC, 32 for HMAC-SHA-256,
+        `out`, or a new array. Untruncated MACs: 20 bytes for HMAC-SHA-1, 16 for AES-128-CMAC, 32 for HMAC-SHA-256,
         64 for HMAC-SHA-512, 16 for KMAC256.
 
     Raises
@@ -392,8 +404,8 @@ def mac_batch(TrafficKeys traffic_keys not None, key_index, buffer, offsets, len
     cdef const int32_t[::1] index = as_column("key_index", key_index, np.int32, records.count)
     cdef Py_ssize_t i, n, at, count = records.count
     cdef int digest_length = traffic_keys.algorithm.digest_length
-    macs = np.empty((count, digest_length), dtype=np.uint8)
-    cdef uint8_t[:, ::1] out = macs
+    macs = np.empty((count, digest_length), np.uint8) if out is None else as_matrix(out, count, digest_length)
+    cdef uint8_t[:, ::1] to = macs
     for i in range(count):
         if index[i] < 0 or index[i] >= traffic_keys.count:
             raise InvalidArgumentError(
@@ -405,14 +417,13 @@ def mac_batch(TrafficKeys traffic_keys not None, key_index, buffer, offsets, len
                 (traffic_keys.prepared + index[i] * traffic_keys.stride)[:traffic_keys.stride],
                 records.start(i)[:records.length(i)],
             )
-            memcpy(&out[i, 0], <const uint8_t *><bytes>digest, digest_length)
+            memcpy(&to[i, 0], <const uint8_t *><bytes>digest, digest_length)
         return macs
     cdef Py_ssize_t chunk = min(count, <Py_ssize_t>CHUNK)
     cdef Scheduler scheduler = Scheduler()
     scheduler.reserve(chunk)
     cdef uint8_t *scratch = <uint8_t *>malloc(max(1, chunk) * SCRATCH)
     cdef tcpao_message *messages = <tcpao_message *>malloc(max(1, chunk) * sizeof(tcpao_message))
-    cdef const uint8_t *key
     try:
         if scratch == NULL or messages == NULL:
             raise MemoryError()
@@ -420,14 +431,8 @@ def mac_batch(TrafficKeys traffic_keys not None, key_index, buffer, offsets, len
             at = 0
             while at < count:
                 n = min(chunk, count - at)
-                for i in range(n):
-                    if at + i + AHEAD < count:
-                        records.ask_for(at + i + AHEAD)
-                    key = traffic_keys.prepared + index[at + i] * traffic_keys.stride
-                    layout(traffic_keys.primitive, key, scratch + SCRATCH * i, 0,
-                           records.start(at + i), records.length(at + i), key,
-                           traffic_keys.stride if traffic_keys.primitive == TCPAO_MD5 else 0,
-                           &out[at + i, 0], &messages[i])
+                lay_batch(traffic_keys.primitive, traffic_keys.prepared, traffic_keys.stride, &index[0],
+                          records, at, n, scratch, &to[0, 0], digest_length, messages)
                 scheduler.run(traffic_keys.primitive, messages, n)
                 at += n
     finally:

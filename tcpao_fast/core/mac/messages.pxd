@@ -1,8 +1,9 @@
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport int32_t, uint8_t, uint32_t
 
 from tcpao_fast.core.mac.attempt cimport Attempt
 from tcpao_fast.core.mac.kernels cimport TCPAO_KERNEL_COUNT, tcpao_message
 from tcpao_fast.core.keys.mkt cimport Mkt
+from tcpao_fast.core.wire.records cimport Records
 from tcpao_fast.core.wire.segment cimport Segment
 
 cdef enum:
@@ -23,3 +24,6 @@ cdef void layout(int primitive, const uint8_t *key, uint8_t *scratch, size_t pre
 cdef Py_ssize_t assemble(int primitive, const Mkt *mkts, const Segment *segments,
                          const Attempt *rows, Py_ssize_t count, uint8_t *scratch, uint8_t *macs,
                          tcpao_message *out) noexcept nogil
+cdef void lay_batch(int primitive, const uint8_t *keys, size_t stride, const int32_t *index,
+                    Records records, Py_ssize_t first, Py_ssize_t count, uint8_t *scratch,
+                    uint8_t *macs, size_t digest_length, tcpao_message *out) noexcept nogil

@@ -5,7 +5,7 @@ to a block boundary) and its tail (the last partial block with its padding) are 
 the blocks between are read where they lie in the packet.
 """
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from tcpao_fast.core.mac.attempt cimport CHECK_MD5, CHECK_NOTHING, Attempt
@@ -22,6 +22,7 @@ from tcpao_fast.core.mac.kernels cimport (
     tcpao_copy_few,
 )
 from tcpao_fast.core.keys.mkt cimport NAT_DESTINATION, NAT_SOURCE, Mkt, nat_of
+from tcpao_fast.core.wire.records cimport Records
 from tcpao_fast.core.wire.segment cimport Segment, put16, put32
 
 # the numbers of kernels.h, for the table in `algorithms`
@@ -37,6 +38,7 @@ cdef enum:
     # a message up to this long is copied, of others the first so many bytes: so the heads of a batch
     # are alike, and its lanes change pieces together
     COPIED = 128
+    AHEAD = 8             # messages between a prefetch and its use
     LATE = 8              # messages between a last block and the subkey in it
 
 cdef struct Unfinished:
@@ -244,8 +246,8 @@ cdef void add_subkeys(Unfinished *waiting) noexcept nogil:
 
 cdef inline size_t lay_short(int primitive, const uint8_t *key, uint8_t *scratch, size_t length,
                              uint8_t *mac, Unfinished *waiting, tcpao_message *out) noexcept nogil:
-    """What `layout` does for a message that is all in `scratch`; returns the bytes of it in use, a
-    multiple of 64: little scratch stays in the cache."""
+    """What `layout` does for a message of up to `COPIED` bytes that is all in `scratch`, without suffix;
+    returns the bytes of it in use, a multiple of 64: little scratch stays in the cache."""
     cdef size_t end
     out.key = key
     out.mac = mac
@@ -254,7 +256,7 @@ cdef inline size_t lay_short(int primitive, const uint8_t *key, uint8_t *scratch
     if primitive != TCPAO_AES_CMAC:
         out.blocks[0] = finish(primitive, scratch, length, length, NULL, 0, out)
         return 64 * out.blocks[0]
-    end = (length + 15) // 16 * 16
+    end = (length + 15) // 16 * 16 if length else 16
     if end != length:
         memset(scratch + length, 0, 16)
         scratch[length] = 0x80
@@ -263,10 +265,23 @@ cdef inline size_t lay_short(int primitive, const uint8_t *key, uint8_t *scratch
     return (end + 63) // 64 * 64
 
 
-cdef inline bint is_plain(int primitive, const Mkt *mkt, const Segment *segment) noexcept nogil:
+cdef inline size_t lay(int primitive, const uint8_t *key, uint8_t *scratch, size_t prefix_length,
+                       const uint8_t *body, size_t body_length, uint8_t *mac, Unfinished *waiting,
+                       tcpao_message *out) noexcept nogil:
+    """What `layout` does where there is no suffix, whichever way is quicker; returns the bytes of
+    scratch in use.  `add_subkeys` after the last message."""
+    cdef size_t length = prefix_length + body_length
+    if length > COPIED or primitive >= TCPAO_BY_BYTES:
+        layout(primitive, key, scratch, prefix_length, body, body_length, NULL, 0, mac, out)
+        return SCRATCH
+    tcpao_copy_few(scratch + prefix_length, body, body_length)
+    return lay_short(primitive, key, scratch, length, mac, waiting, out)
+
+
+cdef inline bint is_plain(const Mkt *mkt, const Segment *segment) noexcept nogil:
     """Whether `plain_prefix` suits a segment."""
-    return (primitive < TCPAO_BY_BYTES and segment.version == 4 and segment.auth_length == 16
-            and not mkt.exclude_options and not mkt.nat)
+    return (segment.version == 4 and segment.auth_length == 16 and not mkt.exclude_options
+            and not mkt.nat)
 
 
 cdef Py_ssize_t assemble(int primitive, const Mkt *mkts, const Segment *segments,
@@ -300,22 +315,34 @@ cdef Py_ssize_t assemble(int primitive, const Mkt *mkts, const Segment *segments
             scratch += SCRATCH
         elif rows[i].traffic_key < 0:
             continue
-        elif not is_plain(primitive, mkt, segment):
-            prefix = ao_prefix(segment, sne, mkt.exclude_options, nat_of(mkt, segment), scratch)
-            layout(primitive, rows[i].key, scratch, prefix, body, length, NULL, 0, macs + DIGEST * i,
-                   &out[n])
-            scratch += SCRATCH
         else:
-            prefix = plain_prefix(segment, sne, scratch)
-            if prefix + length > COPIED:
-                layout(primitive, rows[i].key, scratch, prefix, body, length, NULL, 0,
-                       macs + DIGEST * i, &out[n])
-                scratch += SCRATCH
-            else:
-                if length:
-                    memcpy(scratch + prefix, body, length)
-                scratch += lay_short(primitive, rows[i].key, scratch, prefix + length,
-                                     macs + DIGEST * i, &waiting, &out[n])
+            prefix = (plain_prefix(segment, sne, scratch) if is_plain(mkt, segment) else
+                      ao_prefix(segment, sne, mkt.exclude_options, nat_of(mkt, segment), scratch))
+            scratch += lay(primitive, rows[i].key, scratch, prefix, body, length, macs + DIGEST * i,
+                           &waiting, &out[n])
         n += 1
     add_subkeys(&waiting)
     return n
+
+
+cdef void lay_batch(int primitive, const uint8_t *keys, size_t stride, const int32_t *index,
+                    Records records, Py_ssize_t first, Py_ssize_t count, uint8_t *scratch,
+                    uint8_t *macs, size_t digest_length, tcpao_message *out) noexcept nogil:
+    """The messages that `count` records are from `first` on, without any prefix: each under the key of
+    `keys` that `index` says.  There are `SCRATCH` bytes of scratch for each; MACs go side by side."""
+    cdef Py_ssize_t i
+    cdef const uint8_t *key
+    cdef Unfinished waiting
+    waiting.count = 0
+    for i in range(first, first + count):
+        if i + AHEAD < records.count:
+            records.ask_for(i + AHEAD)
+        key = keys + index[i] * stride
+        if primitive == TCPAO_MD5:
+            layout(primitive, NULL, scratch, 0, records.start(i), records.length(i), key, stride,
+                   macs + digest_length * i, &out[i - first])
+            scratch += SCRATCH
+        else:
+            scratch += lay(primitive, key, scratch, 0, records.start(i), records.length(i),
+                           macs + digest_length * i, &waiting, &out[i - first])
+    add_subkeys(&waiting)

@@ -13,6 +13,7 @@ cdef class Records:
     cdef object owner                    # keeps the bytes alive that no view holds
     cdef object given_offsets, given_lengths, given_wire, given_times, given_linktype, given_vlan
     cdef Bounds *bounds
+    cdef Py_ssize_t room                 # of it
     cdef int64_t headroom, tailroom      # bytes free before and behind each record as it came
     cdef Bounds *limits                  # NULL: none; else all that is each record's
     cdef object given_numbers            # None: 1 to n

@@ -20,6 +20,9 @@ import numpy as np
 
 from tcpao_fast.errors import InvalidArgumentError
 
+cdef enum:
+    MOST_SPARE = 1 << 16                       # records whose memory is kept for the next call
+
 cdef int64_t MOST_WIRE_BYTES = 0xFFFFFFFF      # as captures can say
 
 # looked up once: a small call is mostly look-ups
@@ -117,6 +120,33 @@ def require_separate(Records records not None):
         raise InvalidArgumentError(
             f"records {other} and {found}{room} overlap in the buffer; "
             "records that are written to must not")
+
+
+# The memory of a call before: what malloc maps anew is paged in page by page, a tenth of a batch of
+# short messages.  Only with the GIL.
+cdef Bounds *spare = NULL
+cdef Py_ssize_t spare_room = 0
+
+cdef Bounds *take_bounds(Py_ssize_t count, Py_ssize_t *room) noexcept:
+    """Memory for `count` records, with `room` for as many or more; NULL if there is none."""
+    global spare
+    cdef Bounds *found = spare
+    if found != NULL and spare_room // 4 <= count <= spare_room:
+        spare = NULL
+        room[0] = spare_room
+        return found
+    room[0] = count
+    return <Bounds *>malloc(count * sizeof(Bounds))
+
+
+cdef void give_back(Bounds *bounds, Py_ssize_t room) noexcept:
+    """What `take_bounds` gave is used no more."""
+    global spare, spare_room
+    if bounds == NULL or room > MOST_SPARE or (spare != NULL and room <= spare_room):
+        free(bounds)
+        return
+    free(spare)
+    spare, spare_room = bounds, room
 
 
 @cython.final
@@ -258,7 +288,7 @@ cdef class Records:
 
     cdef int make_room(self, Py_ssize_t views, Py_ssize_t count) except -1:
         self.views = <Py_buffer *>malloc(max(<Py_ssize_t>1, views) * sizeof(Py_buffer))
-        self.bounds = <Bounds *>malloc(max(<Py_ssize_t>1, count) * sizeof(Bounds))
+        self.bounds = take_bounds(max(<Py_ssize_t>1, count), &self.room)
         if self.views == NULL or self.bounds == NULL:
             raise MemoryError()
         return 0
@@ -503,7 +533,7 @@ cdef class Records:
 
     def __dealloc__(self):
         cdef Py_ssize_t i
-        free(self.bounds)
+        give_back(self.bounds, self.room)
         free(self.limits)
         for i in range(self.held):
             PyBuffer_Release(&self.views[i])
