@@ -111,13 +111,10 @@ class MacWork:
 
     def ours(self):
         keys = ao.TrafficKeys(self.algorithm, self.raw)
+        where = (self.index, self.buffer, self.offsets, self.lengths)
         # the memory for the MACs is there already, as the others have it
         out = np.empty((len(self.lengths), keys.algorithm.digest_length), np.uint8)
-        return Contestant(
-            OURS,
-            lambda: ao.mac_batch(keys, self.index, self.buffer, self.offsets, self.lengths, out=out),
-            len(self.lengths),
-        )
+        return Contestant(OURS, lambda: ao.mac_batch(keys, *where, out=out), len(self.lengths))
 
 
 class FlowWork:

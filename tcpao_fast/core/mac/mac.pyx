@@ -404,7 +404,8 @@ def mac_batch(TrafficKeys traffic_keys not None, key_index, buffer, offsets, len
     cdef const int32_t[::1] index = as_column("key_index", key_index, np.int32, records.count)
     cdef Py_ssize_t i, n, at, count = records.count
     cdef int digest_length = traffic_keys.algorithm.digest_length
-    macs = np.empty((count, digest_length), np.uint8) if out is None else as_matrix(out, count, digest_length)
+    macs = (np.empty((count, digest_length), np.uint8) if out is None
+            else as_matrix(out, count, digest_length))
     cdef uint8_t[:, ::1] to = macs
     for i in range(count):
         if index[i] < 0 or index[i] >= traffic_keys.count:

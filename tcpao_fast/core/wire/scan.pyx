@@ -300,7 +300,7 @@ cdef class Scanner:
         return 0
 
     cdef inline int pcap_record(self, const uint8_t *data, Py_ssize_t size, Py_ssize_t *at, bint final,
-                         Columns *out) noexcept nogil:
+                                Columns *out) noexcept nogil:
         cdef const uint8_t *p = data + at[0]
         cdef int64_t length
         if size - at[0] < 16:
@@ -317,7 +317,7 @@ cdef class Scanner:
         return 0
 
     cdef inline void emit(self, Columns *out, int64_t offset, int64_t length, int64_t wire_length,
-                   int32_t linktype, int64_t timestamp) noexcept nogil:
+                          int32_t linktype, int64_t timestamp) noexcept nogil:
         out.offsets[out.count] = offset
         out.lengths[out.count] = length
         out.wire_lengths[out.count] = wire_length if wire_length > length else length
