@@ -28,6 +28,7 @@ from tcpao_fast.core.wire.rewrite cimport (
     TOO_MANY_HEADERS,
     NO_ROOM,
     UNSIGNED_HANDSHAKE,
+    PLAIN_OPTION,
     WRONG_MAC_LENGTH,
     Kept,
     Outcome,
@@ -35,8 +36,10 @@ from tcpao_fast.core.wire.rewrite cimport (
     carry_checksum,
     check_room,
     check_segment,
+    fits_plain,
     growth_of,
     insert_option,
+    insert_plain,
     set_checksums,
 )
 from tcpao_fast.core.flow.connections cimport (
@@ -232,7 +235,8 @@ cdef struct Plan:
     bint forward              # the key is used from its local side to its remote one
     bint keep_ids             # the option's KeyIDs stay as they are
     bint into_tailroom        # the option moves what is behind it, not the headers
-    Kept kept                 # the other options
+    bint plain                # `insert_plain` will do, and all other options are kept
+    Kept kept                 # else the other options
 
 
 cdef inline int option_length(const Mkt *mkt) noexcept nogil:
@@ -292,8 +296,12 @@ cdef Outcome plan_new(Shard shard, Records records, Py_ssize_t i, const Output *
     if row.mkt == NONE:
         return NO_KEY
     mkt = &shard.keys.mkts[row.mkt]
-    found = check_room(records.start(shard.origins[i]), segment, &shard.layers[i],
-                       option_length(mkt), out.make_room, &plan.kept)
+    plan.plain = (out.target == IN_BUFFER and mkt.primitive != TCPAO_MD5
+                  and option_length(mkt) == PLAIN_OPTION and fits_plain(segment, &shard.layers[i]))
+    found = POSSIBLE
+    if not plan.plain:
+        found = check_room(records.start(shard.origins[i]), segment, &shard.layers[i],
+                           option_length(mkt), out.make_room, &plan.kept)
     if found == POSSIBLE and out.target == IN_ROOM:
         found = check_place(records, shard.origins[i], segment,
                             growth_of(segment, option_length(mkt), &plan.kept), plan)
@@ -367,7 +375,10 @@ cdef void write_row(Shard shard, Records records, Py_ssize_t i, const Plan *plan
     target = out.buffer + out.used if out.target == IN_BUFFER else start
     written.start = target
     written.length = records.length(at)
-    if row.check != CHECK_NOTHING:
+    if row.check == CHECK_AO and plan.plain:
+        written = insert_plain(start, records.length(at), &shard.layers[i], key_id, rnext_key_id, target,
+                               segment, out.checksums)
+    elif row.check != CHECK_NOTHING:
         length = option_length(&shard.keys.mkts[row.mkt])
         if out.target == IN_ROOM and not plan.into_tailroom:
             target = start - growth_of(segment, length, &plan.kept)
@@ -404,32 +415,34 @@ cdef void use_key(Shard shard, Py_ssize_t i, bint of_option) noexcept nogil:
 
 cdef int sign_batch(Shard shard, Records records, Py_ssize_t count, Output *out) except -1 nogil:
     """All stages over a batch that `Shard.fill` has filled."""
-    cdef Py_ssize_t i, done
+    cdef Py_ssize_t i, done, to = out.rows
     cdef Plan plan
     cdef Outcome found
     cdef const Segment *segment
+    cdef Attempt *row
     cdef int skip
     cdef bint carries = out.target != IN_OPTION or out.checksums == CHECKSUMS_INCREMENTAL
     shard.open_batch(count)
     for i in range(count):
+        segment = &shard.segments[i]
+        row = &shard.rows[i]
         plan.forward = plan.keep_ids = True
-        found = check_segment(&shard.segments[i])
-        shard.rows[i].mkt = shard.rows[i].traffic_key = shard.rows[i].incarnation = NONE
-        if shard.rows[i].connection != NONE:
-            note_initiator(shard, &shard.rows[i], &shard.segments[i])
+        found = check_segment(segment)
+        row.mkt = row.traffic_key = row.incarnation = NONE
+        if segment.flags & FLAG_SYN and row.connection != NONE:
+            note_initiator(shard, row, segment)
+            if found != POSSIBLE and out.target != IN_OPTION:
+                with_handshake(shard, row, segment, found)
         if found == POSSIBLE:
             found = (plan_inplace(shard, records, i, &plan) if out.target == IN_OPTION
                      else plan_new(shard, records, i, out, &plan))
-        elif shard.segments[i].flags & FLAG_SYN and shard.rows[i].connection != NONE and (
-                out.target != IN_OPTION):
-            with_handshake(shard, &shard.rows[i], &shard.segments[i], found)
         write_row(shard, records, i, &plan, out)
         use_key(shard, i, out.target == IN_OPTION and plan.keep_ids)
         if out.origin != NULL:
-            out.origin[out.rows + i] = shard.origins[i]
-        out.outcome[out.rows + i] = <uint8_t>found
-        out.mkt[out.rows + i] = shard.rows[i].mkt
-        out.connection[out.rows + i] = shard.rows[i].id
+            out.origin[to + i] = shard.origins[i]
+        out.mkt[to + i] = row.mkt
+        out.connection[to + i] = row.id
+        out.outcome[to + i] = <uint8_t>found
     shard.derive_wanted()
     shard.mac_batch(count)
     for i in range(count + LATE):
@@ -440,7 +453,7 @@ cdef int sign_batch(Shard shard, Records records, Py_ssize_t count, Output *out)
                            shard.macs + DIGEST * i, segment.auth_length - skip)
         done = i - LATE
         if done >= 0 and shard.rows[done].check != CHECK_NOTHING:
-            set_checksums(out.buffer + out.offset[out.rows + done] if out.target == IN_BUFFER
+            set_checksums(out.buffer + out.offset[to + done] if out.target == IN_BUFFER
                           else records.start(shard.origins[done]), &shard.layers[done],
                           &shard.segments[done], True, out.checksums, carries)
     out.rows += count
@@ -477,10 +490,12 @@ cdef class Results:
         Bytes of the buffer; 0 in place.
     memory : tuple of arrays, optional
         To be used instead of new: buffer, offset, length, outcome, mkt, connection, dropped.
+    own_order : bool
+        Whether rows are not records, so that each says which record it is.
     """
 
     cdef object buffer        # uint8[]: the records; None in place
-    cdef object origin        # int64[n]
+    cdef object origin        # int64[n], or None where rows are records
     cdef object offset        # int64[n]
     cdef object length        # int64[n]
     cdef object outcome       # uint8[n]
@@ -489,8 +504,8 @@ cdef class Results:
     cdef object connection    # int64[n]
     cdef Output out
 
-    def __cinit__(self, Py_ssize_t n, int target, Py_ssize_t room=0, bint make_room=False,
-                  int checksums=0, memory=None):
+    def __cinit__(self, Py_ssize_t n, int target, Py_ssize_t room, bint make_room, int checksums,
+                  memory, bint own_order=False):
         cdef int64_t[::1] origin, offset, length, connection
         cdef uint8_t[::1] buffer, outcome, dropped
         cdef int32_t[::1] mkt
@@ -504,9 +519,10 @@ cdef class Results:
         if min(len(offset), len(length), len(outcome), len(mkt), len(connection), len(dropped)) < n or (
                 room and len(self.buffer) < room):
             raise InvalidArgumentError(f"out has no room: {n} records and {room} bytes are needed")
-        self.origin = origin = np.empty(n, np.int64)
-        if n:
+        if n and own_order:
+            self.origin = origin = np.empty(n, np.int64)
             self.out.origin = &origin[0]
+        if n:
             self.out.offset = &offset[0]
             self.out.length = &length[0]
             self.out.outcome = &outcome[0]
@@ -551,7 +567,7 @@ cdef Results run(Pipeline pipeline, Records records, int target, bint make_room,
     if pipeline.threads == 1:            # its rows are the records
         sign_part(pipeline.first, records, whole)
         return whole
-    parts = [Results(n, target, room, make_room, checksums) for _ in pipeline.shards]
+    parts = [Results(n, target, room, make_room, checksums, None, True) for _ in pipeline.shards]
     pipeline.all_threads(lambda thread: sign_part(pipeline.shards[thread], records, parts[thread]))
     pipeline.number_connections()
     gather(pipeline, records, parts, whole)

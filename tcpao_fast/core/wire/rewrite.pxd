@@ -1,6 +1,7 @@
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from tcpao_fast.core.wire.parse cimport Layers
+from tcpao_fast.core.mac.kernels cimport tcpao_add_up
+from tcpao_fast.core.wire.parse cimport LAYER_GRE, LAYER_IPV4, Layers
 from tcpao_fast.core.wire.records cimport Records
 from tcpao_fast.core.wire.segment cimport (
     KIND_CUT,
@@ -8,6 +9,7 @@ from tcpao_fast.core.wire.segment cimport (
     KIND_MALFORMED,
     KIND_NOT_TCP,
     Segment,
+    put16,
 )
 
 cdef enum:
@@ -15,6 +17,7 @@ cdef enum:
     OPTION_MD5 = 19
     MD5_OPTION_LENGTH = 18
     MAX_GROWTH = 40           # bytes that an option can add to a record
+    PLAIN_OPTION = 16         # TCP-AO with a MAC of 12 bytes (RFC 5926)
 
 # `SignOutcome`, and what comes before there is one
 cdef enum Outcome:
@@ -84,5 +87,40 @@ cdef Written remove_option(const uint8_t *frame, size_t length, const Layers *la
 cdef int strip_rows(Records records, const uint8_t *good, uint8_t *to, int64_t *offset,
                     int64_t *length, uint8_t *outcome, int checksums) noexcept nogil
 cdef void carry_checksum(Segment *segment) noexcept nogil
-cdef void set_checksums(uint8_t *frame, const Layers *layers, const Segment *segment, bint signed,
-                        int checksums, bint carries) noexcept nogil
+cdef Written insert_plain(const uint8_t *frame, size_t length, const Layers *layers, uint8_t key_id,
+                          uint8_t rnext_key_id, uint8_t *to, Segment *segment, int checksums) noexcept nogil
+cdef uint32_t fresh_checksum(const Segment *segment, int checksums) noexcept nogil
+cdef void mend_gre(uint8_t *frame, const Layers *layers, const Segment *segment) noexcept nogil
+
+
+cdef inline bint fits_plain(const Segment *segment, const Layers *layers) noexcept nogil:
+    """Whether an option of `PLAIN_OPTION` bytes fits into a segment that `check_segment` found possible,
+    and nothing around it but an IPv4 header without options has to know: nearly every one."""
+    return (layers.count == 1 and layers.layer[0].kind == LAYER_IPV4 and not layers.incomplete
+            and layers.layer[0].size == 20 and 0 < layers.layer[0].field <= 0xFFFF - PLAIN_OPTION
+            and segment.header_length <= 60 - PLAIN_OPTION)
+
+
+cdef inline void set_checksums(uint8_t *frame, const Layers *layers, const Segment *segment, bint signed,
+                               int checksums, bint carries) noexcept nogil:
+    """Write the TCP checksum, and compute those of GRE around it.
+
+    With `carries` what addresses and payload add stands in the checksum's place (`insert_option`,
+    `carry_checksum`).
+
+    A `signed` segment never gets 0x0000, which Linux takes for a checksum that is still to be
+    filled in and drops the segment; 0xFFFF is the same sum (RFC 1071).
+    """
+    cdef uint8_t *tcp = <uint8_t *>segment.tcp
+    cdef uint32_t checksum, i
+    cdef uint64_t total
+    if checksums != CHECKSUMS_PARTIAL and carries:
+        total = (segment.length >> 16) + (segment.length & 0xFFFF)
+        checksum = ~tcpao_add_up(tcp, segment.header_length, total) & 0xFFFF
+    else:
+        checksum = fresh_checksum(segment, checksums)
+    put16(tcp + 16, 0xFFFF if signed and checksum == 0 else checksum)
+    for i in range(layers.count):
+        if layers.layer[i].kind == LAYER_GRE:
+            mend_gre(frame, layers, segment)
+            break

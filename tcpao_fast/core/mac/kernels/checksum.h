@@ -26,7 +26,7 @@ static inline uint32_t tcpao_copy_and_add_up(uint8_t *to, const uint8_t *data, s
     enum { PAIRS = 4 };
     const uint16_t one = 1;
     uint8_t first;
-    uint64_t low = 0, high = 0;
+    uint64_t low = 0, high = 0, rest = 0;
     uint32_t four;
     uint16_t two;
 
@@ -54,28 +54,29 @@ static inline uint32_t tcpao_copy_and_add_up(uint8_t *to, const uint8_t *data, s
     }
     if (to)
         memcpy(to, data, length);
-    for (; length >= 8; data += 8, length -= 8) {
+    low += high;
+    high = 0; /* from here on how often `low` overflowed: 2^64 is 1 modulo 65,535 */
+    for (const uint8_t *end = data + (length & ~(size_t)7); data != end; data += 8) {
         uint64_t word;
         memcpy(&word, data, 8);
-        low += (uint32_t)word;
-        high += word >> 32;
+        high += (uint64_t)__builtin_add_overflow(low, word, &low);
     }
     if (length & 4) {
         memcpy(&four, data, 4);
-        low += four;
+        rest += four;
         data += 4;
     }
     if (length & 2) {
         memcpy(&two, data, 2);
-        low += two;
+        rest += two;
         data += 2;
     }
     if (length & 1)
-        low += first ? *data : (uint32_t)*data << 8;
+        rest += first ? *data : (uint32_t)*data << 8;
     uint32_t sum = tcpao_fold(total);
     if (first) /* little endian */
         sum = (sum & 0xff) << 8 | sum >> 8;
-    sum = tcpao_fold(low + high + sum);
+    sum = tcpao_fold((low >> 32) + (uint32_t)low + high + rest + sum);
     if (first)
         sum = (sum & 0xff) << 8 | sum >> 8;
     return sum;
