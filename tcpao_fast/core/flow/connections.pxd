@@ -138,6 +138,7 @@ cdef class ConnectionTable:
     cdef void hash_rows(self, const uint64_t *words, int each, const Py_ssize_t *which,
                         Py_ssize_t count, Attempt *rows) noexcept nogil
     cdef void identify(self, const Segment *segment, Attempt *row) noexcept nogil
+    cdef int32_t known(self, const Segment *segment, const Attempt *row) noexcept nogil
     cdef int32_t locate(self, const Segment *segment, Attempt *row, int64_t origin) noexcept nogil
     cdef void assign_number(self, int32_t which, int64_t number) noexcept nogil
     cdef int32_t share(self) noexcept nogil

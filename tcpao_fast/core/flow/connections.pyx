@@ -342,8 +342,12 @@ cdef class ConnectionTable:
         for i in range(count):
             if has_endpoints(&segments[i]):
                 row = &rows[i]
-                row.connection = self.locate(&segments[i], row, origins[i])
-                row.id = self.connections[row.connection].id
+                at = self.known(&segments[i], row)
+                if at == NONE:
+                    at = self.locate(&segments[i], row, origins[i])
+                row.connection = <int32_t>at
+                self.connections[at].batch = self.batch
+                row.id = self.connections[at].id
 
     cdef void guess(self, const Segment *segments, Attempt *rows, Py_ssize_t count) noexcept nogil:
         """The connection of each row, by its hash alone, and ask for it and its incarnation."""
@@ -385,23 +389,28 @@ cdef class ConnectionTable:
             row.direction = order_v6(segment, words)
             row.hash = tcpao_flow_hash(&self.secret, words, 6)
 
-    cdef int32_t locate(self, const Segment *segment, Attempt *row, int64_t origin) noexcept nogil:
-        """The connection of one segment, of which the row has hash and direction, and perhaps a
-        guess: a connection, or NONE."""
-        cdef Connection *found
-        cdef int size, direction = row.direction
+    cdef inline int32_t known(self, const Segment *segment, const Attempt *row) noexcept nogil:
+        """The connection of a segment, of which the row has hash and direction, and perhaps a guess: a
+        connection; or NONE."""
         cdef uint32_t at = row.hash & self.mask
         cdef int32_t index = row.connection
-        if index != NONE and same_endpoints(&self.connections[index], segment, direction):
+        if index != NONE and same_endpoints(&self.connections[index], segment, row.direction):
+            return index
+        while True:
+            index = self.slots[at].connection
+            if index == NONE or (self.slots[at].hash == row.hash and same_endpoints(
+                    &self.connections[index], segment, row.direction)):
+                return index
+            at = (at + 1) & self.mask
+
+    cdef int32_t locate(self, const Segment *segment, Attempt *row, int64_t origin) noexcept nogil:
+        """The same, made when it is new."""
+        cdef Connection *found
+        cdef int size, direction = row.direction
+        cdef int32_t index = self.known(segment, row)
+        if index != NONE:
             self.connections[index].batch = self.batch
             return index
-        while self.slots[at].connection != NONE:
-            if self.slots[at].hash == row.hash:
-                found = &self.connections[self.slots[at].connection]
-                if same_endpoints(found, segment, direction):
-                    found.batch = self.batch
-                    return self.slots[at].connection
-            at = (at + 1) & self.mask
         if self.unproved >= self.share():
             # when the table is full there is one without proof that is not in use: see `room`
             if not self.evict_unproved() and self.free_connection == NONE:

@@ -392,8 +392,8 @@ def mac_batch(TrafficKeys traffic_keys not None, key_index, buffer, offsets, len
     Returns
     -------
     uint8[n, digest_length]
-        `out`, or a new array. Untruncated MACs: 20 bytes for HMAC-SHA-1, 16 for AES-128-CMAC, 32 for HMAC-SHA-256,
-        64 for HMAC-SHA-512, 16 for KMAC256.
+        `out`, or a new array. Untruncated MACs: 20 bytes for HMAC-SHA-1, 16 for AES-128-CMAC, 32
+        for HMAC-SHA-256, 64 for HMAC-SHA-512, 16 for KMAC256.
 
     Raises
     ------
