@@ -83,7 +83,11 @@ def verify_into(
 
 def count_unread(report: CaptureReport, records: Records) -> None:
     """Note records of link types that nothing here can read."""
-    linktypes, counts = np.unique(records.linktypes, return_counts=True)
+    linktypes = records.linktypes
+    if len(linktypes) and (linktypes == linktypes[0]).all():  # nearly always; unique sorts
+        if int(linktypes[0]) in LINK_TYPES:
+            return
+    linktypes, counts = np.unique(linktypes, return_counts=True)
     for linktype, count in zip(linktypes.tolist(), counts.tolist(), strict=True):
         if linktype not in LINK_TYPES:
             report.unread[linktype] = report.unread.get(linktype, 0) + count

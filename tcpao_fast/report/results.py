@@ -461,7 +461,9 @@ class ConnectionTally:
     def add(self, result: VerifyResult) -> None:
         """Count the segments of some records."""
         records = result.records
-        numbers = records.preceding + records.numbers
+        numbers = records.numbers
+        if records.preceding:
+            numbers = numbers + records.preceding
         self.tally.add(numbers, result.connection, result.verdict, result.key, records.timestamps)
         top = int(result.connection.max(initial=-1)) + 1
         if top > max(self._known, self._safe) and len(self._noted) < MOST_REPORTED:
