@@ -84,9 +84,8 @@ def verify_into(
 def count_unread(report: CaptureReport, records: Records) -> None:
     """Note records of link types that nothing here can read."""
     linktypes = records.linktypes
-    if len(linktypes) and (linktypes == linktypes[0]).all():  # nearly always; unique sorts
-        if int(linktypes[0]) in LINK_TYPES:
-            return
+    if len(linktypes) and int(linktypes[0]) in LINK_TYPES and (linktypes == linktypes[0]).all():
+        return  # nearly always, and found without sorting
     linktypes, counts = np.unique(linktypes, return_counts=True)
     for linktype, count in zip(linktypes.tolist(), counts.tolist(), strict=True):
         if linktype not in LINK_TYPES:
