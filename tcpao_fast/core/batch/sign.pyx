@@ -195,7 +195,7 @@ cdef void note_initiator(Shard shard, Attempt *row, const Segment *segment) noex
         shard.connections.set_initiator(row.connection, 1 - row.direction)
 
 
-cdef bint usual(Shard shard, Py_ssize_t i, bint follow_option, bint *forward) noexcept nogil:
+cdef inline bint usual(Shard shard, Py_ssize_t i, bint follow_option, bint *forward) noexcept nogil:
     """The usual case at one go: a segment of a connection with one incarnation, which is live and whose
     handshake is signed, under the key in use, of which is known which side of it sends; or, with
     `follow_option`, under the key that its option is known to mean.  What `choose_key`, `expects`,
