@@ -376,6 +376,19 @@ class TestChecksums:
                 half = ao.strip(full, linktype=RAW_IP, checksums="partial").packet
                 assert finished(half, tcp) == packet
 
+    @pytest.mark.parametrize("host", ["0.0.255.{}", "fd00::100:{}"])
+    def test_a_partial_one_carries(self, host):
+        """The addresses add up to nearly 65,535, so that the length behind them goes beyond."""
+        for last in range(100, 256, 5):
+            ends = (host.format(last), 40000), ("0.0.0.0" if "." in host else "::", 179)
+            packet = tcp_packet(*ends, SYN, 1, payload=bytes(300))
+            full, partial = (
+                ao.Engine([KEY]).sign(packet, linktype=RAW_IP, checksums=how).packet
+                for how in ("full", "partial")
+            )
+            assert sum_is_right(full)
+            assert finished(partial, 20 if "." in host else 40) == full
+
     @pytest.mark.parametrize("room", [{}, {"headroom": 40}])
     @pytest.mark.parametrize("payload", [b"", b"abc", bytes(range(256)) * 5])
     @pytest.mark.parametrize("md5", [False, True])

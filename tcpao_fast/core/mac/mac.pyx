@@ -398,7 +398,8 @@ def mac_batch(TrafficKeys traffic_keys not None, key_index, buffer, offsets, len
     Raises
     ------
     InvalidArgumentError
-        A message outside the buffer, a key that is not there, wrong shapes or dtypes.
+        A message outside the buffer, a key that is not there, wrong shapes or dtypes, also of
+        `out`.
     """
     cdef Records records = Records(buffer, offsets, lengths)
     cdef const int32_t[::1] index = as_column("key_index", key_index, np.int32, records.count)
