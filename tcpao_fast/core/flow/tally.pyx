@@ -217,13 +217,15 @@ cdef class Tally:
         cdef Py_ssize_t i, n = connection.shape[0]
         cdef int64_t last = NONE
         cdef int32_t entry = NONE
+        cdef uint8_t most = 0
         cdef Entry *it
         if (numbers.shape[0] != n or verdict.shape[0] != n or key.shape[0] != n
                 or times.shape[0] != n):
             raise InvalidArgumentError("numbers, connection, verdict, key and times must be as long")
         for i in range(n):
-            if verdict[i] >= VERDICT_COUNT:
-                raise InvalidArgumentError(f"verdict[{i}] is {verdict[i]}")
+            most = max(most, verdict[i])
+        if most >= VERDICT_COUNT:
+            raise InvalidArgumentError(f"verdict has {most}, which is none")
         with nogil:
             for i in range(n):
                 if connection[i] < 0:

@@ -7,7 +7,7 @@ here.
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc, qsort
 
 from tcpao_fast.core.wire.arrow cimport PacketColumn
@@ -20,10 +20,11 @@ import numpy as np
 
 from tcpao_fast.errors import InvalidArgumentError
 
+cdef int64_t MOST_WIRE_BYTES = 0xFFFFFFFF      # as captures can say
+
 cdef enum:
     MOST_SPARE = 1 << 16                       # records whose memory is kept for the next call
 
-cdef int64_t MOST_WIRE_BYTES = 0xFFFFFFFF      # as captures can say
 
 # looked up once: a small call is mostly look-ups
 cdef object ndarray = np.ndarray, int64 = np.int64, INT64 = np.dtype(np.int64), ndim = np.ndim
@@ -407,16 +408,17 @@ cdef class Records:
         return 0
 
     cdef int check_wire_lengths(self) except -1:
-        cdef Py_ssize_t i, first_bad = -1
+        cdef Py_ssize_t i
+        cdef uint64_t beyond = 0         # several at a time: which one is asked when there is one
         with nogil:
             for i in range(self.count):
-                if not 0 <= self.wire[i] <= MOST_WIRE_BYTES:
-                    first_bad = i
-                    break
-        if first_bad >= 0:
-            raise InvalidArgumentError(
-                f"wire_lengths[{first_bad}] is {self.wire[first_bad]}; "
-                f"it must be 0 to {MOST_WIRE_BYTES}")
+                beyond |= <uint64_t>self.wire[i] >> 32
+        if not beyond:
+            return 0
+        for i in range(self.count):
+            if not 0 <= self.wire[i] <= MOST_WIRE_BYTES:
+                raise InvalidArgumentError(
+                    f"wire_lengths[{i}] is {self.wire[i]}; it must be 0 to {MOST_WIRE_BYTES}")
         return 0
 
     def __len__(self):
