@@ -55,8 +55,7 @@ cdef inline size_t pseudo_header(const Segment *segment, uint8_t *out) noexcept 
     if segment.version == 4:
         memcpy(out, segment.source, 4)
         memcpy(out + 4, segment.destination, 4)
-        put16(out + 8, 6)
-        put16(out + 10, segment.length)
+        put32(out + 8, 6 << 16 | (segment.length & 0xFFFF))
         return 12
     memcpy(out, segment.source, 16)
     memcpy(out + 16, segment.destination, 16)
@@ -112,20 +111,27 @@ cdef size_t ao_prefix(const Segment *segment, uint32_t sne, bint exclude_options
     return length
 
 
-cdef inline size_t plain_prefix(const Segment *segment, uint32_t sne, uint8_t *out) noexcept nogil:
-    """The same for IPv4, a MAC of 12 bytes, options covered and no NAT: nearly every segment."""
-    put32(out, sne)
-    memcpy(out + 4, segment.source, 4)
-    memcpy(out + 8, segment.destination, 4)
-    put32(out + 12, 6 << 16 | (segment.length & 0xFFFF))
-    memcpy(out + 16, segment.tcp, 20)
-    put16(out + 32, 0)
+cdef inline size_t plain_headers(const Segment *segment, uint8_t *out, size_t at) noexcept nogil:
+    """The TCP header with a MAC of 12 bytes, behind what is in `out` up to `at`; where it ends."""
+    memcpy(out + at, segment.tcp, 20)
+    put16(out + at + 16, 0)
     if segment.header_length == 36:
-        memcpy(out + 36, segment.tcp + 20, 16)
+        memcpy(out + at + 20, segment.tcp + 20, 16)
     else:
-        tcpao_copy_few(out + 36, segment.tcp + 20, segment.header_length - 20)
-    memset(out + 20 + segment.auth_offset, 0, 12)
-    return 16 + segment.header_length
+        tcpao_copy_few(out + at + 20, segment.tcp + 20, segment.header_length - 20)
+    memset(out + at + segment.auth_offset + 4, 0, 12)
+    return at + segment.header_length
+
+
+cdef inline size_t plain_prefix(const Segment *segment, uint32_t sne, uint8_t *out) noexcept nogil:
+    """What `ao_prefix` writes for a MAC of 12 bytes, options covered and no NAT: nearly every
+    segment."""
+    put32(out, sne)
+    if segment.version == 4:             # each with lengths that are known when this is compiled
+        pseudo_header(segment, out + 4)
+        return plain_headers(segment, out, 16)
+    pseudo_header(segment, out + 4)
+    return plain_headers(segment, out, 44)
 
 
 cdef size_t md5_prefix(const Segment *segment, uint8_t *out) noexcept nogil:
@@ -280,8 +286,7 @@ cdef inline size_t lay(int primitive, const uint8_t *key, uint8_t *scratch, size
 
 cdef inline bint is_plain(const Mkt *mkt, const Segment *segment) noexcept nogil:
     """Whether `plain_prefix` suits a segment."""
-    return (segment.version == 4 and segment.auth_length == 16 and not mkt.exclude_options
-            and not mkt.nat)
+    return segment.auth_length == 16 and not mkt.exclude_options and not mkt.nat
 
 
 cdef Py_ssize_t assemble(int primitive, const Mkt *mkts, const Segment *segments,

@@ -81,6 +81,7 @@ cdef enum Protocol:
 
 cdef enum:
     MAX_DEPTH = 8          # headers inside headers; real stacks have three
+    ALIGNED_TIMESTAMPS = 0x0101080A   # NOP, NOP, kind, length: RFC 7323 appendix A
 
 #: Link types (as in pcap files) that `parse` understands, by name.
 LINK_TYPES = {
@@ -644,6 +645,20 @@ cdef void parse_juniper(const uint8_t *at, const uint8_t *end, size_t missing, i
         parse_frame_relay(at, end, missing, out, noted)
 
 
+cdef inline uint32_t note_ao(Segment *out, uint32_t at) noexcept nogil:
+    """Note the TCP-AO option at byte `at` of the header, the first that authenticates; where it ends, or
+    0 where its length cannot be."""
+    cdef uint32_t length = tcpao_once8(out.tcp + at + 1)
+    if length < 4 or at + length > out.header_length:
+        return 0
+    out.auth = AUTH_AO
+    out.auth_offset = <uint8_t>at
+    out.auth_length = <uint8_t>length
+    out.key_id = out.tcp[at + 2]
+    out.rnext_key_id = out.tcp[at + 3]
+    return at + length
+
+
 cdef inline bint parse_plain(const uint8_t *frame, size_t length, int linktype, uint32_t vlan,
                              Segment *out, Layers *layers) noexcept nogil:
     """The usual record at one go: a whole packet of IPv4 without options and fragments, or of IPv6
@@ -651,7 +666,7 @@ cdef inline bint parse_plain(const uint8_t *frame, size_t length, int linktype, 
     or False: ask it."""
     cdef const uint8_t *ip = frame
     cdef const uint8_t *tcp
-    cdef uint32_t total, header_length, option
+    cdef uint32_t total, header_length, end
     cdef uint16_t field
     cdef uint8_t first
     if length < 40:
@@ -714,22 +729,20 @@ cdef inline bint parse_plain(const uint8_t *frame, size_t length, int linktype, 
         layers.layer[0].field = field
         layers.layer[0].size = 20 if first == 0x45 else 0
         layers.layer[0].kind = LAYER_IPV4 if first == 0x45 else LAYER_IPV6
+    end = 20
     if header_length >= 24 and tcp[20] == 29:        # where Linux has it
-        option = tcpao_once8(tcp + 21)
-        if option < 4 or option + 20 > header_length:
-            return False
-        out.auth = AUTH_AO
-        out.auth_offset = 20
-        out.auth_length = <uint8_t>option
-        out.key_id = tcp[22]
-        out.rnext_key_id = tcp[23]
-        option += 20
+        end = note_ao(out, 20)
     else:
         out.auth = AUTH_NONE
         out.auth_offset = out.auth_length = out.key_id = out.rnext_key_id = 0
-        option = 20
-    if option < header_length:
-        parse_options(out, option)
+        if header_length >= 32 and be32(tcp + 20) == ALIGNED_TIMESTAMPS:
+            end = 32
+            if header_length >= 36 and tcp[32] == 29:
+                end = note_ao(out, 32)
+    if not end:
+        return False
+    if end < header_length:
+        parse_options(out, end)
     return True
 
 
