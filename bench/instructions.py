@@ -97,7 +97,7 @@ def main(quick):
             module: (total - one[module]) / (SEGMENTS * (CALLS - 1))
             for module, total in some.items()
         }
-        # calls of Python's and numpy's are not among them: they are less than 1 of a long call
+        # what Python, numpy and the C library do is not among them
         kernel = each.pop("mac")
         click.echo(
             f"{way}: {sum(each.values()):,.0f} instructions, and {kernel:,.0f} in mac ({chosen})"

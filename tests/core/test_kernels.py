@@ -240,6 +240,22 @@ class TestArguments:
         with pytest.raises(ao.InvalidArgumentError, match=message):
             ao.mac_batch(self.keys(), [0], bytes(10), [0], [1], out=out)
 
+    def test_memory_that_lies(self):
+        """What is written to is what is there, whatever a subclass says of itself."""
+
+        class Larger(np.ndarray):
+            shape = property(lambda self: (1000, 20))
+
+        out = np.zeros((1, 20), np.uint8).view(Larger)
+        where = (
+            np.zeros(1000, np.int32),
+            bytes(10),
+            np.zeros(1000, np.int64),
+            np.ones(1000, np.int64),
+        )
+        with pytest.raises(ao.InvalidArgumentError, match=r"out is uint8\[1, 20\]; .*\[1000, 20\]"):
+            ao.mac_batch(self.keys(), *where, out=out)
+
     def test_secrets_stay_in(self):
         keys = ao.TrafficKeys("hmac-sha-1-96", np.full((1, 20), 0x41, np.uint8))
         assert "A" * 4 not in repr(keys) and "65" not in repr(keys)

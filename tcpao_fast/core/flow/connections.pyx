@@ -128,7 +128,6 @@ cdef inline bint same_endpoints(const Connection *one, const Segment *segment,
             and memcmp(one.address[1 - direction], segment.destination, 16) == 0)
 
 
-@cython.final
 def flow_hash(bytes random not None, words not None, bint with_aes=True):
     """The keyed hash of 2 or 6 words of 64 bits, for tests: (alone, of many side by side, with AES?)."""
     cdef tcpao_flow_secret secret

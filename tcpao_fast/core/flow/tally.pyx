@@ -224,8 +224,10 @@ cdef class Tally:
             raise InvalidArgumentError("numbers, connection, verdict, key and times must be as long")
         for i in range(n):
             most = max(most, verdict[i])
-        if most >= VERDICT_COUNT:
-            raise InvalidArgumentError(f"verdict has {most}, which is none")
+        if most >= VERDICT_COUNT:        # several were looked at at a time: which one was it?
+            for i in range(n):
+                if verdict[i] >= VERDICT_COUNT:
+                    raise InvalidArgumentError(f"verdict[{i}] is {verdict[i]}")
         with nogil:
             for i in range(n):
                 if connection[i] < 0:

@@ -365,13 +365,17 @@ cdef class TrafficKeys:
 
 
 cdef as_matrix(out, Py_ssize_t rows, Py_ssize_t columns):
-    """An array to write to, or an error."""
-    if not isinstance(out, np.ndarray) or out.dtype != np.uint8 or out.shape != (rows, columns):
-        kind = f"{out.dtype}{list(out.shape)}" if isinstance(out, np.ndarray) else type(out).__name__
-        raise InvalidArgumentError(f"out is {kind}; it must be uint8[{rows}, {columns}]")
-    if not out.flags.c_contiguous or not out.flags.writeable:
-        raise InvalidArgumentError("out must be contiguous and writable")
-    return out
+    """An array to write to as one of the base class (a subclass could lie about its shape), or an
+    error."""
+    kind = type(out).__name__
+    if isinstance(out, np.ndarray):
+        array = np.asarray(out)
+        kind = f"{array.dtype}{list(array.shape)}"
+        if array.dtype == np.uint8 and array.shape == (rows, columns):
+            if array.flags.c_contiguous and array.flags.writeable:
+                return array
+            raise InvalidArgumentError("out must be contiguous and writable")
+    raise InvalidArgumentError(f"out is {kind}; it must be uint8[{rows}, {columns}]")
 
 
 def mac_batch(TrafficKeys traffic_keys not None, key_index, buffer, offsets, lengths, *, out=None):
@@ -420,7 +424,7 @@ def mac_batch(TrafficKeys traffic_keys not None, key_index, buffer, offsets, len
                 records.start(i)[:records.length(i)],
             )
             memcpy(&to[i, 0], <const uint8_t *><bytes>digest, digest_length)
-        return macs
+        return macs if out is None else out
     cdef Py_ssize_t chunk = min(count, <Py_ssize_t>CHUNK)
     cdef Scheduler scheduler = Scheduler()
     scheduler.reserve(chunk)
@@ -443,4 +447,4 @@ def mac_batch(TrafficKeys traffic_keys not None, key_index, buffer, offsets, len
         wipe(scratch, max(1, chunk) * SCRATCH)
         free(scratch)
         free(messages)
-    return macs
+    return macs if out is None else out

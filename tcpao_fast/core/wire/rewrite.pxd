@@ -93,6 +93,11 @@ cdef uint32_t fresh_checksum(const Segment *segment, int checksums) noexcept nog
 cdef void mend_gre(uint8_t *frame, const Layers *layers, const Segment *segment) noexcept nogil
 
 
+cdef inline uint64_t length_sum(const Segment *segment) noexcept nogil:
+    """What the length in the pseudo-header adds to the checksum."""
+    return (segment.length >> 16) + (segment.length & 0xFFFF)
+
+
 cdef inline bint fits_plain(const Segment *segment, const Layers *layers) noexcept nogil:
     """Whether an option of `PLAIN_OPTION` bytes fits into a segment that `check_segment` found possible,
     and nothing around it but an IPv4 header without options has to know: nearly every one."""
@@ -113,10 +118,8 @@ cdef inline void set_checksums(uint8_t *frame, const Layers *layers, const Segme
     """
     cdef uint8_t *tcp = <uint8_t *>segment.tcp
     cdef uint32_t checksum, i
-    cdef uint64_t total
     if checksums != CHECKSUMS_PARTIAL and carries:
-        total = (segment.length >> 16) + (segment.length & 0xFFFF)
-        checksum = ~tcpao_add_up(tcp, segment.header_length, total) & 0xFFFF
+        checksum = ~tcpao_add_up(tcp, segment.header_length, length_sum(segment)) & 0xFFFF
     else:
         checksum = fresh_checksum(segment, checksums)
     put16(tcp + 16, 0xFFFF if signed and checksum == 0 else checksum)

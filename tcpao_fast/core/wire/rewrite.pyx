@@ -55,13 +55,6 @@ def add_up(const uint8_t[::1] data not None, uint64_t total=0):
     return tcpao_add_up(&data[0] if data.shape[0] else NULL, data.shape[0], total)
 
 
-cdef uint64_t headers_sum(const Segment *segment) noexcept nogil:
-    """What the TCP header without its checksum adds to it, and the length in the pseudo-header."""
-    cdef uint64_t total = (segment.length >> 16) + (segment.length & 0xFFFF)
-    total = tcpao_add_up(segment.tcp, 16, total)
-    return tcpao_add_up(segment.tcp + 18, segment.header_length - 18, total)
-
-
 cdef inline uint64_t addresses_sum(const Segment *segment) noexcept nogil:
     """What the pseudo-header adds to the checksum but for the length; not folded."""
     if segment.version == 4:
@@ -72,9 +65,9 @@ cdef inline uint64_t addresses_sum(const Segment *segment) noexcept nogil:
 cdef inline uint32_t carried(const Segment *segment) noexcept nogil:
     """What the addresses and the payload add to the checksum, by the checksum that is there
     (RFC 1624): kept in the checksum's place until the header is done."""
-    cdef uint64_t total = ~<uint32_t>be16(segment.tcp + 16) & 0xFFFF
-    total += ~headers_sum(segment) & 0xFFFF
-    return tcpao_fold(total)
+    cdef uint64_t total = <uint16_t>~be16(segment.tcp + 16)
+    cdef uint32_t header = tcpao_add_up(segment.tcp, segment.header_length, length_sum(segment) + total)
+    return tcpao_fold(total + (~header & 0xFFFF))
 
 
 cdef void carry_checksum(Segment *segment) noexcept nogil:
@@ -85,7 +78,7 @@ cdef void carry_checksum(Segment *segment) noexcept nogil:
 cdef uint32_t fresh_checksum(const Segment *segment, int checksums) noexcept nogil:
     """The TCP checksum of a whole segment, whatever stands in its place; of the pseudo-header alone with
     CHECKSUMS_PARTIAL, and then not inverted."""
-    cdef uint64_t total = addresses_sum(segment) + (segment.length >> 16) + (segment.length & 0xFFFF)
+    cdef uint64_t total = addresses_sum(segment) + length_sum(segment)
     if checksums == CHECKSUMS_PARTIAL:
         return tcpao_fold(total)
     total += <uint16_t>~be16(segment.tcp + 16)           # without the one that is there
@@ -164,14 +157,40 @@ cdef inline void move(Segment *segment, Py_ssize_t distance) noexcept nogil:
     segment.destination += distance
 
 
-cdef inline void grow(Segment *segment, uint8_t *tcp, int growth, uint32_t carry) noexcept nogil:
-    """The headers of the segment grew, of which `tcp` is the TCP header: state that, and keep `carry` in
-    the checksum's place."""
+cdef inline void take_option(Segment *segment, uint8_t *tcp, int growth, uint32_t carry, uint8_t kind,
+                             int at, int length, uint8_t key_id, uint8_t rnext_key_id) noexcept nogil:
+    """The segment's headers grew by an option, `at` bytes into the TCP header, which is `tcp`: state
+    that, and keep `carry` in the checksum's place."""
+    segment.auth = AUTH_MD5 if kind == OPTION_MD5 else AUTH_AO
+    segment.auth_offset = <uint8_t>at
+    segment.auth_length = <uint8_t>length
+    segment.key_id = key_id
+    segment.rnext_key_id = rnext_key_id
     segment.header_length = <uint8_t>(segment.header_length + growth)
     segment.length += growth
     segment.captured += growth
     tcp[12] = <uint8_t>((tcp[12] & 0x0F) | segment.header_length << 2)
     put16(tcp + 16, carry)
+
+
+cdef inline uint32_t carry_of(const Segment *segment, int checksums) noexcept nogil:
+    """What stands in the checksum's place before the payload was looked at."""
+    if checksums == CHECKSUMS_FULL:
+        return tcpao_fold(addresses_sum(segment))
+    return carried(segment) if checksums == CHECKSUMS_INCREMENTAL else 0
+
+
+cdef inline uint32_t copy_body(uint8_t *to, const uint8_t *body, size_t payload, size_t length, int checksums,
+                               uint32_t carry) noexcept nogil:
+    """Copy a segment's payload and what is behind it, `length` bytes in all, to another place; the carry
+    with the payload, where that is added up."""
+    if checksums != CHECKSUMS_FULL:
+        payload = 0
+    elif payload:
+        carry = tcpao_copy_and_add_up(to, body, payload, carry)
+    if length > payload:
+        memcpy(to + payload, body + payload, length - payload)
+    return carry
 
 
 # -- the option ----------------------------------------------------------------------------------------
@@ -314,13 +333,9 @@ cdef Written insert_option(const uint8_t *frame, size_t length, const Layers *la
     cdef int growth = growth_of(segment, option, kept)
     cdef size_t payload = segment.length - segment.header_length
     cdef uint8_t *moved = to + before + size + kept.length
-    cdef uint32_t carry = 0
+    cdef uint32_t carry = carry_of(segment, checksums)
     cdef Written written
     cdef bint elsewhere = to >= frame + length or moved + length <= frame
-    if checksums == CHECKSUMS_FULL:
-        carry = tcpao_fold(addresses_sum(segment))
-    elif checksums == CHECKSUMS_INCREMENTAL:
-        carry = carried(segment)
     if not elsewhere:
         if checksums == CHECKSUMS_FULL:
             carry = tcpao_add_up(frame + options, payload, carry)
@@ -328,22 +343,13 @@ cdef Written insert_option(const uint8_t *frame, size_t length, const Layers *la
         memmove(to + before + size, kept.options, kept.length)
         memmove(to, frame, before)
     else:
-        if checksums != CHECKSUMS_FULL:
-            payload = 0
-        elif payload:
-            carry = tcpao_copy_and_add_up(moved, frame + options, payload, carry)
-        if length > options + payload:
-            memcpy(moved + payload, frame + options + payload, length - options - payload)
+        carry = copy_body(moved, frame + options, payload, length - options, checksums, carry)
         tcpao_copy_few(to + before + size, kept.options, kept.length)
         tcpao_copy_few(to, frame, before)
     write_option(to + before, kind, option, key_id, rnext_key_id)
     move(segment, to - frame)
-    grow(segment, to + before - 20, growth, carry)
-    segment.auth = AUTH_MD5 if kind == OPTION_MD5 else AUTH_AO
-    segment.auth_offset = 20 + (size - option if kind == OPTION_MD5 else 0)
-    segment.auth_length = <uint8_t>option
-    segment.key_id = key_id
-    segment.rnext_key_id = rnext_key_id
+    take_option(segment, to + before - 20, growth, carry, kind,
+                20 + (size - option if kind == OPTION_MD5 else 0), option, key_id, rnext_key_id)
     resize(to, layers, growth)
     written.start = to
     written.length = length + growth
@@ -352,40 +358,28 @@ cdef Written insert_option(const uint8_t *frame, size_t length, const Layers *la
 
 cdef Written insert_plain(const uint8_t *frame, size_t length, const Layers *layers, uint8_t key_id,
                           uint8_t rnext_key_id, uint8_t *to, Segment *segment, int checksums) noexcept nogil:
-    """What `insert_option` does for a segment that `fits_plain` says yes to, in a third of the time: the
-    option is TCP-AO's with a MAC of 12 bytes, all other options are kept, and `to` is elsewhere."""
+    """What `insert_option` does for a segment that `fits_plain` says yes to, in less than half the
+    instructions: the option is TCP-AO's with a MAC of 12 bytes, all other options are kept, and `to`
+    is elsewhere."""
     cdef const uint8_t *header = frame + layers.layer[0].start
     cdef const uint8_t *body = segment.tcp + segment.header_length
     cdef size_t before = segment.tcp - frame + 20, options = segment.header_length - 20
     cdef size_t payload = segment.length - segment.header_length
     cdef size_t behind = frame + length - body
     cdef uint8_t *moved = to + before + PLAIN_OPTION
-    cdef uint32_t carry = 0
+    cdef uint32_t carry = carry_of(segment, checksums)
     cdef Written written
-    if checksums == CHECKSUMS_FULL:
-        carry = tcpao_fold(addresses_sum(segment))
-    elif checksums == CHECKSUMS_INCREMENTAL:
-        carry = carried(segment)
     tcpao_copy_few(to, frame, before)
     write_option(moved - PLAIN_OPTION, OPTION_AO, PLAIN_OPTION, key_id, rnext_key_id)
     if options:
         tcpao_copy_few(moved, frame + before, options)
         moved += options
     if behind:
-        if checksums != CHECKSUMS_FULL:
-            payload = 0
-        elif payload:
-            carry = tcpao_copy_and_add_up(moved, body, payload, carry)
-        if behind > payload:
-            memcpy(moved + payload, body + payload, behind - payload)
+        carry = copy_body(moved, body, payload, behind, checksums, carry)
     resize_ipv4(header, 20, to + layers.layer[0].start, <uint16_t>(layers.layer[0].field + PLAIN_OPTION))
     move(segment, to - frame)
-    grow(segment, to + before - 20, PLAIN_OPTION, carry)
-    segment.auth = AUTH_AO
-    segment.auth_offset = 20
-    segment.auth_length = PLAIN_OPTION
-    segment.key_id = key_id
-    segment.rnext_key_id = rnext_key_id
+    take_option(segment, to + before - 20, PLAIN_OPTION, carry, OPTION_AO, 20, PLAIN_OPTION, key_id,
+                rnext_key_id)
     written.start = to
     written.length = length + PLAIN_OPTION
     return written

@@ -19,7 +19,8 @@ static inline uint32_t tcpao_fold(uint64_t sum)
 
 /* Of big-endian words, continued from `total` (below 2^48); an odd last byte counts as the higher
  * half.  Words are added as the CPU has them and many at a time; the bytes of `total` and of the sum
- * are swapped instead (RFC 1071 section 2).  What is added up is copied to `to`, which does not overlap it, or is NULL. */
+ * are swapped instead (RFC 1071 section 2).  What is added up is copied to `to`, which does not overlap
+ * it, or is NULL. */
 static inline uint32_t tcpao_copy_and_add_up(uint8_t *to, const uint8_t *data, size_t length, uint64_t total)
 {
     typedef uint64_t pair __attribute__((vector_size(16)));
