@@ -44,7 +44,7 @@ static void run(int algorithm, const tcpao_kernel *kernel)
     kernel->prepare(raw, raw_length, MESSAGES, prepared);
     for (size_t i = 0; i < MESSAGES; i++) {
         const uint32_t blocks = (uint32_t)(1 + i % BLOCKS);
-        messages[i] = (tcpao_message){{text[i], text[i], text[i]}, {0, 0, 0}, NULL, macs[i]};
+        messages[i] = (tcpao_message){{text[i], text[i], text[i]}, {0, 0, 0}, i % 2, NULL, macs[i]};
         messages[i].blocks[i % 3] = algorithm < TCPAO_BY_BYTES ? blocks : blocks * BLOCK - 5;
         messages[i].key = prepared + i * size;
         chosen[i] = &messages[i];

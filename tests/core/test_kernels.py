@@ -79,10 +79,12 @@ def check(case, lengths, misalign=0):
     buffer = rng.randbytes(sum(lengths) + misalign)
     lengths = np.array(lengths, np.int64)
     offsets = misalign + np.cumsum(lengths) - lengths
-    macs = ao.mac_batch(ao.TrafficKeys(algorithm, keys), index, buffer, offsets, lengths)
+    prepared = ao.TrafficKeys(algorithm, keys)
+    macs = ao.mac_batch(prepared, index, buffer, offsets, lengths)
     for i, (offset, length) in enumerate(zip(offsets, lengths, strict=True)):
         message = buffer[offset : offset + length]
         assert bytes(macs[i]) == expected(bytes(keys[index[i]]), message), (i, length)
+        assert prepared.mac(index[i], message) == bytes(macs[i]), (i, length)
 
 
 def test_every_length_in_one_batch(case):

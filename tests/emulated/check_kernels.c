@@ -42,15 +42,20 @@ static void read_cases(const uint8_t *at, uint32_t algorithm)
     }
 }
 
+/* Whether a message of CMAC fills its last block. */
+static int is_whole(const test_case *one)
+{
+    return one->algorithm == TCPAO_AES_CMAC && one->message_length && one->message_length % BLOCK == 0;
+}
+
 /* Write message and padding to `to`; returns how many bytes.  With `to` NULL, only that. */
-static size_t pad(const test_case *one, const uint8_t *key, uint8_t *to)
+static size_t pad(const test_case *one, uint8_t *to)
 {
     const size_t block = one->algorithm == TCPAO_AES_CMAC ? BLOCK : 64;
     /* TCP-MD5 puts its key behind the message */
     const size_t suffix = one->algorithm == TCPAO_MD5 ? one->key_length : 0;
     const size_t length = one->message_length + suffix;
-    const int whole = one->algorithm == TCPAO_AES_CMAC && length && length % BLOCK == 0;
-    const size_t more = one->algorithm == TCPAO_AES_CMAC ? !whole : 9;
+    const size_t more = one->algorithm == TCPAO_AES_CMAC ? !is_whole(one) : 9;
     const size_t size = (length + more + block - 1) / block * block;
     uint64_t bits = 8 * (uint64_t)(length + (one->algorithm == TCPAO_MD5 ? 0 : 64));
 
@@ -59,14 +64,10 @@ static size_t pad(const test_case *one, const uint8_t *key, uint8_t *to)
     memset(to, 0, size);
     memcpy(to, one->message, one->message_length);
     memcpy(to + one->message_length, one->key, suffix);
-    if (!whole)
+    if (!is_whole(one))
         to[length] = 0x80;
-    if (one->algorithm == TCPAO_AES_CMAC) {
-        tcpao_add_subkey(to + size - BLOCK, key, !whole);
-    } else {
-        for (int i = 0; i < 8; i++, bits >>= 8)
-            to[one->algorithm == TCPAO_MD5 ? size - 8 + i : size - 1 - i] = (uint8_t)bits;
-    }
+    for (int i = 0; i < 8 && one->algorithm != TCPAO_AES_CMAC; i++, bits >>= 8)
+        to[one->algorithm == TCPAO_MD5 ? size - 8 + i : size - 1 - i] = (uint8_t)bits;
     return size;
 }
 
@@ -80,6 +81,7 @@ static void cut(tcpao_message *message, const test_case *one, const uint8_t *tex
     message->blocks[0] = first;
     message->blocks[1] = second;
     message->blocks[2] = blocks - first - second;
+    message->padded = !is_whole(one);
     message->piece[0] = text;
     message->piece[1] = text + first * block;
     message->piece[2] = text + (first + second) * block;
@@ -122,7 +124,7 @@ static void check_kernel(const tcpao_kernel *kernel, uint8_t *arena, uint8_t *ar
     for (uint32_t i = 0; i < count; i++) {
         kernel->prepare(cases[i].key, cases[i].key_length, 1, prepared[i]);
         at += i % 3; /* misaligned */
-        const size_t size = pad(&cases[i], prepared[i], at);
+        const size_t size = pad(&cases[i], at);
         cut(&messages[i], &cases[i], at, size, i % 3);
         at += size;
     }
@@ -134,9 +136,9 @@ static void check_kernel(const tcpao_kernel *kernel, uint8_t *arena, uint8_t *ar
     }
     /* a message, and then a key, that ends where memory does */
     for (uint32_t i = 0; i < count; i += 7) {
-        const size_t size = pad(&cases[i], prepared[i], NULL);
+        const size_t size = pad(&cases[i], NULL);
         uint8_t *const text = arena_end - size;
-        pad(&cases[i], prepared[i], text);
+        pad(&cases[i], text);
         cut(&messages[i], &cases[i], text, size, i % 3);
         run(kernel, i, 1);
         check(kernel->name, "message at the end of memory", i, 1, say);
@@ -146,7 +148,7 @@ static void check_kernel(const tcpao_kernel *kernel, uint8_t *arena, uint8_t *ar
                                 : cases[i].algorithm == TCPAO_AES_CMAC ? TCPAO_AES_CMAC_PREPARED
                                                                        : TCPAO_HMAC_SHA256_PREPARED;
         const tcpao_message *message = &messages[i];
-        pad(&cases[i], prepared[i], arena);
+        pad(&cases[i], arena);
         cut(&messages[i], &cases[i], arena, size, i % 3);
         messages[i].key = memcpy(arena_end - key_size, prepared[i], key_size);
         kernel->mac(&message, 1);

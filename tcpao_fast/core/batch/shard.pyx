@@ -177,7 +177,7 @@ cdef class Shard:
         memset(self.macs, 0, self.batch_rows * DIGEST)
 
     def __dealloc__(self):
-        # TCP-MD5 keys were behind messages, CMAC subkeys in them
+        # TCP-MD5 keys were behind messages
         wipe(self.scratch, self.batch_rows * SCRATCH)
         free(self.segments)
         free(self.layers)

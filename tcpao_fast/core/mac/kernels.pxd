@@ -20,6 +20,7 @@ cdef extern from "kernels/kernels.h" nogil:
     ctypedef struct tcpao_message:
         const uint8_t *piece[3]
         uint32_t blocks[3]
+        uint32_t padded
         const uint8_t *key
         uint8_t *mac
 
@@ -53,9 +54,6 @@ cdef extern from "kernels/calibrate.h" nogil:
 
 cdef extern from "kernels/clock.h" nogil:
     uint64_t tcpao_now()
-
-cdef extern from "kernels/cmac.h" nogil:
-    void tcpao_add_subkey(uint8_t *last, const uint8_t *prepared, bint padded)
 
 cdef extern from "kernels/bytes.h" nogil:
     uint16_t load16_be(const uint8_t *p)

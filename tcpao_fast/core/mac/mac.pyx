@@ -330,9 +330,8 @@ cdef class TrafficKeys:
             layout(self.primitive, key, scratch, prefix_length, body, body_length, key,
                    self.stride if self.primitive == TCPAO_MD5 else 0, out, &message)
             mac_one(self.primitive, &message)
-            # keys were behind TCP-MD5's message, and CMAC's subkeys in it
             burn_stack(self.primitive)
-            wipe(scratch, SCRATCH)
+            wipe(scratch, SCRATCH)      # the key was behind TCP-MD5's message
         return 0
 
     def mac(self, Py_ssize_t index, const uint8_t[::1] message not None):
@@ -442,9 +441,9 @@ def mac_batch(TrafficKeys traffic_keys not None, key_index, buffer, offsets, len
                 scheduler.run(traffic_keys.primitive, messages, n)
                 at += n
     finally:
-        # keys were behind TCP-MD5's messages, and CMAC's subkeys in them
         burn_stack(traffic_keys.primitive)
-        wipe(scratch, max(1, chunk) * SCRATCH)
+        if traffic_keys.primitive == TCPAO_MD5:      # keys were behind the messages
+            wipe(scratch, max(1, chunk) * SCRATCH)
         free(scratch)
         free(messages)
     return macs if out is None else out

@@ -18,7 +18,6 @@ from tcpao_fast.core.mac.kernels cimport (
     TCPAO_KMAC256,
     TCPAO_MD5,
     store64_le,
-    tcpao_add_subkey,
     tcpao_copy_few,
 )
 from tcpao_fast.core.keys.mkt cimport NAT_DESTINATION, NAT_SOURCE, Mkt, nat_of
@@ -39,15 +38,6 @@ cdef enum:
     # are alike, and its lanes change pieces together
     COPIED = 128
     AHEAD = 8             # messages between a prefetch and its use
-    LATE = 8              # messages between a last block and the subkey in it
-
-cdef struct Unfinished:
-    # last blocks that still want their subkey: a block that was written in pieces and is read whole
-    # at once waits for all of them, longer than the MAC takes; some messages later it does not
-    uint8_t *block[LATE]
-    const uint8_t *key[LATE]
-    bint padded[LATE]
-    Py_ssize_t count
 
 
 cdef inline size_t pseudo_header(const Segment *segment, uint8_t *out) noexcept nogil:
@@ -168,12 +158,12 @@ cdef inline uint32_t finish(int primitive, uint8_t *last, size_t used, uint64_t 
         memcpy(last + used, suffix, suffix_length)
         used += suffix_length
         total += suffix_length
-    if primitive == TCPAO_AES_CMAC:            # RFC 4493: K1 for a whole last block, K2 for a padded
-        end = (used + 15) // 16 * 16 if used else 16
-        if end != used:
+    if primitive == TCPAO_AES_CMAC:            # RFC 4493 section 2.4: a whole last block has none
+        end = (used + 15) // 16 * 16 if total else 16
+        out.padded = end != used
+        if out.padded:
             memset(last + used, 0, 16)
             last[used] = 0x80
-        tcpao_add_subkey(last + end - 16, out.key, end != used)
         return <uint32_t>(end // 16)
     # the hashes: 0x80, zeros, the length in bits; HMAC's key block went before
     end = (used + 9 + 63) // 64 * 64
@@ -207,7 +197,7 @@ cdef void layout(int primitive, const uint8_t *key, uint8_t *scratch, size_t pre
     out.key = key
     out.mac = mac
     out.piece[0] = scratch
-    out.blocks[1] = out.blocks[2] = 0
+    out.blocks[1] = out.blocks[2] = out.padded = 0
     if primitive >= TCPAO_BY_BYTES:          # whoever computes it pads it
         out.blocks[0] = <uint32_t>prefix_length
         out.piece[1] = body
@@ -222,8 +212,6 @@ cdef void layout(int primitive, const uint8_t *key, uint8_t *scratch, size_t pre
     memcpy(scratch + prefix_length, body, copied)
     out.blocks[0] = <uint32_t>(COPIED // block)
     rest = (total - COPIED) % block
-    if rest == 0 and primitive == TCPAO_AES_CMAC:
-        rest = block                         # the last block takes a subkey: keep it in the tail
     out.piece[1] = body + copied
     out.blocks[1] = <uint32_t>((total - COPIED - rest) // block)
     if rest:
@@ -232,56 +220,48 @@ cdef void layout(int primitive, const uint8_t *key, uint8_t *scratch, size_t pre
     out.blocks[2] = finish(primitive, scratch + COPIED, rest, total, suffix, suffix_length, out)
 
 
-cdef inline void add_subkey_late(Unfinished *waiting, uint8_t *block, const uint8_t *key,
-                                 bint padded) noexcept nogil:
-    cdef Py_ssize_t place = waiting.count % LATE
-    if waiting.count >= LATE:
-        tcpao_add_subkey(waiting.block[place], waiting.key[place], waiting.padded[place])
-    waiting.block[place] = block
-    waiting.key[place] = key
-    waiting.padded[place] = padded
-    waiting.count += 1
-
-
-cdef void add_subkeys(Unfinished *waiting) noexcept nogil:
-    cdef Py_ssize_t i, place
-    for i in range(max(<Py_ssize_t>0, waiting.count - LATE), waiting.count):
-        place = i % LATE
-        tcpao_add_subkey(waiting.block[place], waiting.key[place], waiting.padded[place])
-
-
-cdef inline size_t lay_short(int primitive, const uint8_t *key, uint8_t *scratch, size_t length,
-                             uint8_t *mac, Unfinished *waiting, tcpao_message *out) noexcept nogil:
-    """What `layout` does for a message of up to `COPIED` bytes that is all in `scratch`, without suffix;
-    returns the bytes of it in use, a multiple of 64: little scratch stays in the cache."""
-    cdef size_t end
-    out.key = key
-    out.mac = mac
-    out.piece[0] = scratch
-    out.blocks[1] = out.blocks[2] = 0
-    if primitive != TCPAO_AES_CMAC:
-        out.blocks[0] = finish(primitive, scratch, length, length, NULL, 0, out)
-        return 64 * out.blocks[0]
-    end = (length + 15) // 16 * 16 if length else 16
-    if end != length:
-        memset(scratch + length, 0, 16)
-        scratch[length] = 0x80
-    add_subkey_late(waiting, scratch + end - 16, key, end != length)
-    out.blocks[0] = <uint32_t>(end // 16)
-    return (end + 63) // 64 * 64
-
-
 cdef inline size_t lay(int primitive, const uint8_t *key, uint8_t *scratch, size_t prefix_length,
-                       const uint8_t *body, size_t body_length, uint8_t *mac, Unfinished *waiting,
+                       const uint8_t *body, size_t body_length, uint8_t *mac,
                        tcpao_message *out) noexcept nogil:
     """What `layout` does where there is no suffix, whichever way is quicker; returns the bytes of
-    scratch in use.  `add_subkeys` after the last message."""
+    scratch in use, a multiple of 64: little scratch stays in the cache."""
     cdef size_t length = prefix_length + body_length
     if length > COPIED or primitive >= TCPAO_BY_BYTES:
         layout(primitive, key, scratch, prefix_length, body, body_length, NULL, 0, mac, out)
         return SCRATCH
     tcpao_copy_few(scratch + prefix_length, body, body_length)
-    return lay_short(primitive, key, scratch, length, mac, waiting, out)
+    out.key = key
+    out.mac = mac
+    out.piece[0] = scratch
+    out.blocks[1] = out.blocks[2] = out.padded = 0
+    out.blocks[0] = finish(primitive, scratch, length, length, NULL, 0, out)
+    if primitive == TCPAO_AES_CMAC:
+        return (16 * out.blocks[0] + 63) // 64 * 64
+    return 64 * out.blocks[0]
+
+
+cdef inline size_t lay_bare(int primitive, const uint8_t *key, uint8_t *scratch, const uint8_t *body,
+                            size_t length, uint8_t *mac, tcpao_message *out) noexcept nogil:
+    """What `lay` does without a prefix: whole blocks are read where they lie, unless they are few and
+    have padding to join."""
+    cdef size_t block = 16 if primitive == TCPAO_AES_CMAC else 64
+    cdef size_t rest = length % block
+    cdef bint whole = primitive == TCPAO_AES_CMAC and rest == 0 and length > 0
+    if primitive >= TCPAO_BY_BYTES or (length <= COPIED and not whole):
+        return lay(primitive, key, scratch, 0, body, length, mac, out)
+    out.key = key
+    out.mac = mac
+    out.blocks[0] = out.blocks[1] = out.blocks[2] = out.padded = 0
+    if whole:
+        out.piece[0] = body
+        out.blocks[0] = <uint32_t>(length // block)
+        return 0
+    out.piece[1] = body                      # as the middle of others: it is asked for ahead
+    out.blocks[1] = <uint32_t>(length // block)
+    tcpao_copy_few(scratch, body + length - rest, rest)
+    out.piece[2] = scratch
+    out.blocks[2] = finish(primitive, scratch, rest, length, NULL, 0, out)
+    return 2 * 64
 
 
 cdef inline bint is_plain(const Mkt *mkt, const Segment *segment) noexcept nogil:
@@ -303,8 +283,6 @@ cdef Py_ssize_t assemble(int primitive, const Mkt *mkts, const Segment *segments
     cdef const uint8_t *body
     cdef uint32_t sne
     cdef size_t prefix, length
-    cdef Unfinished waiting
-    waiting.count = 0
     for i in range(count):
         if rows[i].check == CHECK_NOTHING or mkts[rows[i].mkt].primitive != primitive:
             continue
@@ -324,9 +302,8 @@ cdef Py_ssize_t assemble(int primitive, const Mkt *mkts, const Segment *segments
             prefix = (plain_prefix(segment, sne, scratch) if is_plain(mkt, segment) else
                       ao_prefix(segment, sne, mkt.exclude_options, nat_of(mkt, segment), scratch))
             scratch += lay(primitive, rows[i].key, scratch, prefix, body, length, macs + DIGEST * i,
-                           &waiting, &out[n])
+                           &out[n])
         n += 1
-    add_subkeys(&waiting)
     return n
 
 
@@ -337,8 +314,6 @@ cdef void lay_batch(int primitive, const uint8_t *keys, size_t stride, const int
     `keys` that `index` says.  There are `SCRATCH` bytes of scratch for each; MACs go side by side."""
     cdef Py_ssize_t i
     cdef const uint8_t *key
-    cdef Unfinished waiting
-    waiting.count = 0
     for i in range(first, first + count):
         if i + AHEAD < records.count:
             records.ask_for(i + AHEAD)
@@ -348,6 +323,5 @@ cdef void lay_batch(int primitive, const uint8_t *keys, size_t stride, const int
                    macs + digest_length * i, &out[i - first])
             scratch += SCRATCH
         else:
-            scratch += lay(primitive, key, scratch, 0, records.start(i), records.length(i),
-                           macs + digest_length * i, &waiting, &out[i - first])
-    add_subkeys(&waiting)
+            scratch += lay_bare(primitive, key, scratch, records.start(i), records.length(i),
+                                macs + digest_length * i, &out[i - first])

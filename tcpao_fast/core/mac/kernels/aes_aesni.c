@@ -23,6 +23,7 @@ typedef __m128i aes_reg;
 #define reg_repeat(word) _mm_set1_epi32((int)(word))
 #define reg_shuffle(x, which) _mm_shuffle_epi8(x, which)
 #define reg_up(x, bytes) _mm_slli_si128(x, bytes)
+#define reg_same(block) (block)
 
 static inline __m128i load(const uint8_t *p)
 {

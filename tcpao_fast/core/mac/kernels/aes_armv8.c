@@ -49,6 +49,15 @@ static inline aes_reg reg_next_key(aes_reg key, uint32_t constant)
     return reg_xor(key, reg_xor(substituted, vreinterpretq_u8_u32(vdupq_n_u32(constant))));
 }
 
+/* See aes_x86.h: each byte's top bit goes into the byte before it. */
+static inline aes_reg reg_twice(aes_reg x)
+{
+    static const uint8_t carry[BLOCK] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0x87};
+    const uint8x16_t top = vcltzq_s8(vreinterpretq_s8_u8(x));
+
+    return veorq_u8(vaddq_u8(x, x), vandq_u8(vextq_u8(top, top, 1), vld1q_u8(carry)));
+}
+
 void tcpao_aes_cmac_prepare_armv8(const uint8_t *raw, size_t raw_length, size_t count,
                                   uint8_t *prepared)
 {

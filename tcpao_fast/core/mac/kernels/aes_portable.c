@@ -250,6 +250,9 @@ static void cmac_four(const tcpao_message *const *messages, size_t count)
         for (size_t lane = 0; lane < count; lane++)
             if (index < block_count(messages[lane]))
                 memcpy(blocks + BLOCK * lane, block_at(messages[lane], index), BLOCK);
+        for (size_t lane = 0; lane < count; lane++)
+            if (index + 1 == block_count(messages[lane]))
+                add_subkey(blocks + BLOCK * lane, keys[lane], messages[lane]->padded);
         state = encrypt(add(state, slice(blocks)), round_keys);
         unslice(state, blocks);
         for (size_t lane = 0; lane < count; lane++)

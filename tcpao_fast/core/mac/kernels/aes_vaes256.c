@@ -22,6 +22,7 @@ typedef __m256i aes_reg;
 #define reg_repeat(word) _mm256_set1_epi32((int)(word))
 #define reg_shuffle(x, which) _mm256_shuffle_epi8(x, which)
 #define reg_up(x, bytes) _mm256_slli_si256(x, bytes)
+#define reg_same(block) _mm256_broadcastsi128_si256(block)
 
 static inline aes_reg reg_gather(const uint8_t *const *at, size_t offset)
 {

@@ -22,6 +22,7 @@ typedef __m512i aes_reg;
 #define reg_repeat(word) _mm512_set1_epi32((int)(word))
 #define reg_shuffle(x, which) _mm512_shuffle_epi8(x, which)
 #define reg_up(x, bytes) _mm512_bslli_epi128(x, bytes)
+#define reg_same(block) _mm512_broadcast_i32x4(block)
 
 /* A load that broadcasts under a mask costs no shuffle. */
 static inline aes_reg reg_gather(const uint8_t *const *at, size_t offset)

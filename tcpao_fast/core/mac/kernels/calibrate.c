@@ -51,7 +51,7 @@ void tcpao_time_kernels(int algorithm, const tcpao_kernel *const *kernels, size_
     memset(key, 0, sizeof key);
     memset(timings, 0, count * sizeof *timings);
     for (size_t i = 0; i < MESSAGES; i++) {
-        const tcpao_message one = {{text + STEP * i, text, text}, {0, 0, 0}, key, macs[i]};
+        const tcpao_message one = {{text + STEP * i, text, text}, {0, 0, 0}, 1, key, macs[i]};
         brief[i] = full[i] = one;
         brief[i].blocks[0] = BRIEF_BYTES / block;
         full[i].blocks[1] = FULL_BYTES / block;

@@ -33,7 +33,7 @@ static inline cmac_number twice(cmac_number x)
 }
 
 /* Add K1 to a message's last block, or K2 = 2 K1 to one that was padded (RFC 4493 section 2.4). */
-static inline void tcpao_add_subkey(uint8_t last[BLOCK], const uint8_t *prepared, int padded)
+static inline void add_subkey(uint8_t last[BLOCK], const uint8_t *prepared, uint32_t padded)
 {
     const cmac_number k1 = number_of(prepared + SUBKEY1), subkey = padded ? twice(k1) : k1;
     const cmac_number block = number_of(last);

@@ -12,6 +12,7 @@
  *   reg_store      void (uint8_t *, aes_reg)
  *   reg_gather     aes_reg (const uint8_t *const *at, size_t offset): a block of each lane
  *   reg_next_key   aes_reg (aes_reg key, uint32_t constant): a step of the key schedule
+ *   reg_twice      aes_reg (aes_reg): `twice` of each block
  *   aes_encrypt    void (aes_reg x[REGISTERS], const uint8_t (*round_keys)[LANES * BLOCK])
  */
 #include <string.h>
@@ -25,6 +26,7 @@ typedef uint8_t lane_blocks[LANES * BLOCK] __attribute__((aligned(64)));
 
 static inline void aes_encrypt(aes_reg x[REGISTERS], const lane_blocks round_keys[ROUNDS + 1]);
 static inline aes_reg reg_next_key(aes_reg key, uint32_t constant);
+static inline aes_reg reg_twice(aes_reg x);
 
 /* The round keys of a key a lane (FIPS 197 section 5.2). */
 static inline void expand_keys(lane_blocks round_keys[ROUNDS + 1], const uint8_t *const keys[LANES])
@@ -43,10 +45,20 @@ static inline void expand_keys(lane_blocks round_keys[ROUNDS + 1], const uint8_t
     }
 }
 
-/* `count` blocks of every lane: x = AES(x ^ block); `ahead` (or NULL) is what comes afterwards. */
+/* The subkeys of a key a lane, for last blocks that all were padded or all were not. */
+static inline void gather_subkeys(lane_blocks subkeys, const uint8_t *const keys[LANES], uint32_t padded)
+{
+    for (int i = 0; i < REGISTERS; i++) {
+        const aes_reg k1 = reg_gather(keys + PER_REGISTER * i, SUBKEY1);
+        reg_store(subkeys + BLOCK * PER_REGISTER * i, padded ? reg_twice(k1) : k1);
+    }
+}
+
+/* `count` blocks of every lane: x = AES(x ^ block); `subkeys` (or NULL) are added to the last of
+ * them, `ahead` (or NULL) is what comes afterwards. */
 static inline void cbc_blocks(lane_blocks state, const lane_blocks round_keys[ROUNDS + 1],
-                              const uint8_t *const at[LANES], const uint8_t *const *ahead,
-                              uint32_t count)
+                              const uint8_t *const at[LANES], const uint8_t *subkeys,
+                              const uint8_t *const *ahead, uint32_t count)
 {
     aes_reg x[REGISTERS];
 
@@ -57,6 +69,9 @@ static inline void cbc_blocks(lane_blocks state, const lane_blocks round_keys[RO
             lanes_prefetch(ahead, offset);
         for (int i = 0; i < REGISTERS; i++)
             x[i] = reg_xor(x[i], reg_gather(at + PER_REGISTER * i, offset));
+        if (subkeys && !count)
+            for (int i = 0; i < REGISTERS; i++)
+                x[i] = reg_xor(x[i], reg_load(subkeys + BLOCK * PER_REGISTER * i));
         aes_encrypt(x, round_keys);
     }
     for (int i = 0; i < REGISTERS; i++)
@@ -66,8 +81,10 @@ static inline void cbc_blocks(lane_blocks state, const lane_blocks round_keys[RO
 static void cmac_many(const tcpao_message *const *messages, size_t count)
 {
     lane_group group;
-    lane_blocks round_keys[ROUNDS + 1], state;
+    lane_blocks round_keys[ROUNDS + 1], subkeys, state;
     const uint8_t *keys[LANES] = {NULL};
+    uint32_t padded = 0;
+    int made = 0; /* whether `subkeys` are those of `keys` and `padded` */
 
     for (size_t n; count; messages += n, count -= n) {
         int other = 0;
@@ -83,21 +100,34 @@ static void cmac_many(const tcpao_message *const *messages, size_t count)
         const uint32_t alike = group_alike(messages, n, group.at);
         group.live = 0;
         if (alike) {
-            cbc_blocks(state, round_keys, group.at, NULL, alike);
+            if (other || !made || padded != messages[0]->padded)
+                gather_subkeys(subkeys, keys, padded = messages[0]->padded);
+            made = 1;
+            cbc_blocks(state, round_keys, group.at, subkeys, NULL, alike);
             for (size_t i = 0; i < n; i++)
                 memcpy(messages[i]->mac, state + BLOCK * i, BLOCK);
         } else {
             group_start(&group, messages, count);
         }
         while (group.live) {
-            cbc_blocks(state, round_keys, group.at, group_ahead(&group), group.together);
-            const uint32_t ended = group_step(&group, BLOCK);
+            const uint32_t ending = group_ending(&group);
+            if (ending) {
+                made = 0;
+                memset(subkeys, 0, sizeof subkeys);
+                for (int i = 0; i < LANES; i++)
+                    if (ending >> i & 1)
+                        add_subkey(subkeys + BLOCK * i, keys[i], messages[i]->padded);
+            }
+            cbc_blocks(state, round_keys, group.at, ending ? subkeys : NULL, group_ahead(&group),
+                       group.together);
+            group_step(&group, BLOCK);
             for (int i = 0; i < LANES; i++)
-                if (ended >> i & 1)
+                if (ending >> i & 1)
                     memcpy(messages[i]->mac, state + BLOCK * i, BLOCK);
         }
     }
     tcpao_wipe(round_keys, sizeof round_keys);
+    tcpao_wipe(subkeys, sizeof subkeys);
 }
 
 /* `count` keys prepared: K1 is twice what a block of zeros becomes. */

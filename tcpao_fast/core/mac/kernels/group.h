@@ -51,19 +51,20 @@ static inline void group_start(lane_group *group, const tcpao_message *const *me
     group_arrange(group);
 }
 
-/* The blocks of `count` messages, up to LANES, that have one piece each and are alike, as bare ACKs
- * are: they need no lanes that change pieces.  0 where they are not; `at` is where each is read, in
+/* The blocks of `count` messages, up to LANES, that have one piece each and are alike, with padding
+ * or without, as bare ACKs are: they need no lanes that change pieces.  0 where they are not; `at` is where each is read, in
  * lanes beyond them the first. */
 static inline uint32_t group_alike(const tcpao_message *const *messages, size_t count,
                                    const uint8_t *at[LANES])
 {
-    const uint32_t blocks = messages[0]->blocks[0];
+    const uint32_t blocks = messages[0]->blocks[0], padded = messages[0]->padded;
     uint32_t other = 0;
 
     for (size_t i = 0; i < LANES; i++) {
         const tcpao_message *message = messages[i < count ? i : 0];
         at[i] = message->piece[0];
-        other |= (message->blocks[0] ^ blocks) | message->blocks[1] | message->blocks[2];
+        other |= (message->blocks[0] ^ blocks) | message->blocks[1] | message->blocks[2] |
+                 (message->padded ^ padded);
     }
     return other ? 0 : blocks;
 }
@@ -82,6 +83,17 @@ static inline void lanes_prefetch(const uint8_t *const ahead[LANES], size_t offs
     for (int i = 0; i < LANES; i++)
         if (ahead[i])
             tcpao_prefetch(ahead[i] + offset);
+}
+
+/* Which lanes end with the next `together` blocks. */
+static inline uint32_t group_ending(const lane_group *group)
+{
+    uint32_t ending = 0;
+
+    for (int i = 0; i < LANES; i++)
+        if (group->live >> i & 1 && group->lanes[i].left == group->together && lane_in_last_piece(&group->lanes[i]))
+            ending |= 1u << i;
+    return ending;
 }
 
 /* All lanes took `together` blocks: go on.  Returns which lanes have ended with that. */

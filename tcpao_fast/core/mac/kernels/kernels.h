@@ -34,11 +34,12 @@ enum {
 };
 
 /* A message in up to three pieces of whole blocks: head (scratch), middle (read in place from the
- * packet), tail (scratch).  Padding is part of the pieces; for CMAC also the subkey, which is added
- * to the last block. */
+ * packet), tail (scratch).  Padding is part of the pieces; CMAC's subkey is not, as the kernel adds
+ * it to the last block. */
 typedef struct {
     const uint8_t *piece[3];
     uint32_t blocks[3];
+    uint32_t padded;    /* for CMAC: whether the last block has padding, which chooses the subkey */
     const uint8_t *key; /* prepared key; NULL for MD5 */
     uint8_t *mac;       /* out: the digest, untruncated */
 } tcpao_message;

@@ -23,6 +23,15 @@ static inline int lane_next_piece(tcpao_lane *lane)
     return 1;
 }
 
+/* Whether the current piece is the last one with blocks. */
+static inline int lane_in_last_piece(const tcpao_lane *lane)
+{
+    for (int piece = lane->piece + 1; piece < 3; piece++)
+        if (lane->message->blocks[piece])
+            return 0;
+    return 1;
+}
+
 static inline void lane_start(tcpao_lane *lane, const tcpao_message *message)
 {
     lane->message = message;
