@@ -248,6 +248,32 @@ class TestMemoryThatChanges:
             stop.set()
             writer.join()
 
+    @pytest.mark.parametrize("algorithm", ["hmac-sha-1-96", "aes-128-cmac-96", "tcp-md5"])
+    def test_key_index(self, algorithm):
+        keys = ao.TrafficKeys(algorithm, np.ones((2, 16), np.uint8))
+        count = 200_000
+        index, lengths = np.zeros(count, np.int32), np.full(count, 40, np.int64)
+        offsets, stop = 40 * np.arange(count), threading.Event()
+        data = bytes(40 * count)
+        one = ao.mac_batch(keys, [0], data, [0], [40])
+
+        def disturb():
+            while not stop.is_set():
+                index[:] = 2**31 - 1
+                index[:] = -(2**31)
+                index[:] = 0
+
+        writer = threading.Thread(target=disturb)
+        writer.start()
+        try:
+            until = time.monotonic() + 1.5
+            while time.monotonic() < until:
+                with contextlib.suppress(ao.InvalidArgumentError):
+                    assert (ao.mac_batch(keys, index, data, offsets, lengths) == one).all()
+        finally:
+            stop.set()
+            writer.join()
+
     def test_arguments_that_change_each_other(self):
         packet = signed(ao_option(1, 2))
         data = bytearray(packet * 100)

@@ -73,6 +73,7 @@ cdef extern from "kernels/equal.h" nogil:
 cdef extern from "kernels/once.h" nogil:
     uint8_t tcpao_once8(const uint8_t *)
     uint16_t tcpao_once16(const uint8_t *)
+    uint32_t tcpao_once32(const void *)
 
 cdef extern from "kernels/prefetch.h" nogil:
     void tcpao_prefetch(const void *)

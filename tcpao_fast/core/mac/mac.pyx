@@ -436,8 +436,9 @@ def mac_batch(TrafficKeys traffic_keys not None, key_index, buffer, offsets, len
             at = 0
             while at < count:
                 n = min(chunk, count - at)
-                lay_batch(traffic_keys.primitive, traffic_keys.prepared, traffic_keys.stride, &index[0],
-                          records, at, n, scratch, &to[0, 0], digest_length, messages)
+                lay_batch(traffic_keys.primitive, traffic_keys.prepared, traffic_keys.stride,
+                          traffic_keys.count, &index[0], records, at, n, scratch, &to[0, 0],
+                          digest_length, messages)
                 scheduler.run(traffic_keys.primitive, messages, n)
                 at += n
     finally:

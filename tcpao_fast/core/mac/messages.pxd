@@ -24,6 +24,7 @@ cdef void layout(int primitive, const uint8_t *key, uint8_t *scratch, size_t pre
 cdef Py_ssize_t assemble(int primitive, const Mkt *mkts, const Segment *segments,
                          const Attempt *rows, Py_ssize_t count, uint8_t *scratch, uint8_t *macs,
                          tcpao_message *out) noexcept nogil
-cdef void lay_batch(int primitive, const uint8_t *keys, size_t stride, const int32_t *index,
-                    Records records, Py_ssize_t first, Py_ssize_t count, uint8_t *scratch,
-                    uint8_t *macs, size_t digest_length, tcpao_message *out) noexcept nogil
+cdef void lay_batch(int primitive, const uint8_t *keys, size_t stride, size_t key_count,
+                    const int32_t *index, Records records, Py_ssize_t first, Py_ssize_t count,
+                    uint8_t *scratch, uint8_t *macs, size_t digest_length,
+                    tcpao_message *out) noexcept nogil

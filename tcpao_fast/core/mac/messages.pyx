@@ -18,6 +18,7 @@ from tcpao_fast.core.mac.kernels cimport (
     TCPAO_KMAC256,
     TCPAO_MD5,
     store64_le,
+    tcpao_once32,
     tcpao_copy_few,
 )
 from tcpao_fast.core.keys.mkt cimport NAT_DESTINATION, NAT_SOURCE, Mkt, nat_of
@@ -307,17 +308,20 @@ cdef Py_ssize_t assemble(int primitive, const Mkt *mkts, const Segment *segments
     return n
 
 
-cdef void lay_batch(int primitive, const uint8_t *keys, size_t stride, const int32_t *index,
-                    Records records, Py_ssize_t first, Py_ssize_t count, uint8_t *scratch,
-                    uint8_t *macs, size_t digest_length, tcpao_message *out) noexcept nogil:
+cdef void lay_batch(int primitive, const uint8_t *keys, size_t stride, size_t key_count,
+                    const int32_t *index, Records records, Py_ssize_t first, Py_ssize_t count,
+                    uint8_t *scratch, uint8_t *macs, size_t digest_length,
+                    tcpao_message *out) noexcept nogil:
     """The messages that `count` records are from `first` on, without any prefix: each under the key of
-    `keys` that `index` says.  There are `SCRATCH` bytes of scratch for each; MACs go side by side."""
+    `keys` that `index` says, or the first where another thread has put what is none.  There are `SCRATCH` bytes of scratch for each; MACs go side by side."""
     cdef Py_ssize_t i
+    cdef size_t which
     cdef const uint8_t *key
     for i in range(first, first + count):
         if i + AHEAD < records.count:
             records.ask_for(i + AHEAD)
-        key = keys + index[i] * stride
+        which = tcpao_once32(&index[i])
+        key = keys + (which if which < key_count else 0) * stride
         if primitive == TCPAO_MD5:
             layout(primitive, NULL, scratch, 0, records.start(i), records.length(i), key, stride,
                    macs + digest_length * i, &out[i - first])

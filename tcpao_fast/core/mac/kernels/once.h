@@ -17,6 +17,16 @@ static inline uint8_t tcpao_once8(const uint8_t *p)
     return value;
 }
 
+/* In the byte order of the machine. */
+static inline uint32_t tcpao_once32(const void *p)
+{
+    uint32_t value;
+
+    memcpy(&value, p, 4);
+    TCPAO_KEEP(value);
+    return value;
+}
+
 /* Big endian. */
 static inline uint16_t tcpao_once16(const uint8_t *p)
 {
