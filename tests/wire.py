@@ -51,6 +51,37 @@ def tcp_packet(source, destination, flags, seq, ack=0, payload=b"", options=b"",
     return ip_packet(source[0], destination[0], tcp[:16] + struct.pack(">H", value) + tcp[18:])
 
 
+def start_of_tcp(packet):
+    return 20 if packet[0] >> 4 == 4 else 40
+
+
+def with_checksum(packet):
+    """The packet with the checksum that its TCP segment should have."""
+    at = start_of_tcp(packet) + 16
+    packet = packet[:at] + bytes(2) + packet[at + 2 :]
+    whole = reference.Packet.parse(packet)
+    value = checksum(whole.pseudo_header + whole.tcp)
+    return packet[:at] + struct.pack(">H", value) + packet[at + 2 :]
+
+
+def has_zero_checksum(packet):
+    """Whether Linux takes a segment for one of its own, and its MAC for a wrong one: one of 65,536
+    (``tcp_ao_hash_pseudoheader``; docs/linux.md)."""
+    at = start_of_tcp(packet) + 16
+    return packet[at : at + 2] == bytes(2)
+
+
+def signed_for_linux(sign, packet):
+    """`sign(packet)`, or of the packet with another window where Linux would not take that."""
+    signed = sign(packet)
+    while has_zero_checksum(signed):
+        at = start_of_tcp(packet) + 14
+        window = (int.from_bytes(packet[at : at + 2], "big") + 1) % 2**16
+        packet = with_checksum(packet[:at] + window.to_bytes(2, "big") + packet[at + 2 :])
+        signed = sign(packet)
+    return signed
+
+
 def ao_option(key_id, rnext_key_id, mac_length=12):
     option = bytes([29, 4 + mac_length, key_id, rnext_key_id]) + bytes(mac_length)
     return option + b"\x01" * (-len(option) % 4)

@@ -23,7 +23,16 @@ import reference
 import test_endpoint_calls
 from ends import ACK, PSH, SYN, End, make_key, md5_key
 from netns import KERNEL, KERNEL6, OURS, OURS6, Sniffer, Tun, in_namespace, keep
-from wire import ao_option, checksum, records, tcp_packet
+from wire import (
+    ao_option,
+    has_zero_checksum,
+    records,
+    signed_for_linux,
+    start_of_tcp,
+    tcp_packet,
+    with_checksum,
+    with_mac,
+)
 
 import tcpao_fast as ao
 from tcpao_fast.endpoint import sockets as linux
@@ -724,18 +733,10 @@ def state_of(sock):
     return STATES[sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]]
 
 
-def start_of_tcp(packet):
-    return 20 if packet[0] >> 4 == 4 else 40
-
-
 def filled_in(packet, option, mac):
     """The packet with a MAC of 12 bytes in the option that begins so, and its checksum right."""
     at = packet.index(option) + 4
-    packet = packet[:at] + mac[:12] + packet[at + 12 :]
-    tcp = start_of_tcp(packet)
-    packet = packet[: tcp + 16] + bytes(2) + packet[tcp + 18 :]  # the checksum covers the MAC
-    value = checksum(reference.Packet.parse(packet).pseudo_header + packet[tcp:])
-    return packet[: tcp + 16] + struct.pack(">H", value) + packet[tcp + 18 :]
+    return with_checksum(packet[:at] + mac[:12] + packet[at + 12 :])
 
 
 def by_hand(wire, key, option, flags=ACK, **more):
@@ -824,6 +825,46 @@ def test_the_twin_counts_in_a_handshake_as_the_kernel_does(name, make):
     in_namespace(work)
 
 
+@with_ao
+@pytest.mark.parametrize("flags", [ACK, ACK | PSH, RST])
+@pytest.mark.parametrize(
+    "key",
+    [KEYS[0], over_ipv6(KEYS[0]), KEYS[1], KEYS[3]],
+    ids=["hmac-sha-1-96", "ipv6", "aes-128-cmac-96", "hmac(sha256)"],
+)
+def test_linux_takes_a_checksum_of_zero_for_its_own_segment(key, flags):
+    """It hashes the addresses the other way round then (``tcp_ao_hash_pseudoheader``)."""
+    key = replace(key, exclude_options=True)
+
+    def work():
+        wire, listener = shadowed(Tun(), key)
+        wire.send(ACK)
+        keep(listener.accept()[0])
+        wire.twin = wire.twin.accept()
+        end, position = wire.end, wire.end.next + (flags == RST)
+        filler = bytes([253, 4, 0, 0])  # an option that no MAC covers, for a checksum as wanted
+        options = ao_option(key.send_id, key.recv_id, key.mac_length) + filler
+        ack = 0 if flags == RST else end.expected
+        packet = tcp_packet(end.here, end.there, flags, position, ack, b"data", options)
+        isns = end.isn, wire.twin._snt_isn
+        packet = with_mac(packet, reference.mac(key, reference.Packet.parse(packet), *isns, 0))
+        at = start_of_tcp(packet) + 16
+        is_good = {}
+        for wanted in (0, 1, 0x1234):
+            there = packet.index(filler) + 2
+            now = int.from_bytes(with_checksum(packet)[at : at + 2], "big")
+            more = ((now - wanted) % 0xFFFF).to_bytes(2, "big")
+            given = with_checksum(packet[:there] + more + packet[there + 2 :])
+            assert int.from_bytes(given[at : at + 2], "big") == wanted
+            kernel, ours = wire.moved(lambda given=given: wire.give(given), 0.02)
+            assert ours == {"TCPAOGood": 1}
+            is_good[wanted] = kernel == {"TCPAOGood": 1}
+            assert is_good[wanted] or kernel == {"TCPAOBad": 1}
+        assert is_good == {0: False, 1: True, 0x1234: True}
+
+    in_namespace(work)
+
+
 def described(packet, end):
     """What a segment is, in words for a test that fails."""
     tcp = packet[start_of_tcp(packet) :]
@@ -833,9 +874,15 @@ def described(packet, end):
     return f"flags {tcp[13]:#x} {numbers} {len(tcp) - size} bytes, options {tcp[20:size].hex()}"
 
 
-def any_segment(random, end, key, peer_isn, own_isn):
-    """A segment as nobody would send it, signed well, badly, or not at all; `own_isn` is what the
-    kernel knows of ours."""
+def any_segment(*arguments):
+    """A segment as nobody would send it, that Linux takes for what it is."""
+    while has_zero_checksum(packet := some_segment(*arguments)):
+        pass
+    return packet
+
+
+def some_segment(random, end, key, peer_isn, own_isn):
+    """A segment signed well, badly, or not at all; `own_isn` is what the kernel knows of ours."""
     flags = random.choice([ACK, ACK | PSH, ACK | FIN, RST, RST | ACK, SYN, SYN | ACK, 0, FIN, PSH])
     position = end.next + random.choice([0, 0, 0, 1, 5, -1, -7, 900, 5000, 1 << 20, -(1 << 20)])
     ack = end.expected + random.choice([0, 0, 0, 1, -1, 1000, -1000, 1 << 30])
@@ -1133,11 +1180,13 @@ class Stream:
 
 
 class Mover:
-    """A TCP of ours that moves many bytes without loss: over a TUN device there is none."""
+    """A TCP of ours that moves many bytes without loss: over a TUN device there is none, within the
+    window that the kernel offers (it drops what it has no room for)."""
 
     def __init__(self, tun, connection, here, there, isn):
         self.tun, self.connection, self.here, self.there = tun, connection, here, there
         self.next, self.acknowledged, self.expected = isn, isn, 0  # 64-bit positions
+        self.room = 0  # behind what was acknowledged; no end scales its windows
         self.received, self.bad, self.packets = Stream(), 0, 0
 
     def send(self, flags, payload=b"", options=b""):
@@ -1146,7 +1195,7 @@ class Mover:
             self.here, self.there, flags, self.next, ack, payload, options, window=WINDOW
         )
         self.next += len(payload) + bool(flags & (SYN | FIN))
-        self.tun.write(self.connection.sign(packet))
+        self.tun.write(signed_for_linux(self.connection.sign, packet))
         self.packets += 1
 
     def receive(self, timeout=5.0):
@@ -1170,7 +1219,11 @@ class Mover:
         ahead = (ack - self.acknowledged) % 2**32
         if tcp[13] & ACK and ahead < 2**31:
             self.acknowledged += ahead
+            self.room = int.from_bytes(tcp[14:16], "big")
         return True
+
+    def may_send(self, size):
+        return self.next + size <= self.acknowledged + self.room
 
 
 @with_ao
@@ -1241,18 +1294,19 @@ def test_long_transfers_across_the_wrap(algorithm, over):
         began, idle = time.monotonic(), 0
         while sent < size or mover.acknowledged < mover.next or mover.received.size < size:
             was = mover.expected
-            while sent < size and mover.next - mover.acknowledged < WINDOW:
+            while sent < size and mover.may_send(length := min(SEGMENT, size - sent)):
                 at = sent % len(data)
-                payload = twice[at : at + min(SEGMENT, size - sent)]
-                mover.send(ACK | PSH, payload)
-                sent += len(payload)
+                mover.send(ACK | PSH, twice[at : at + length])
+                sent += length
             had = mover.receive(0.2)
             while had and mover.receive(0):
                 pass
             if mover.expected != was:
                 mover.send(ACK)
             idle = 0 if had else idle + 1
-            assert idle < 50 and not errors, (errors, sent, mover.acknowledged, mover.next)
+            assert idle < 50 and not errors, (
+                errors, sent, mover.acknowledged, mover.next, netstat(), linux.info(sock).counters
+            )  # fmt: skip
         for thread in threads:
             thread.join(60)
         assert not errors and mover.bad == 0
