@@ -100,9 +100,11 @@ static void cmac_many(const tcpao_message *const *messages, size_t count)
         const uint32_t alike = group_alike(messages, n, group.at);
         group.live = 0;
         if (alike) {
-            if (other || !made || padded != messages[0]->padded)
-                gather_subkeys(subkeys, keys, padded = messages[0]->padded);
-            made = 1;
+            if (other || !made || padded != messages[0]->padded) {
+                padded = messages[0]->padded;
+                gather_subkeys(subkeys, keys, padded);
+                made = 1;
+            }
             cbc_blocks(state, round_keys, group.at, subkeys, NULL, alike);
             for (size_t i = 0; i < n; i++)
                 memcpy(messages[i]->mac, state + BLOCK * i, BLOCK);

@@ -52,8 +52,8 @@ static inline void group_start(lane_group *group, const tcpao_message *const *me
 }
 
 /* The blocks of `count` messages, up to LANES, that have one piece each and are alike, with padding
- * or without, as bare ACKs are: they need no lanes that change pieces.  0 where they are not; `at` is where each is read, in
- * lanes beyond them the first. */
+ * or without, as bare ACKs are: they need no lanes that change pieces.  0 where they are not; `at`
+ * is where each is read, in lanes beyond them the first. */
 static inline uint32_t group_alike(const tcpao_message *const *messages, size_t count,
                                    const uint8_t *at[LANES])
 {
@@ -90,9 +90,11 @@ static inline uint32_t group_ending(const lane_group *group)
 {
     uint32_t ending = 0;
 
-    for (int i = 0; i < LANES; i++)
-        if (group->live >> i & 1 && group->lanes[i].left == group->together && lane_in_last_piece(&group->lanes[i]))
+    for (int i = 0; i < LANES; i++) {
+        const tcpao_lane *lane = &group->lanes[i];
+        if (group->live >> i & 1 && lane->left == group->together && lane_in_last_piece(lane))
             ending |= 1u << i;
+    }
     return ending;
 }
 
