@@ -696,6 +696,8 @@ class Shadow(Wire):
 
     def moved(self, do, timeout=0.3):
         """What a step moves in the kernel's counters and in the twin's."""
+        while self.take(0) is not None:  # what the kernel has sent again in the meantime
+            pass
         before, own = netstat(), dict(self.twin.snmp)
         do()
         while self.take(timeout) is not None:
