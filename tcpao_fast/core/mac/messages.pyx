@@ -313,7 +313,8 @@ cdef void lay_batch(int primitive, const uint8_t *keys, size_t stride, size_t ke
                     uint8_t *scratch, uint8_t *macs, size_t digest_length,
                     tcpao_message *out) noexcept nogil:
     """The messages that `count` records are from `first` on, without any prefix: each under the key of
-    `keys` that `index` says, or the first where another thread has put what is none.  There are `SCRATCH` bytes of scratch for each; MACs go side by side."""
+    `keys` that `index` says, or the first where another thread has put what is none.  There are
+    `SCRATCH` bytes of scratch for each; MACs go side by side."""
     cdef Py_ssize_t i
     cdef size_t which
     cdef const uint8_t *key
