@@ -1,6 +1,6 @@
 """A TCP just large enough to drive `Listener` and `Connection` in tests."""
 
-from wire import ACK, FIN, PSH, RST, SYN, signed_for_linux, tcp_packet
+from wire import ACK, FIN, PSH, RST, SYN, tcp_packet
 
 import tcpao_fast as ao
 
@@ -43,7 +43,7 @@ class End:
 
     def send(self, flags=ACK, payload=b"", **arguments):
         """A packet as the endpoint sends it."""
-        return signed_for_linux(self.endpoint.sign, self.packet(flags, payload, **arguments))
+        return self.endpoint.sign(self.packet(flags, payload, **arguments))
 
     def receive(self, packet, **arguments):
         outcome = self.endpoint.process(packet, **arguments)

@@ -71,17 +71,6 @@ def has_zero_checksum(packet):
     return packet[at : at + 2] == bytes(2)
 
 
-def signed_for_linux(sign, packet):
-    """`sign(packet)`, or of the packet with another window where Linux would not take that."""
-    signed = sign(packet)
-    while has_zero_checksum(signed):
-        at = start_of_tcp(packet) + 14
-        window = (int.from_bytes(packet[at : at + 2], "big") + 1) % 2**16
-        packet = with_checksum(packet[:at] + window.to_bytes(2, "big") + packet[at + 2 :])
-        signed = sign(packet)
-    return signed
-
-
 def ao_option(key_id, rnext_key_id, mac_length=12):
     option = bytes([29, 4 + mac_length, key_id, rnext_key_id]) + bytes(mac_length)
     return option + b"\x01" * (-len(option) % 4)

@@ -27,7 +27,6 @@ from wire import (
     ao_option,
     has_zero_checksum,
     records,
-    signed_for_linux,
     start_of_tcp,
     tcp_packet,
     with_checksum,
@@ -835,7 +834,8 @@ def test_the_twin_counts_in_a_handshake_as_the_kernel_does(name, make):
     ids=["hmac-sha-1-96", "ipv6", "aes-128-cmac-96", "hmac(sha256)"],
 )
 def test_linux_takes_a_checksum_of_zero_for_its_own_segment(key, flags):
-    """It hashes the addresses the other way round then (``tcp_ao_hash_pseudoheader``)."""
+    """It hashes the addresses the other way round then (``tcp_ao_hash_pseudoheader``); 0xFFFF, the
+    same sum and what signing here writes, it takes for what it is."""
     key = replace(key, exclude_options=True)
 
     def work():
@@ -852,17 +852,18 @@ def test_linux_takes_a_checksum_of_zero_for_its_own_segment(key, flags):
         packet = with_mac(packet, reference.mac(key, reference.Packet.parse(packet), *isns, 0))
         at = start_of_tcp(packet) + 16
         is_good = {}
-        for wanted in (0, 1, 0x1234):
+        for wanted in (0, 1, 0x1234, 0xFFFF):
             there = packet.index(filler) + 2
             now = int.from_bytes(with_checksum(packet)[at : at + 2], "big")
             more = ((now - wanted) % 0xFFFF).to_bytes(2, "big")
             given = with_checksum(packet[:there] + more + packet[there + 2 :])
-            assert int.from_bytes(given[at : at + 2], "big") == wanted
+            assert int.from_bytes(given[at : at + 2], "big") == wanted % 0xFFFF
+            given = given[:at] + wanted.to_bytes(2, "big") + given[at + 2 :]
             kernel, ours = wire.moved(lambda given=given: wire.give(given), 0.02)
             assert ours == {"TCPAOGood": 1}
             is_good[wanted] = kernel == {"TCPAOGood": 1}
             assert is_good[wanted] or kernel == {"TCPAOBad": 1}
-        assert is_good == {0: False, 1: True, 0x1234: True}
+        assert is_good == {0: False, 1: True, 0x1234: True, 0xFFFF: True}
 
     in_namespace(work)
 
@@ -1197,7 +1198,7 @@ class Mover:
             self.here, self.there, flags, self.next, ack, payload, options, window=WINDOW
         )
         self.next += len(payload) + bool(flags & (SYN | FIN))
-        self.tun.write(signed_for_linux(self.connection.sign, packet))
+        self.tun.write(self.connection.sign(packet))
         self.packets += 1
 
     def receive(self, timeout=5.0):

@@ -168,6 +168,26 @@ def test_endpoints(policy, option, length):
             ao.Connection(SERVER, policy=policy).process(packet)
 
 
+@contextlib.contextmanager
+def meanwhile(write, writers=1):
+    """`write()` over and over in other threads."""
+    stop = threading.Event()
+
+    def disturb():
+        while not stop.is_set():
+            write()
+
+    threads = [threading.Thread(target=disturb) for _ in range(writers)]
+    for one in threads:
+        one.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for one in threads:
+            one.join()
+
+
 class TestMemoryThatChanges:
     """Whatever another thread writes meanwhile: no crash, and verdicts of the enumeration."""
 
@@ -196,18 +216,13 @@ class TestMemoryThatChanges:
             bad[where] = rng.integers(0, 256, int(where.sum()), np.uint8)
             noise.append(bad)
         noise.append(np.where(rng.random(len(good)) < 0.2, 0xFF, good).astype(np.uint8))
-        stop = threading.Event()
 
         def disturb():
-            while not stop.is_set():
-                for bad in noise:
-                    np.copyto(buffer, bad)
-                    np.copyto(buffer, good)
+            for bad in noise:
+                np.copyto(buffer, bad)
+                np.copyto(buffer, good)
 
-        threads_that_write = [threading.Thread(target=disturb) for _ in range(2)]
-        for one in threads_that_write:
-            one.start()
-        try:
+        with meanwhile(disturb, writers=2):
             engine = ao.Engine(KEYS, threads=threads)
             until = time.monotonic() + 1.5
             while time.monotonic() < until:
@@ -221,58 +236,41 @@ class TestMemoryThatChanges:
                 else:
                     outcome = getattr(engine, work)(buffer, offsets, lengths, RAW_IP).outcome
                     assert set(outcome.tolist()) <= set(ao.SignOutcome)
-        finally:
-            stop.set()
-            for one in threads_that_write:
-                one.join()
 
     def test_offsets(self):
         packet = signed(ao_option(1, 2))
         data, offsets, lengths = records([packet] * 5000)
         engine = ao.Engine(KEYS)
-        good, bad, stop = offsets.copy(), np.full(len(offsets), 1 << 40), threading.Event()
+        good, bad = offsets.copy(), np.full(len(offsets), 1 << 40)
 
         def disturb():
-            while not stop.is_set():
-                offsets[:] = bad
-                offsets[:] = good
+            offsets[:] = bad
+            offsets[:] = good
 
-        writer = threading.Thread(target=disturb)
-        writer.start()
-        try:
+        with meanwhile(disturb):
             until = time.monotonic() + 1.5
             while time.monotonic() < until:
                 with contextlib.suppress(ao.InvalidArgumentError):
                     engine.verify(data, offsets, lengths, RAW_IP)
-        finally:
-            stop.set()
-            writer.join()
 
     @pytest.mark.parametrize("algorithm", ["hmac-sha-1-96", "aes-128-cmac-96", "tcp-md5"])
     def test_key_index(self, algorithm):
         keys = ao.TrafficKeys(algorithm, np.ones((2, 16), np.uint8))
         count = 200_000
         index, lengths = np.zeros(count, np.int32), np.full(count, 40, np.int64)
-        offsets, stop = 40 * np.arange(count), threading.Event()
-        data = bytes(40 * count)
+        offsets, data = 40 * np.arange(count), bytes(40 * count)
         one = ao.mac_batch(keys, [0], data, [0], [40])
 
         def disturb():
-            while not stop.is_set():
-                index[:] = 2**31 - 1
-                index[:] = -(2**31)
-                index[:] = 0
+            index[:] = 2**31 - 1
+            index[:] = -(2**31)
+            index[:] = 0
 
-        writer = threading.Thread(target=disturb)
-        writer.start()
-        try:
+        with meanwhile(disturb):
             until = time.monotonic() + 1.5
             while time.monotonic() < until:
                 with contextlib.suppress(ao.InvalidArgumentError):
                     assert (ao.mac_batch(keys, index, data, offsets, lengths) == one).all()
-        finally:
-            stop.set()
-            writer.join()
 
     def test_arguments_that_change_each_other(self):
         packet = signed(ao_option(1, 2))
