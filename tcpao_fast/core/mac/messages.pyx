@@ -1,6 +1,6 @@
 """Stage `messages`: what the MAC covers, as pieces of whole blocks for the kernels.
 
-A message is never copied whole: its head (SNE, pseudo-header, TCP header, first payload bytes up
+A long message is never copied whole: its head (SNE, pseudo-header, TCP header, first payload bytes up
 to a block boundary) and its tail (the last partial block with its padding) are written to scratch,
 the blocks between are read where they lie in the packet.
 """
@@ -18,8 +18,8 @@ from tcpao_fast.core.mac.kernels cimport (
     TCPAO_KMAC256,
     TCPAO_MD5,
     store64_le,
-    tcpao_once32,
     tcpao_copy_few,
+    tcpao_once32,
 )
 from tcpao_fast.core.keys.mkt cimport NAT_DESTINATION, NAT_SOURCE, Mkt, nat_of
 from tcpao_fast.core.wire.records cimport Records
@@ -183,6 +183,13 @@ cdef inline uint32_t finish(int primitive, uint8_t *last, size_t used, uint64_t 
     return <uint32_t>(end // 64)
 
 
+cdef inline void begin(tcpao_message *out, const uint8_t *key, uint8_t *mac) noexcept nogil:
+    """A message under this prepared key, whose MAC goes to `mac`, without any blocks yet."""
+    out.key = key
+    out.mac = mac
+    out.blocks[0] = out.blocks[1] = out.blocks[2] = out.padded = 0
+
+
 cdef void layout(int primitive, const uint8_t *key, uint8_t *scratch, size_t prefix_length,
                  const uint8_t *body, size_t body_length, const uint8_t *suffix,
                  size_t suffix_length, uint8_t *mac, tcpao_message *out) noexcept nogil:
@@ -195,10 +202,8 @@ cdef void layout(int primitive, const uint8_t *key, uint8_t *scratch, size_t pre
     cdef size_t block = 16 if primitive == TCPAO_AES_CMAC else 64
     cdef size_t total = prefix_length + body_length
     cdef size_t copied, rest
-    out.key = key
-    out.mac = mac
+    begin(out, key, mac)
     out.piece[0] = scratch
-    out.blocks[1] = out.blocks[2] = out.padded = 0
     if primitive >= TCPAO_BY_BYTES:          # whoever computes it pads it
         out.blocks[0] = <uint32_t>prefix_length
         out.piece[1] = body
@@ -231,10 +236,8 @@ cdef inline size_t lay(int primitive, const uint8_t *key, uint8_t *scratch, size
         layout(primitive, key, scratch, prefix_length, body, body_length, NULL, 0, mac, out)
         return SCRATCH
     tcpao_copy_few(scratch + prefix_length, body, body_length)
-    out.key = key
-    out.mac = mac
+    begin(out, key, mac)
     out.piece[0] = scratch
-    out.blocks[1] = out.blocks[2] = out.padded = 0
     out.blocks[0] = finish(primitive, scratch, length, length, NULL, 0, out)
     if primitive == TCPAO_AES_CMAC:
         return (16 * out.blocks[0] + 63) // 64 * 64
@@ -250,9 +253,7 @@ cdef inline size_t lay_bare(int primitive, const uint8_t *key, uint8_t *scratch,
     cdef bint whole = primitive == TCPAO_AES_CMAC and rest == 0 and length > 0
     if primitive >= TCPAO_BY_BYTES or (length <= COPIED and not whole):
         return lay(primitive, key, scratch, 0, body, length, mac, out)
-    out.key = key
-    out.mac = mac
-    out.blocks[0] = out.blocks[1] = out.blocks[2] = out.padded = 0
+    begin(out, key, mac)
     if whole:
         out.piece[0] = body
         out.blocks[0] = <uint32_t>(length // block)
