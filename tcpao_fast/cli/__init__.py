@@ -35,8 +35,10 @@ def main() -> None:
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _terminate)
     _dump_no_core()
+    _open_standard_streams()
     # numpy starts a thread a core for linear algebra, which nothing here uses: 60 ms of CPU time
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    status = 0
     try:
         status = _run()
         sys.stdout.flush()
@@ -44,7 +46,9 @@ def main() -> None:
         _end_by(getattr(signal, "SIGPIPE", signal.SIGTERM))
     except OSError as error:
         _forget_output()
-        click.echo(f"tcpao: standard output: {error.strerror or error}", err=True)
+        if status != 2:  # else an error is told already
+            with contextlib.suppress(OSError):  # it was standard error, perhaps
+                click.echo(f"tcpao: standard output: {error.strerror or error}", err=True)
         status = 2
     except _Terminated as ended:
         _end_by(ended.number)
@@ -74,6 +78,27 @@ def _dump_no_core() -> None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+
+def _open_standard_streams() -> None:
+    """Where a standard stream is closed, no file may get its number.
+
+    What is written to standard output then, or read from standard input, is an error (as in GNU's
+    tools: the null device, open for the other direction); messages are dropped.
+    """
+    for number, name, direction in (
+        (0, "stdin", os.O_WRONLY),
+        (1, "stdout", os.O_RDONLY),
+        (2, "stderr", os.O_WRONLY),
+    ):
+        if getattr(sys, name) is not None:
+            continue
+        null = os.open(os.devnull, direction)
+        if null != number:
+            os.dup2(null, number)
+            os.close(null)
+        mode = "r" if number == 0 else "w"
+        setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 
 
 def _forget_output() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -16,6 +18,14 @@ INTERRUPTED = 130
 
 class ReaderGoneError(BaseException):
     """Whoever reads our output has closed it (click would make status 1 of that)."""
+
+
+@contextmanager
+def _readers_told_from_verdicts() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise ReaderGoneError from None
 
 
 #: Where each subcommand is, and its line in ``tcpao --help``, which imports none of them.
@@ -77,19 +87,23 @@ class Tcpao(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, COMMANDS[name][1]) for name in sorted(COMMANDS)])
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the command line; ``--help`` and ``--version`` print here."""
+        with _readers_told_from_verdicts():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the subcommand."""
-        try:
-            return super().invoke(ctx)
-        except TcpAoError as error:
-            for line in str(error).splitlines():
-                click.echo(f"tcpao: {line}", err=True)
-            sys.exit(2)
-        except KeyboardInterrupt:
-            click.echo("tcpao: interrupted", err=True)
-            sys.exit(INTERRUPTED)
-        except BrokenPipeError:
-            raise ReaderGoneError from None
+        with _readers_told_from_verdicts():
+            try:
+                return super().invoke(ctx)
+            except TcpAoError as error:
+                for line in str(error).splitlines():
+                    click.echo(f"tcpao: {line}", err=True)
+                sys.exit(2)
+            except KeyboardInterrupt:
+                click.echo("tcpao: interrupted", err=True)
+                sys.exit(INTERRUPTED)
 
 
 @click.group(cls=Tcpao, context_settings={"help_option_names": ["-h", "--help"]})

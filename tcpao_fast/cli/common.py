@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
@@ -311,12 +312,22 @@ def threads_option(command: F) -> F:
     )(command)  # fmt: skip
 
 
+class _Console(Console):
+    """A console that leaves it to us what a closed pipe means: rich would make status 1 of it,
+    which says that something is bad.
+    """
+
+    def on_broken_pipe(self) -> None:
+        """What the write said, again."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
 def console(stderr: bool = False) -> Console:
     """A console for standard output or error; when it is no terminal, lines are not cut."""
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() or "COLUMNS" in os.environ else 160
     # names are shown as they are, whatever brackets and colons are in them
-    return Console(stderr=stderr, width=width, markup=False, emoji=False)
+    return _Console(stderr=stderr, width=width, markup=False, emoji=False)
 
 
 def print_json(value: Any) -> None:
