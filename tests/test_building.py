@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -25,9 +24,9 @@ def python(*arguments, cwd, **environment):
 @needs_checkout
 def test_without_a_compiler_the_build_says_what_to_install(tmp_path):
     shutil.copy(ROOT / "setup.py", tmp_path)
-    start = time.perf_counter()
+    (tmp_path / "Cython").mkdir()  # stands before the installed one: importing that takes seconds
+    (tmp_path / "Cython" / "__init__.py").write_text("raise SystemExit('Cython was imported')")
     done = python("setup.py", "build_ext", cwd=tmp_path, CC="no-such-compiler -pthread")
-    assert time.perf_counter() - start < 5  # within a second where nothing else runs
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "no C compiler: 'no-such-compiler -pthread'" in done.stderr
     assert "apt install gcc" in done.stderr

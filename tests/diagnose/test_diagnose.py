@@ -685,12 +685,12 @@ class TestWholeCaptures:
             b = Signer(a.key, SERVER, a.here, 5000, local=False)
             a.connect(b)
             packets += session(a, b, 1)
-        begun = time.perf_counter()
+        begun = time.process_time()
         found = diagnose(packets)
         (one,) = found.findings  # one client and one server
         assert one.reason == "options_coverage" and one.connections == 300
         assert one.counts == {"bad_mac": found.report.counts["bad_mac"]}
-        assert time.perf_counter() - begun < 60  # 1 s where this was written
+        assert time.process_time() - begun < 60  # 1 s where this was written
 
     def test_many_connections_without_a_reason(self, diagnose):
         packets = []
