@@ -53,7 +53,7 @@ from tcpao_fast.errors import InvalidArgumentError
 cdef uint64_t ODD = 0x9E3779B97F4A7C15ULL    # spreads what it multiplies over the high bits
 
 cdef enum:
-    ROWS = 512           # the memory of a batch stays in the second-level cache
+    ROWS = 256           # the memory of a batch stays in the second-level cache
     AHEAD = 8             # records between a prefetch and its use
     TRIES = 5             # further ones of a segment, at most
 
