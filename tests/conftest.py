@@ -3,10 +3,18 @@
 import os
 import shutil
 
+import hypothesis
 import pytest
 from samples import ALL_CAPTURES, CAPTURES, Capture
 
 import tcpao_fast as ao
+
+# the same examples whenever a commit is tested, and no limit that a busy machine exceeds;
+# others are looked for with --hypothesis-profile=explore
+_SLOW = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+hypothesis.settings.register_profile("explore", **_SLOW)
+hypothesis.settings.register_profile("same", derandomize=True, **_SLOW)
+hypothesis.settings.load_profile("same")
 
 # a sanitizer is preloaded for this process, not for the tools that tests start
 os.environ.pop("LD_PRELOAD", None)

@@ -173,7 +173,7 @@ SIDES = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(SIDES, SIDES)
 def test_whatever_was_seen_the_file_can_be_filled_in(tmp_path_factory, here, there):
     """Each ID once on each side, so that no two keys contradict each other."""

@@ -344,7 +344,7 @@ class TestNothingBeyondTheRecord:
         ao.Engine([key]).sign_inplace(view, *where)
         assert signed.lengths[0] >= len(data)
 
-    @settings(max_examples=400, deadline=None)
+    @settings(max_examples=400)
     @given(
         seed=st.sampled_from(SEEDS),
         linktype=st.sampled_from(sorted(LINK_TYPES)),
@@ -357,7 +357,7 @@ class TestNothingBeyondTheRecord:
             data[at % len(data)] = value
         self.everything(bytes(data[: len(data) - cut % (len(data) + 1)]), linktype)
 
-    @settings(max_examples=400, deadline=None)
+    @settings(max_examples=400)
     @given(data=st.binary(max_size=300), linktype=st.sampled_from(sorted(LINK_TYPES)))
     def test_noise(self, data, linktype):
         self.everything(data, linktype)
@@ -420,7 +420,7 @@ class TestShortCut:
                 whole = np.full(len(changed), len(frame), np.int64)
                 self.both(*records(changed), linktype, whole)
 
-    @settings(max_examples=400, deadline=None)
+    @settings(max_examples=400)
     @given(
         seed=st.sampled_from(SEEDS),
         linktype=st.sampled_from([1, 101]),

@@ -265,7 +265,7 @@ def test_mapped_in_chunks_of_any_size(records, span, tmp_path, monkeypatch, name
 class TestHostileFiles:
     pages = GuardedPages(2)
 
-    @settings(max_examples=500, deadline=None)
+    @settings(max_examples=500)
     @given(
         base=st.sampled_from([pcap([b"x" * 20] * 3), NG + enhanced(b"more") + NG]),
         changes=st.lists(st.tuples(st.integers(0, 300), st.integers(0, 255)), max_size=8),

@@ -264,4 +264,4 @@ class Wire(RuleBasedStateMachine):
 
 
 TestWire = Wire.TestCase
-TestWire.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+TestWire.settings = settings(max_examples=150, stateful_step_count=60)

@@ -139,7 +139,7 @@ def any_options(draw):
     return data
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     options=any_options(),
     flags=st.sampled_from([ACK, SYN]),
@@ -208,7 +208,7 @@ def test_dropped_is_there_for_every_record():
     assert ao.strip(*records(handshake()), RAW_IP).dropped is None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(before=any_options(), after=any_options(), mac_length=st.integers(0, 16))
 def test_strip_takes_the_option_alone(before, after, mac_length):
     """Whatever stands around it, and whatever its neighbors' last bytes are."""

@@ -62,7 +62,7 @@ def conversations(draw):
     return packets
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(key=keys(), packets=conversations())
 def test_what_sign_signs_verifies_and_strips_back(key, packets):
     signed = ao.Engine([key]).sign(*records(packets), RAW_IP)
@@ -72,7 +72,7 @@ def test_what_sign_signs_verifies_and_strips_back(key, packets):
     assert b"".join(packets) == bytes(ao.strip(*signed, RAW_IP).buffer)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(key=keys(), packets=conversations(), data=st.data())
 def test_any_flipped_bit_that_the_mac_covers_makes_it_bad(key, packets, data):
     signed = ao.Engine([key]).sign(*records(packets), RAW_IP)
@@ -95,7 +95,7 @@ def test_any_flipped_bit_that_the_mac_covers_makes_it_bad(key, packets, data):
     assert ao.Verdict(result.verdict[-1]) is ao.Verdict.bad_mac
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(key=keys(), packets=conversations(), cuts=st.sets(st.integers(1, 10)))
 def test_cutting_the_stream_changes_nothing(key, packets, cuts):
     whole = ao.Engine([key]).sign(*records(packets), RAW_IP)
@@ -109,7 +109,7 @@ def test_cutting_the_stream_changes_nothing(key, packets, cuts):
     assert set(found) == {ao.Verdict.good}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(key=keys(), ends=st.booleans(), packets=conversations(), more=conversations())
 def test_signing_remembers_nothing_that_decides(key, ends, packets, more):
     """Each packet by an engine of its own, which knows what the one before it knew, is signed as
@@ -139,7 +139,7 @@ def test_signing_remembers_nothing_that_decides(key, ends, packets, more):
         in_place_state = in_place.export_state(candidates=True)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(key=keys(), packets=conversations(), data=st.data())
 def test_verifying_remembers_nothing_that_decides(key, packets, data):
     """Each packet by an engine of its own, which knows what the one before it knew, is told of what
