@@ -124,6 +124,44 @@ def test_signing_in_place_does_not_depend_on_threads(key, threads):
     assert buffers[0][0] == bytes(signed.buffer)
 
 
+@pytest.mark.parametrize("threads", [2, 3])
+def test_signing_calls_of_every_size_and_way_in_turns(key, threads):
+    """What the threads keep from a call does not show in the next one."""
+    rng = np.random.default_rng(threads)
+    sizes = [0, 1, 2, 255, 256, 257, 511, 3000, 700, 3, 5000]
+    alone, together = ao.Engine([key]), ao.Engine([key], threads=threads)
+    opening, signer = scale.handshakes(0, 300), ao.Engine([key])
+    for engine in (alone, together, signer):
+        assert engine.sign(*opening, 101).counts == {"signed": 900}
+    for way in ("copy", "option", "room") * 12:
+        count = int(rng.choice(sizes))
+        buffer, offsets, lengths = scale.data(rng.integers(0, 330, count), int(rng.integers(0, 99)))
+        found = []
+        for engine in (alone, together):
+            if way == "copy":
+                done = engine.sign(buffer, offsets, lengths, 101, make_room=bool(count % 2))
+                found.append((done, bytes(done.buffer), done.offsets, done.lengths))
+            elif way == "option":
+                signed = signer.sign(buffer, offsets, lengths, 101)
+                mutable = signed.buffer.copy()
+                done = engine.sign_inplace(mutable, signed.offsets, signed.lengths, 101)
+                found.append((done, bytes(mutable)))
+            else:
+                stride = int(lengths.max(initial=0)) + 40
+                ring = np.zeros((count, stride), np.uint8)
+                ring[:, 40:] = buffer.reshape(count, stride - 40)
+                at = np.arange(count) * stride + 40
+                done = engine.sign_inplace(ring.reshape(-1), at, lengths, 101, headroom=40)
+                found.append((done, bytes(ring), done.offsets, done.lengths))
+        (one, *expected), (other, *given) = found
+        for a, b in zip(expected, given, strict=True):
+            assert a == b if isinstance(a, bytes) else (a == b).all(), (way, count)
+        for name in ("outcome", "key", "connection"):
+            assert (getattr(one, name) == getattr(other, name)).all(), (way, count, name)
+        assert one.counts == other.counts
+    assert alone.connections() == together.connections()
+
+
 def test_state_goes_to_the_shard_of_its_flow(key, stream):
     alone, together = ao.Engine([key]), ao.Engine([key], threads=4)
     verify(alone, stream, 10_000)
@@ -141,7 +179,7 @@ def test_an_error_in_one_thread_is_raised_and_does_not_hang(key):
             raise RuntimeError("in a thread")
 
     with pytest.raises(RuntimeError, match="in a thread"):
-        engine._pipeline.all_threads(fail)
+        engine._pipeline.all_threads(fail, 10_000)
     assert engine.verify(*scale.handshakes(0, 2), 101).counts["ao_required"] == 6
 
 

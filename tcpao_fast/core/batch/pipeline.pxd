@@ -26,10 +26,12 @@ cdef class Pipeline:
     cdef readonly int64_t rows_seen
     cdef int64_t next_id                  # of connections, with several shards
     cdef list parts                       # the shards' results of a call
+    cdef const Columns *whole             # where they are put together
+    cdef list signed                      # the shards' signed records of a call, or None
     cdef int64_t tally[VERDICT_COUNT + 1]  # of the last call: verdicts, and segments with TCP-AO
     cdef int64_t totals[VERDICT_COUNT]    # of all calls
+    cdef int64_t share(self, Py_ssize_t rows, Py_ssize_t thread) noexcept nogil
     cdef list parts_for(self, Py_ssize_t rows, bint tracing)
-    cdef scatter_all(self, Py_ssize_t n, list parts, list counts, const Columns *out)
     cdef bint unnumbered(self) noexcept
     cdef int number_connections(self) except -1
     cdef int verify_shards(self, Records records, bint tracing, const Columns *out) except -1

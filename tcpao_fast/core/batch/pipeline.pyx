@@ -90,6 +90,17 @@ cdef void scatter(const Columns *rows, Py_ssize_t count, int64_t start, int64_t 
         low += 1
 
 
+cdef void blank(int64_t start, int64_t end, const Columns *out) noexcept nogil:
+    """Results of nobody: each thread takes what it reads to be its own, so where bytes change meanwhile
+    a record can be left."""
+    cdef int64_t i
+    for i in range(start, end):
+        out.verdict[i] = VERDICT_NOT_TCP
+        out.mkt[i] = -1
+        out.connection[i] = -1
+        out.sne[i] = 0
+
+
 cdef enum:
     FEW_ROWS = 256        # are not worth waking other threads for
 
@@ -118,9 +129,16 @@ cdef class Pipeline:
         self.workers = workers
         self.turn = Turn()
 
-    def all_threads(self, part):
-        """``part(thread)`` of every thread, here and in the others; their results."""
+    def all_threads(self, part, Py_ssize_t rows):
+        """``part(thread)`` of every thread, a list: each in its own, or one after the other in this one
+        where there are few rows to do."""
+        if rows <= FEW_ROWS:
+            return [part(thread) for thread in range(self.threads)]
         return self.workers.run(part)
+
+    cdef int64_t share(self, Py_ssize_t rows, Py_ssize_t thread) noexcept nogil:
+        """The first row that is a thread's where each has as many; of `threads` the end."""
+        return rows * thread // self.threads
 
     cdef int number_connections(self) except -1:
         """Number the connections that are new in this call, in the order in which they appear."""
@@ -156,14 +174,17 @@ cdef class Pipeline:
                 shard.end_batch()
         return count
 
-    def scatter_part(self, int64_t start, int64_t end, list parts, list counts, Results out):
-        """Gather the results of the records from `start` to before `end` from all shards."""
+    def scatter_part(self, Py_ssize_t n, Py_ssize_t thread, list parts, list counts):
+        """Gather the results of a thread's share of the records from all shards."""
+        cdef int64_t start = self.share(n, thread), end = self.share(n, thread + 1)
         cdef Results rows
         cdef Shard shard
         cdef Py_ssize_t count
+        with nogil:
+            blank(start, end, self.whole)
         for shard, rows, count in zip(self.shards, parts, counts):
             with nogil:
-                scatter(&rows.columns, count, start, end, shard, &out.columns)
+                scatter(&rows.columns, count, start, end, shard, self.whole)
 
     cdef bint unnumbered(self) noexcept:
         """Whether a call has met connections that have no number yet."""
@@ -174,42 +195,19 @@ cdef class Pipeline:
         return False
 
     cdef int verify_shards(self, Records records, bint tracing, const Columns *out) except -1:
-        """`verify_rows` with several shards: in this thread where there is little to do."""
-        cdef Py_ssize_t n = records.count, i
-        cdef int64_t count
-        cdef Results part
+        """`verify_rows` with several shards."""
+        cdef Py_ssize_t n = records.count
         cdef Shard shard
-        for i in range(n):
-            # each thread takes what it reads to be its own: where the bytes change meanwhile, a
-            # record can be nobody's
-            out.verdict[i] = VERDICT_NOT_TCP
-            out.mkt[i] = -1
-            out.connection[i] = -1
-            out.sne[i] = 0
         parts = self.parts_for(n, tracing)
-        if n <= FEW_ROWS:
-            counts = [self.verify_part(shard, records, parts[shard.number])
-                      for shard in self.shards]
-        else:
-            counts = self.all_threads(
-                lambda thread: self.verify_part(self.shards[thread], records, parts[thread]))
+        counts = self.all_threads(
+            lambda thread: self.verify_part(self.shards[thread], records, parts[thread]), n)
         if self.unnumbered():
             self.number_connections()
-        if n <= FEW_ROWS:
-            for shard, part, count in zip(self.shards, parts, counts):
-                scatter(&part.columns, count, 0, n, shard, out)
-        else:
-            self.scatter_all(n, parts, counts, out)
+        self.whole = out
+        self.all_threads(lambda thread: self.scatter_part(n, thread, parts, counts), n)
         for shard in self.shards:
             shard.connections.unnumbered_count = 0
         return 0
-
-    cdef scatter_all(self, Py_ssize_t n, list parts, list counts, const Columns *out):
-        cdef Results whole = Results(0, False)
-        whole.columns = out[0]
-        share = (n + self.threads - 1) // self.threads
-        self.all_threads(
-            lambda thread: self.scatter_part(share * thread, share * (thread + 1), parts, counts, whole))
 
     cdef int settle_fragments(self, bint final, const Columns *out) except -1:
         """What became of datagrams that will never be whole."""

@@ -81,6 +81,7 @@ from tcpao_fast.errors import InvalidArgumentError
 cdef enum:
     MAX_SYN_DATA = 1 << 16
     LATE = 8                  # records between a MAC's bytes and the checksum over them
+    KEPT = 1 << 25            # bytes of signed records whose memory each shard keeps
 
 # -- which ISNs and which key -------------------------------------------------------------------
 
@@ -502,6 +503,7 @@ cdef class Results:
     cdef object dropped       # uint8[n]
     cdef object mkt           # int32[n]
     cdef object connection    # int64[n]
+    cdef const uint8_t **source   # of each record, where those of several shards are put together
     cdef Output out
 
     def __cinit__(self, Py_ssize_t n, int target, Py_ssize_t room, bint make_room, int checksums,
@@ -536,6 +538,9 @@ cdef class Results:
             buffer = self.buffer
             self.out.buffer = &buffer[0]
 
+    def __dealloc__(self):
+        free(self.source)
+
 
 def new_memory(Py_ssize_t n, Py_ssize_t room):
     """Arrays for the results of n records and `room` bytes, as `sign` takes them."""
@@ -567,52 +572,112 @@ cdef Results run(Pipeline pipeline, Records records, int target, bint make_room,
     if pipeline.threads == 1:            # its rows are the records
         sign_part(pipeline.first, records, whole)
         return whole
-    parts = [Results(n, target, room, make_room, checksums, None, True) for _ in pipeline.shards]
-    pipeline.all_threads(lambda thread: sign_part(pipeline.shards[thread], records, parts[thread]))
-    pipeline.number_connections()
+    parts = parts_for(pipeline, n, target, room, make_room, checksums)
+    pipeline.all_threads(
+        lambda thread: sign_part(pipeline.shards[thread], records, parts[thread]), n)
+    if pipeline.unnumbered():
+        pipeline.number_connections()
     gather(pipeline, records, parts, whole)
     return whole
 
 
-cdef int gather(Pipeline pipeline, Records records, list parts, Results whole) except -1:
-    """The rows of all shards as one, each where its record is."""
-    cdef Py_ssize_t n = records.count, i, k
+cdef list parts_for(Pipeline pipeline, Py_ssize_t n, int target, Py_ssize_t room, bint make_room,
+                    int checksums):
+    """Memory for each shard's records.  What is not much is kept from call to call: new memory is paged
+    in slowly."""
     cdef Results part
+    parts = pipeline.signed
+    if parts is None or len((<Results>parts[0]).length) < n or len((<Results>parts[0]).buffer) < room:
+        parts = [Results(n, target, max(room, 1), make_room, checksums, None, True)
+                 for _ in pipeline.shards]
+        pipeline.signed = parts if room <= KEPT else None
+    for part in parts:
+        part.out.target = target
+        part.out.make_room = make_room
+        part.out.checksums = checksums
+        part.out.rows = part.out.used = 0
+    return parts
+
+
+cdef void scatter(const Output *rows, Shard shard, int64_t start, int64_t end, Output *out,
+                  const uint8_t **source) noexcept nogil:
+    """Put the rows of records from `start` to before `end` where their records are."""
+    cdef Py_ssize_t low = 0, high = rows.rows, middle
+    cdef int64_t i, connection
+    while low < high:
+        middle = (low + high) // 2
+        if rows.origin[middle] < start:
+            low = middle + 1
+        else:
+            high = middle
+    while low < rows.rows and rows.origin[low] < end:
+        i = rows.origin[low]
+        connection = rows.connection[low]
+        if out.target == IN_BUFFER:
+            source[i] = rows.buffer + rows.offset[low]
+            out.length[i] = rows.length[low]
+        out.outcome[i] = rows.outcome[low]
+        out.dropped[i] = rows.dropped[low]
+        out.mkt[i] = rows.mkt[low]
+        out.connection[i] = (shard.connections.unnumbered[-2 - connection].number
+                             if connection < -1 else connection)
+        low += 1
+
+
+def scatter_part(Pipeline pipeline, Records records, Py_ssize_t thread, list parts, Results whole):
+    """Gather what became of a thread's share of the records from all shards; how many bytes they have
+    now."""
     cdef Output *out = &whole.out
-    cdef const Output *rows
+    cdef int64_t start = pipeline.share(records.count, thread)
+    cdef int64_t end = pipeline.share(records.count, thread + 1)
+    cdef int64_t i, total = 0
+    cdef Results part
     cdef Shard shard
-    cdef const uint8_t **start = <const uint8_t **>malloc(max(1, n) * sizeof(uint8_t *))
-    if start == NULL:
-        raise MemoryError()
-    try:
-        for i in range(n):                   # what no shard took: its bytes changed meanwhile
-            start[i] = records.start(i)
-            out.length[i] = records.length(i)
+    with nogil:
+        for i in range(start, end):          # what no shard took: its bytes changed meanwhile
+            if out.target == IN_BUFFER:
+                whole.source[i] = records.start(i)
+                out.length[i] = records.length(i)
             out.outcome[i] = NOT_TCP
             out.dropped[i] = 0
             out.mkt[i] = out.connection[i] = NONE
-        for shard, part in zip(pipeline.shards, parts):
-            rows = &part.out
-            for k in range(rows.rows):
-                i = rows.origin[k]
-                if rows.buffer != NULL:
-                    start[i] = rows.buffer + rows.offset[k]
-                    out.length[i] = rows.length[k]
-                out.outcome[i] = rows.outcome[k]
-                out.dropped[i] = rows.dropped[k]
-                out.mkt[i] = rows.mkt[k]
-                out.connection[i] = (shard.connections.unnumbered[-2 - rows.connection[k]].number
-                                     if rows.connection[k] < -1 else rows.connection[k])
-            shard.connections.unnumbered_count = 0
-        if out.target == IN_BUFFER:
-            with nogil:
-                for i in range(n):
-                    out.offset[i] = out.used
-                    if out.length[i]:
-                        memcpy(out.buffer + out.used, start[i], out.length[i])
-                    out.used += out.length[i]
-    finally:
-        free(start)
+    for shard, part in zip(pipeline.shards, parts):
+        with nogil:
+            scatter(&part.out, shard, start, end, out, whole.source)
+    if out.target == IN_BUFFER:
+        for i in range(start, end):
+            total += out.length[i]
+    return total
+
+
+def place_part(Pipeline pipeline, Records records, Py_ssize_t thread, int64_t at, Results whole):
+    """Put a thread's share of the signed records one behind the other, from byte `at` of the buffer."""
+    cdef Output *out = &whole.out
+    cdef int64_t i
+    with nogil:
+        for i in range(pipeline.share(records.count, thread), pipeline.share(records.count, thread + 1)):
+            out.offset[i] = at
+            if out.length[i]:
+                memcpy(out.buffer + at, whole.source[i], out.length[i])
+            at += out.length[i]
+
+
+cdef int gather(Pipeline pipeline, Records records, list parts, Results whole) except -1:
+    """The rows of all shards as one, each where its record is."""
+    cdef Py_ssize_t n = records.count
+    cdef Shard shard
+    if whole.out.target == IN_BUFFER:
+        whole.source = <const uint8_t **>malloc(max(1, n) * sizeof(uint8_t *))
+        if whole.source == NULL:
+            raise MemoryError()
+    totals = pipeline.all_threads(
+        lambda thread: scatter_part(pipeline, records, thread, parts, whole), n)
+    for shard in pipeline.shards:
+        shard.connections.unnumbered_count = 0
+    if whole.out.target == IN_BUFFER:
+        pipeline.all_threads(
+            lambda thread: place_part(pipeline, records, thread, sum(totals[:thread]), whole), n)
+        whole.out.used = sum(totals)
     return 0
 
 
