@@ -425,6 +425,8 @@ cdef int sign_batch(Shard shard, Records records, Py_ssize_t count, Output *out)
     cdef bint carries = out.target != IN_OPTION or out.checksums == CHECKSUMS_INCREMENTAL
     shard.open_batch(count)
     for i in range(count):
+        if out.target == IN_BUFFER and i + 1 < count:
+            records.ask_for_body(shard.origins[i + 1])
         segment = &shard.segments[i]
         row = &shard.rows[i]
         plan.forward = plan.keep_ids = True
