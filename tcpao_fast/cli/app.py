@@ -21,7 +21,8 @@ class ReaderGoneError(BaseException):
 
 
 @contextmanager
-def _readers_told_from_verdicts() -> Iterator[None]:
+def _readers_may_go() -> Iterator[None]:
+    """Keep a closed pipe from click."""
     try:
         yield
     except BrokenPipeError:
@@ -89,12 +90,12 @@ class Tcpao(click.Group):
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         """Read the command line; ``--help`` and ``--version`` print here."""
-        with _readers_told_from_verdicts():
+        with _readers_may_go():
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the subcommand."""
-        with _readers_told_from_verdicts():
+        with _readers_may_go():
             try:
                 return super().invoke(ctx)
             except TcpAoError as error:

@@ -319,8 +319,7 @@ cdef class NarrowWay:
                 break
         if self.pipeline.unnumbered():
             self.pipeline.number_connections()
-            if out.connection[0] < -1:
-                out.connection[0] = shard.connections.unnumbered[-2 - out.connection[0]].number
+            out.connection[0] = shard.connections.numbered(out.connection[0])
             for shard in self.pipeline.shards:
                 shard.connections.unnumbered_count = 0
         return 0

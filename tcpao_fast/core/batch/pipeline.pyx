@@ -15,7 +15,7 @@ from tcpao_fast.core.mac.attempt cimport ASKED_FOR_KEY as _ASKED_FOR_KEY
 from tcpao_fast.core.mac.attempt cimport STEPPED_SNE as _STEPPED_SNE
 from tcpao_fast.core.wire.memory cimport memory_of
 from tcpao_fast.core.wire.segment cimport Segment, between
-from tcpao_fast.core.batch.shard cimport choose_shard
+from tcpao_fast.core.batch.shard cimport choose_shard, first_row
 from tcpao_fast.core.flow.verdict cimport VERDICT_NOT_TCP, VERDICT_TRUNCATED
 
 from tcpao_fast.core.flow.snapshot import snapshot
@@ -69,25 +69,17 @@ cdef class Results:
 cdef void scatter(const Columns *rows, Py_ssize_t count, int64_t start, int64_t end,
                   Shard shard, const Columns *out) noexcept nogil:
     """Put the rows of records from `start` to before `end` where their records are."""
-    cdef Py_ssize_t low = 0, high = count, middle
-    cdef int64_t at, connection
-    while low < high:
-        middle = (low + high) // 2
-        if rows.origin[middle] < start:
-            low = middle + 1
-        else:
-            high = middle
-    while low < count and rows.origin[low] < end:
-        at = rows.origin[low]
-        connection = rows.connection[low]
-        out.verdict[at] = rows.verdict[low]
-        out.mkt[at] = rows.mkt[low]
-        out.sne[at] = rows.sne[low]
+    cdef Py_ssize_t row = first_row(rows.origin, count, start)
+    cdef int64_t at
+    while row < count and rows.origin[row] < end:
+        at = rows.origin[row]
+        out.verdict[at] = rows.verdict[row]
+        out.mkt[at] = rows.mkt[row]
+        out.sne[at] = rows.sne[row]
         if out.effects != NULL:
-            out.effects[at] = rows.effects[low]
-        out.connection[at] = (shard.connections.unnumbered[-2 - connection].number
-                              if connection < -1 else connection)
-        low += 1
+            out.effects[at] = rows.effects[row]
+        out.connection[at] = shard.connections.numbered(rows.connection[row])
+        row += 1
 
 
 cdef void blank(int64_t start, int64_t end, const Columns *out) noexcept nogil:

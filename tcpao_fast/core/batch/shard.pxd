@@ -11,6 +11,18 @@ from tcpao_fast.core.wire.parse cimport Layers
 from tcpao_fast.core.wire.segment cimport Segment
 from tcpao_fast.core.flow.verdict cimport VERDICT_COUNT
 
+cdef inline Py_ssize_t first_row(const int64_t *origin, Py_ssize_t count, int64_t record) noexcept nogil:
+    """The first of a shard's rows that is this record or a later one."""
+    cdef Py_ssize_t low = 0, high = count, middle
+    while low < high:
+        middle = (low + high) // 2
+        if origin[middle] < record:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
 cdef struct Columns:
     # results, one entry a row
     uint8_t *verdict

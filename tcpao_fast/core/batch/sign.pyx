@@ -71,7 +71,7 @@ from tcpao_fast.core.wire.segment cimport (
     is_syn,
     is_syn_ack,
 )
-from tcpao_fast.core.batch.shard cimport Shard
+from tcpao_fast.core.batch.shard cimport Shard, first_row
 from tcpao_fast.core.flow.sne cimport extend
 from tcpao_fast.core.flow.verdict cimport live_key, take_live_key
 
@@ -592,7 +592,7 @@ cdef list parts_for(Pipeline pipeline, Py_ssize_t n, int target, Py_ssize_t room
     if parts is None or len((<Results>parts[0]).length) < n or len((<Results>parts[0]).buffer) < room:
         parts = [Results(n, target, max(room, 1), make_room, checksums, None, True)
                  for _ in pipeline.shards]
-        pipeline.signed = parts if room <= KEPT else None
+        pipeline.signed = parts if max(room, MAX_GROWTH * n) <= KEPT else None
     for part in parts:
         part.out.target = target
         part.out.make_room = make_room
@@ -604,26 +604,18 @@ cdef list parts_for(Pipeline pipeline, Py_ssize_t n, int target, Py_ssize_t room
 cdef void scatter(const Output *rows, Shard shard, int64_t start, int64_t end, Output *out,
                   const uint8_t **source) noexcept nogil:
     """Put the rows of records from `start` to before `end` where their records are."""
-    cdef Py_ssize_t low = 0, high = rows.rows, middle
-    cdef int64_t i, connection
-    while low < high:
-        middle = (low + high) // 2
-        if rows.origin[middle] < start:
-            low = middle + 1
-        else:
-            high = middle
-    while low < rows.rows and rows.origin[low] < end:
-        i = rows.origin[low]
-        connection = rows.connection[low]
+    cdef Py_ssize_t row = first_row(rows.origin, rows.rows, start)
+    cdef int64_t at
+    while row < rows.rows and rows.origin[row] < end:
+        at = rows.origin[row]
         if out.target == IN_BUFFER:
-            source[i] = rows.buffer + rows.offset[low]
-            out.length[i] = rows.length[low]
-        out.outcome[i] = rows.outcome[low]
-        out.dropped[i] = rows.dropped[low]
-        out.mkt[i] = rows.mkt[low]
-        out.connection[i] = (shard.connections.unnumbered[-2 - connection].number
-                             if connection < -1 else connection)
-        low += 1
+            source[at] = rows.buffer + rows.offset[row]
+            out.length[at] = rows.length[row]
+        out.outcome[at] = rows.outcome[row]
+        out.dropped[at] = rows.dropped[row]
+        out.mkt[at] = rows.mkt[row]
+        out.connection[at] = shard.connections.numbered(rows.connection[row])
+        row += 1
 
 
 def scatter_part(Pipeline pipeline, Records records, Py_ssize_t thread, list parts, Results whole):

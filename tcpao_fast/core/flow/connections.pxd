@@ -161,6 +161,10 @@ cdef class ConnectionTable:
         if not able:
             one.looked_up |= <uint8_t>(SYN_UNSIGNED << direction)
 
+    cdef inline int64_t numbered(self, int64_t connection) noexcept nogil:
+        """What a row's connection is called: its number, or below -1 where it got one only after."""
+        return connection if connection >= -1 else self.unnumbered[-2 - connection].number
+
     cdef inline void prove(self, int32_t connection) noexcept nogil:
         """A MAC was good on it."""
         self.connections[connection].referenced = 1
