@@ -5,7 +5,7 @@ import pytest
 import scale
 from guard import GuardedPages
 from test_fragments import fragment4
-from wire import records
+from wire import ACK, SYN, records, tcp_packet
 
 import tcpao_fast as ao
 from tcpao_fast.core.flow.tally import NOTHING_BAD, Tally
@@ -160,6 +160,41 @@ def test_signing_calls_of_every_size_and_way_in_turns(key, threads):
             assert (getattr(one, name) == getattr(other, name)).all(), (way, count, name)
         assert one.counts == other.counts
     assert alone.connections() == together.connections()
+
+
+def test_headers_that_move_look_like_others_to_no_thread():
+    """Moved by 16 bytes, what was a destination address is read as the beginning of an IPv4 header,
+    and the port behind it as a fragment's offset: a thread that looks then sees another flow."""
+    key = ao.MasterKey(algorithm="hmac-sha-1-96", secret=b"moved", send_id=1, recv_id=1)
+    rng = np.random.default_rng(1)
+    server = ("69.1.0.40", 0xC000)
+    clients = [(f"10.0.0.{n}", 2000 + n) for n in range(1, 200)]
+    opening = [
+        tcp_packet(*ends, *more)
+        for client in clients
+        for ends, more in (
+            ((client, server), (SYN, 0x5FFFF)),
+            ((server, client), (SYN | ACK, 77, 0x60000)),
+        )
+    ]
+    kinds = [tcp_packet(one, server, ACK, 0x60000, 78) for one in clients]
+    data = [kinds[n] for n in rng.integers(0, len(kinds), 20_000)]
+
+    def signed(threads):
+        engine, found = ao.Engine([key], threads=threads), []
+        for packets in (opening, data):
+            memory = np.zeros((len(packets), 60), np.uint8)
+            memory[:, 20:] = np.frombuffer(b"".join(packets), np.uint8).reshape(-1, 40)
+            at = np.arange(len(packets)) * 60 + 20
+            lengths = np.full(len(packets), 40)
+            done = engine.sign_inplace(memory.reshape(-1), at, lengths, 101, headroom=20)
+            found.append((done.counts, bytes(memory)))
+        return found
+
+    expected = signed(1)
+    assert expected[1][0] == {"signed": len(data)}
+    for _ in range(300):
+        assert signed(2) == expected
 
 
 def test_state_goes_to_the_shard_of_its_flow(key, stream):

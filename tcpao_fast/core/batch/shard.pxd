@@ -68,8 +68,8 @@ cdef class Shard:
     cdef Py_ssize_t wanted                # how many derivations
     cdef int reserve_layers(self) except -1 nogil
     cdef int open_batch(self, Py_ssize_t count) except -1 nogil
-    cdef Py_ssize_t fill(self, Records records, Py_ssize_t *at, int64_t rows_seen,
-                         Layers *layers) except -1 nogil
+    cdef Py_ssize_t fill(self, Records records, const uint16_t *owners, Py_ssize_t *at,
+                         int64_t rows_seen, Layers *layers) except -1 nogil
     cdef int verify_batch(self, Py_ssize_t count, bint tracing) except -1 nogil
     cdef void classify_batch(self, Py_ssize_t count) noexcept nogil
     cdef void key_row(self, const Segment *segment, Attempt *row) noexcept nogil
@@ -86,4 +86,5 @@ cdef class Shard:
     cdef int compute_tries(self, Py_ssize_t n) except -1 nogil
     cdef void leave(self) noexcept nogil
 
+cdef uint16_t owner(Records records, Py_ssize_t i, uint32_t shards) noexcept nogil
 cdef uint16_t choose_shard(const Segment *segment, uint32_t shards) noexcept nogil

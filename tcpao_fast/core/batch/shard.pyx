@@ -83,6 +83,14 @@ cdef uint16_t choose_shard(const Segment *segment, uint32_t shards) noexcept nog
                <uint32_t>segment.source_port + segment.destination_port, segment.vlan, shards)
 
 
+cdef uint16_t owner(Records records, Py_ssize_t i, uint32_t shards) noexcept nogil:
+    """The shard of a record."""
+    cdef Segment segment
+    parse_tagged(records.start(i), records.length(i), records.wire_length(i), records.linktype(i),
+                 records.vlan(i), &segment, NULL)
+    return choose_shard(&segment, shards)
+
+
 cdef enum Whose:
     UNKNOWN = 0
     OURS = 1
@@ -197,18 +205,23 @@ cdef class Shard:
 
     # -- the stages over a batch ------------------------------------------------------------------
 
-    cdef Py_ssize_t fill(self, Records records, Py_ssize_t *at, int64_t rows_seen,
-                         Layers *layers) except -1 nogil:
+    cdef Py_ssize_t fill(self, Records records, const uint16_t *owners, Py_ssize_t *at,
+                         int64_t rows_seen, Layers *layers) except -1 nogil:
         """Stages `parse` and `fragments`: take this shard's records from `at` on into the batch,
         until it is full.  Returns how many; `at` is where to go on.  With `layers` the headers around
-        each segment are noted there and fragments are not joined: for whoever signs."""
+        each segment are noted there and fragments are not joined: for whoever signs.  `owners` says
+        whose each record is, where another thread may be moving what is its own; else NULL."""
         cdef Py_ssize_t i = at[0], n = 0
         cdef Segment *segment
         cdef Whose is_whose = OURS
         while n < self.batch_rows and i < records.count:
-            if i + AHEAD < records.count:
+            if i + AHEAD < records.count and (owners == NULL or owners[i + AHEAD] == self.number):
                 records.ask_for(i + AHEAD)
-            if self.shards > 1:
+            if owners != NULL:
+                if owners[i] != self.number:
+                    i += 1
+                    continue
+            elif self.shards > 1:
                 is_whose = whose(records, i, self.number, self.shards)
                 if is_whose == ANOTHERS:
                     i += 1
@@ -395,7 +408,7 @@ cdef class Shard:
         cdef Py_ssize_t at = 0, done = 0, count
         memset(self.tally, 0, sizeof(self.tally))
         while at < records.count:
-            count = self.fill(records, &at, rows_seen, NULL)
+            count = self.fill(records, NULL, &at, rows_seen, NULL)
             if count:
                 self.verify_batch(count, out.effects != NULL)
                 self.report(count, done, out)

@@ -1,4 +1,4 @@
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t
 
 from tcpao_fast.core.batch.shard cimport Shard
 from tcpao_fast.core.wire.records cimport Records
@@ -14,6 +14,7 @@ cdef struct Output:
     int target
     int checksums             # a number of `Checksums`
     bint make_room            # give up other options where there is no room
+    const uint16_t *owners    # the shard of each record; NULL where no other thread moves records
     uint8_t *buffer
     int64_t used              # bytes of it
     Py_ssize_t rows

@@ -5,7 +5,7 @@ Every record comes out either signed with lengths and checksums right, or just a
 buffer of its own, in the room around it, or in the option that it has.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
@@ -71,7 +71,7 @@ from tcpao_fast.core.wire.segment cimport (
     is_syn,
     is_syn_ack,
 )
-from tcpao_fast.core.batch.shard cimport Shard, first_row
+from tcpao_fast.core.batch.shard cimport Shard, first_row, owner
 from tcpao_fast.core.flow.sne cimport extend
 from tcpao_fast.core.flow.verdict cimport live_key, take_live_key
 
@@ -469,7 +469,7 @@ cdef int sign_shard(Shard shard, Records records, Output *out) except -1 nogil:
     try:
         shard.reserve_layers()
         while at < records.count:
-            count = shard.fill(records, &at, -1, shard.layers)
+            count = shard.fill(records, out.owners, &at, -1, shard.layers)
             if count:
                 sign_batch(shard, records, count, out)
             shard.end_batch()
@@ -505,6 +505,7 @@ cdef class Results:
     cdef object dropped       # uint8[n]
     cdef object mkt           # int32[n]
     cdef object connection    # int64[n]
+    cdef object owners        # what `out.owners` points to, or None
     cdef const uint8_t **source   # of each record, where those of several shards are put together
     cdef Output out
 
@@ -575,12 +576,37 @@ cdef Results run(Pipeline pipeline, Records records, int target, bint make_room,
         sign_part(pipeline.first, records, whole)
         return whole
     parts = parts_for(pipeline, n, target, room, make_room, checksums)
+    tell_owners(pipeline, records, target, parts)
     pipeline.all_threads(
         lambda thread: sign_part(pipeline.shards[thread], records, parts[thread]), n)
     if pipeline.unnumbered():
         pipeline.number_connections()
     gather(pipeline, records, parts, whole)
     return whole
+
+
+def owners_part(Pipeline pipeline, Records records, Py_ssize_t thread, uint16_t[::1] owners):
+    """Tell whose the records of a thread's share are."""
+    cdef int64_t i
+    with nogil:
+        for i in range(pipeline.share(records.count, thread), pipeline.share(records.count, thread + 1)):
+            owners[i] = owner(records, i, pipeline.threads)
+
+
+cdef int tell_owners(Pipeline pipeline, Records records, int target, list parts) except -1:
+    """Where headers move, whose each record is must be told before: no thread may then look at what
+    another is moving."""
+    cdef uint16_t[::1] told
+    cdef Results part
+    owners = None
+    if target == IN_ROOM and records.count:
+        owners = told = np.empty(records.count, np.uint16)
+        pipeline.all_threads(
+            lambda thread: owners_part(pipeline, records, thread, owners), records.count)
+    for part in parts:
+        part.owners = owners
+        part.out.owners = NULL if owners is None else &told[0]
+    return 0
 
 
 cdef list parts_for(Pipeline pipeline, Py_ssize_t n, int target, Py_ssize_t room, bint make_room,
