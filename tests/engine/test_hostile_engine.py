@@ -336,7 +336,7 @@ class TestProcess:
             until = time.monotonic() + 60
             while interrupted < 50 and time.monotonic() < until:
                 try:
-                    signal.setitimer(signal.ITIMER_REAL, rng.uniform(0.001, 0.02))
+                    signal.setitimer(signal.ITIMER_REAL, rng.uniform(0.00001, 0.02))
                     call(buffer, offsets, lengths, RAW_IP)
                     signal.setitimer(signal.ITIMER_REAL, 0)
                 except StopError:
